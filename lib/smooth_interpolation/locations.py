@@ -1,0 +1,41 @@
+"""Where things are: the repository, the data, the cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+DATA_VARIABLE = "SMOOTH_INTERPOLATION_DATA"
+CACHE_VARIABLE = "SMOOTH_INTERPOLATION_CACHE"
+
+
+def repository() -> Path:
+    """The directory with `params/` and `results/`: that of this checkout, else the nearest one above here."""
+    checkout = Path(__file__).resolve().parents[2]
+    here = Path.cwd()
+    for directory in (checkout, here, *here.parents):
+        if (directory / "params").is_dir():
+            return directory
+    return here
+
+
+def params_file(scale: str, experiment: str) -> Path:
+    return repository() / "params" / scale / f"{experiment}.yaml"
+
+
+def results() -> Path:
+    return repository() / "results"
+
+
+def data_directories() -> list[Path]:
+    """The places searched for images, in order: `$SMOOTH_INTERPOLATION_DATA`, then `data/`."""
+    named = os.environ.get(DATA_VARIABLE)
+    return [*([Path(named).expanduser()] if named else []), repository() / "data"]
+
+
+def cache() -> Path:
+    """Decoded datasets and final weights; safe to delete. `$SMOOTH_INTERPOLATION_CACHE` moves it."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("smooth-interpolation"))

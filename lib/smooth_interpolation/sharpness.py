@@ -1,0 +1,217 @@
+"""Sharpness of the loss as a function of the input, at points (Sections 3.1 and 3.2).
+
+All functions take any `torch.nn.Module` from inputs to logits, evaluate it in evaluation mode in float32 or wider, and
+leave its parameters, gradients, `requires_grad` flags and training modes as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .errors import ConfigError, DataError
+
+MEMORY_BUDGET = 1 << 30  # bytes for the activations of one chunk
+MAX_CHUNK = 256  # larger chunks leave a CPU's cache and are slower
+MAX_CHUNK_GPU = 8192
+
+
+@dataclass(frozen=True)
+class PointValues:
+    """What one forward and one backward pass give, per point."""
+
+    gradients: Tensor  # (N, C, H, W)
+    crossentropy: Tensor  # (N,)
+    correct: Tensor  # (N,), 0 or 1
+
+
+def loss_gradients(
+    model: nn.Module, images: Tensor, labels: Tensor, *, chunk_size: int | None = None, memory: int = MEMORY_BUDGET
+) -> Tensor:
+    """Gradient of each point's crossentropy with respect to its input, J(x, y) of Equation 1.
+
+    Args:
+        model: from inputs (N, C, H, W) to logits (N, n_classes).
+        images: (N, C, H, W), normalised as the network expects.
+        labels: (N,) integers, the labels trained on: noisy where noisy.
+        chunk_size: points per pass; None: as many as fit in `memory`.
+        memory: bytes that a chunk's activations may take.
+
+    Returns:
+        (N, C, H, W).
+
+    Raises:
+        DataError: for shapes, labels or values that do not fit.
+        ConfigError: for a network in half precision.
+    """
+    with measuring(model):
+        return _evaluate(model, *_checked(model, images, labels), chunk_size, memory).gradients
+
+
+def jacobian_norm(
+    model: nn.Module, images: Tensor, labels: Tensor, *, chunk_size: int | None = None, memory: int = MEMORY_BUDGET
+) -> Tensor:
+    """Norm of the loss gradient with respect to the input, ||J(x, y)||_F, the term of Equation 2's mean.
+
+    Arguments and errors as `loss_gradients`. Returns (N,), in loss per unit of the normalised input.
+    """
+    return loss_gradients(model, images, labels, chunk_size=chunk_size, memory=memory).flatten(1).norm(dim=1)
+
+
+def tangent_hessian_norm(
+    model: nn.Module,
+    images: Tensor,
+    perturbed: Tensor,
+    labels: Tensor,
+    delta: float,
+    *,
+    chunk_size: int | None = None,
+    memory: int = MEMORY_BUDGET,
+) -> Tensor:
+    """Norm of the loss's Hessian along M tangent directions by finite differences, the term of Equation 5's mean:
+
+        1 / (M^2 delta^2) * sqrt(sum_m ||J(x, y) - J(x + delta u_m, y)||^2).
+
+    The root-mean-square form sqrt(mean_m ||J(x) - J(x + delta u_m)||^2) / delta, an estimate of the norm of H u, is
+    M^1.5 delta times this.
+
+    Args:
+        model, images, labels, chunk_size, memory: as `loss_gradients`.
+        perturbed: (N, M, C, H, W), the images moved to x + delta u_m, normalised like them.
+        delta: the step, above 0.
+
+    Returns:
+        (N,).
+
+    Raises:
+        DataError, ConfigError: as `loss_gradients`, and for `perturbed` or `delta` that do not fit.
+    """
+    if not delta > 0:
+        raise ConfigError(f"delta is {delta}: it must be above 0.")
+    if perturbed.ndim != images.ndim + 1 or perturbed.shape[0] != images.shape[0] or perturbed.shape[2:] != images.shape[1:]:
+        raise DataError(
+            f"perturbed must have shape (N, M, *{tuple(images.shape[1:])}) with N = {len(images)}, not {tuple(perturbed.shape)}."
+        )
+    n_tangents = perturbed.shape[1]
+    if n_tangents < 1:
+        raise DataError("perturbed holds no directions: M must be at least 1.")
+    with measuring(model):
+        images, labels = _checked(model, images, labels)
+        at_point = _evaluate(model, images, labels, chunk_size, memory).gradients
+        total = at_point.new_zeros(len(images), dtype=torch.float64)
+        for m in range(n_tangents):
+            moved, _ = _checked(model, perturbed[:, m], labels)
+            total += square_distance(_evaluate(model, moved, labels, chunk_size, memory).gradients, at_point)
+        return hessian_norm(total, n_tangents, delta).to(at_point.dtype)
+
+
+def square_distance(a: Tensor, b: Tensor) -> Tensor:
+    """||a_n - b_n||^2 for each n, in float64."""
+    return (a - b).flatten(1).norm(dim=1).double() ** 2
+
+
+def hessian_norm(square_distances: Tensor, n_tangents: int, delta: float) -> Tensor:
+    """Equation 5's term from the sum over m of ||J(x) - J(x + delta u_m)||^2."""
+    return square_distances.sqrt() / (n_tangents**2 * delta**2)
+
+
+@contextlib.contextmanager
+def measuring(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no parameter gradients, full precision; everything is put back on leaving, errors or not."""
+    modes = [(module, module.training) for module in model.modules()]
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    device = next((p.device.type for p in model.parameters()), "cpu")
+    cudnn = torch.backends.cudnn
+    full_precision = cudnn.flags(
+        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
+    )
+    matmul_tf32 = torch.backends.cuda.matmul.allow_tf32
+    try:
+        model.eval()
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)  # the backward pass then computes the input's gradient alone
+        torch.backends.cuda.matmul.allow_tf32 = False
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False), full_precision:
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matmul_tf32
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+        for module, mode in modes:
+            module.training = mode
+
+
+def evaluate_points(model: nn.Module, images: Tensor, labels: Tensor) -> PointValues:
+    """One forward and one backward pass over one chunk, inside `measuring`."""
+    inputs = images.detach().requires_grad_()
+    logits = model(inputs)
+    if logits.ndim != 2 or len(logits) != len(labels):
+        raise DataError(f"The network must return logits of shape (N, n_classes), not {tuple(logits.shape)}.")
+    if len(labels) and int(labels.max()) >= logits.shape[1]:
+        raise DataError(f"Labels must lie in 0..{logits.shape[1] - 1}, the network's classes: one is {int(labels.max())}.")
+    # In float32 the softmax of a confident network rounds p_y - 1 to 0: float64 keeps its gradient.
+    wide = logits.double() if logits.device.type != "mps" else logits
+    losses = F.cross_entropy(wide, labels, reduction="none")
+    (gradients,) = torch.autograd.grad(losses.sum(), inputs)
+    return PointValues(gradients, losses.detach(), (logits.argmax(1) == labels).double())
+
+
+def chunk_length(model: nn.Module, example: Tensor, memory: int = MEMORY_BUDGET) -> int:
+    """How many points of one pass fit in `memory` bytes, from what autograd keeps of one point.
+
+    Args:
+        example: (1, C, H, W).
+    """
+    kept = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size() if tensor.ndim > 1 else 0
+        return tensor
+
+    parameters = sum(p.numel() * p.element_size() for p in model.parameters() if p.ndim > 1)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        model(example.detach().requires_grad_())
+    activations = max(kept - parameters, example.numel() * example.element_size())
+    limit = MAX_CHUNK if example.device.type == "cpu" else MAX_CHUNK_GPU
+    return max(1, min(limit, memory // (4 * activations)))  # 4: activations, their gradients, and what kernels need
+
+
+def _evaluate(model: nn.Module, images: Tensor, labels: Tensor, chunk_size: int | None, memory: int) -> PointValues:
+    if len(images) == 0:
+        return PointValues(images, images.new_zeros(0), images.new_zeros(0))
+    size = chunk_size or chunk_length(model, images[:1], memory)
+    parts = [evaluate_points(model, x, y) for x, y in zip(images.split(size), labels.split(size), strict=True)]
+    return PointValues(*(torch.cat([getattr(part, name) for part in parts]) for name in ("gradients", "crossentropy", "correct")))
+
+
+def _checked(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Images and labels in the model's type and place, once they are known to fit."""
+    if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
+        raise DataError("Images and labels must be tensors.")
+    if labels.ndim != 1 or len(labels) != len(images) or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise DataError(
+            f"Labels must be {len(images)} integers, one per image, not {labels.dtype} of shape {tuple(labels.shape)}."
+        )
+    if not images.is_floating_point():
+        raise DataError(f"Images must be floating point and normalised, not {images.dtype}.")
+    dtype, device = model_type(model)
+    images, labels = images.to(device=device, dtype=dtype or images.dtype), labels.to(device=device, dtype=torch.long)
+    if len(labels) and int(labels.min()) < 0:
+        raise DataError("Labels must not be negative.")
+    return images, labels
+
+
+def model_type(model: nn.Module) -> tuple[torch.dtype | None, torch.device | None]:
+    """The type and the device of the network's parameters; None where it has none."""
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if parameter is None:
+        return None, None
+    if parameter.dtype not in (torch.float32, torch.float64):
+        raise ConfigError(f"The network is {parameter.dtype}: sharpness needs float32 or wider; call model.float() first.")
+    return parameter.dtype, parameter.device
