@@ -168,6 +168,7 @@ class Experiment(Settings):
         return [self.run(width, seed) for width in self.widths for seed in self.seeds]
 
 
+FIELDS = tuple(name for name in Experiment.model_fields if name != "overrides")  # of a params file
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -231,7 +232,11 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Experi
     A value of None, and a value equal to the file's, is no override.
     """
     where = str(path)
-    filed = build(Experiment, read(path), where)
+    values = read(path)
+    for name in (*values, *(overrides or {})):
+        if name not in FIELDS:
+            raise ConfigError(f"{where if name in values else 'Parameters'}: {unknown_name(name, FIELDS)}")
+    filed = build(Experiment, values, where)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     changed = build(Experiment, {**filed.model_dump(), **given}, "the given parameters" if given else where)
     apart = [

@@ -19,7 +19,7 @@ N_LEAVES = 40
 SHAPES = ("disk", "square", "triangle", "bar", "ring")
 R_MIN, R_MAX = 2.5, 14.0  # pixels
 FOREIGN_SHARE = 0.55  # of leaves, drawn from all families alike
-PALETTE_SPREAD, COLOUR_NOISE = 0.16, 0.22
+PALETTE_SPREAD, COLOUR_NOISE = 0.1, 0.22
 
 
 def draw(n_images: int, n_classes: int, seed: int, split: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,10 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from torch import Tensor
+if TYPE_CHECKING:  # records are written and read without PyTorch
+    from torch import Tensor
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from .errors import RecordError
 Record = dict[str, Any]
 SUBSETS = ("all", "clean", "noisy")
 VOLUME_METRICS = ("accuracy", "crossentropy", "jacobian_norm", "tangent_hessian_norm")
-HISTORY_METRICS = ("train_error", "train_crossentropy", "jacobian_norm", "tangent_hessian_norm")
+ADVICE = "remove it and measure the run again"
 
 
 def path_of(run: Run, root: Path | None = None) -> Path:
@@ -48,28 +48,38 @@ def read(run: Run, root: Path | None = None) -> Record | None:
         RecordError: if it is damaged, of another schema, or made from another configuration.
     """
     path = path_of(run, root)
-    advice = "remove it and measure the run again"
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         return None
+    record = read_file(path)
+    ours = run.model_dump(mode="json")
+    if record["digest"] != run.digest or record["config"] != ours:
+        field = _first_difference(record["config"], ours)
+        raise RecordError(f"{path} was made from another configuration ({field}): {ADVICE}, or restore the params file.")
+    return record
+
+
+def read_file(path: Path) -> Record:
+    """The record in a file, whatever run it is of.
+
+    Raises:
+        RecordError: if it is missing, damaged, changed by hand or of another schema.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+        claimed = record.pop("checksum")
+        schema, status = record["schema"], record["status"]
+        config, _ = record["config"], (record["digest"], record["history"], record["volumes"], record["provenance"])
+        data = record["data"]["fingerprint"]
     except OSError as error:
         raise RecordError(f"Cannot read {path}: {error.strerror}.") from None
-    try:
-        record = json.loads(content)
-        claimed = record.pop("checksum")
-        schema, digest, status = record["schema"], record["digest"], record["status"]
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise RecordError(f"{path} is damaged (not a whole record): {advice}.") from None
+        raise RecordError(f"{path} is damaged (not a whole record): {ADVICE}.") from None
     if schema != SCHEMA:
-        raise RecordError(f"{path} has schema {schema} and this code reads schema {SCHEMA}: {advice}.")
+        raise RecordError(f"{path} has schema {schema} and this code reads schema {SCHEMA}: {ADVICE}.")
     if claimed != checksum(record):
-        raise RecordError(f"{path} was changed after it was written (its checksum does not match): {advice}.")
-    if digest != run.digest or record["config"] != run.model_dump(mode="json"):
-        field = _first_difference(record["config"], run.model_dump(mode="json"))
-        raise RecordError(f"{path} was made from another configuration ({field}): {advice}, or restore the params file.")
-    if status not in ("complete", "diverged"):
-        raise RecordError(f"{path} has status {status!r}: {advice}.")
+        raise RecordError(f"{path} was changed after it was written (its checksum does not match): {ADVICE}.")
+    if status not in ("complete", "diverged") or not isinstance(config, dict) or not isinstance(data, str):
+        raise RecordError(f"{path} is damaged (status {status!r}): {ADVICE}.")
     return record
 
 
@@ -176,17 +186,23 @@ def interpolation_threshold(history: pd.DataFrame) -> int | None:
     return int(interpolating.min()) if len(interpolating) else None
 
 
-def writable(directory: Path) -> bool:
-    """Whether records can be written there, or in the nearest directory above that exists."""
-    while not directory.exists() and directory != directory.parent:
-        directory = directory.parent
-    return os.access(directory, os.W_OK)
+def check_writable(run: Run, root: Path | None = None) -> None:
+    """Find out before a run, not after it, whether its record can be kept.
+
+    Raises:
+        RecordError: if it cannot.
+    """
+    directory = path_of(run, root).parent
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise RecordError(f"Cannot write to {directory} ({error.strerror}): choose another place for the results.") from None
 
 
-def _first_difference(ours: Any, theirs: dict[str, Any]) -> str:
-    if not isinstance(ours, dict):
-        return "no configuration"
-    for field in sorted({*ours, *theirs}):
-        if ours.get(field) != theirs.get(field):
-            return f"{field} is {ours.get(field)!r} there and {theirs.get(field)!r} here"
+def _first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
+    for field in sorted({*there, *here}):
+        if there.get(field) != here.get(field):
+            return f"{field} is {there.get(field)!r} there and {here.get(field)!r} here"
     return "the digest differs"

@@ -1,0 +1,277 @@
+"""The `smooth-interpolation` command."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from . import config, cost, locations, store
+from .config import Experiment, Run
+from .errors import ConfigError, UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Train networks of growing width on noisy labels and measure how sharp their loss is around the images.\n\n"
+    "An experiment is a file, params/<scale>/<experiment>.yaml. Start with the built-in images, which need no download:\n\n"
+    "[bold]smooth-interpolation sweep params/demo/convnet-noise20.yaml[/bold]",
+)
+console = Console(stderr=False)
+errors = Console(stderr=True)
+
+Params = Annotated[Path, typer.Argument(help="The experiment, such as params/demo/convnet-noise20.yaml.", show_default=False)]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Set a field apart from the file; can be repeated.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")]
+Results = Annotated[Path | None, typer.Option(help="Directory of the records, instead of results/.", show_default=False)]
+
+
+@app.command()
+def run(
+    params: Params,
+    width: Annotated[int, typer.Option(help="Base width of the network.", show_default=False)],
+    seed: Annotated[int, typer.Option(help="Of initialisation and batches.")] = 0,
+    set_: Set = None,
+    device: Device = "auto",
+    results: Results = None,
+    threads: Annotated[int, typer.Option(help="CPU threads; results are the same bits only for the same number.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Measure again although there is a record.")] = False,
+) -> None:
+    """Train and measure one network, and keep its record.
+
+    The width need not be one of the file's: smooth-interpolation run params/demo/convnet-noise20.yaml --width 6
+    """
+    from . import progress
+
+    one = _experiment(params, set_).run(width, seed)
+    if threads < 1:
+        raise ConfigError(f"--threads is {threads}: it must be at least 1.")
+    if not force and store.read(one, results) is not None:
+        console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
+        return
+    store.check_writable(one, results)
+    _thread_limit(threads)
+    with _interruptible():
+        record = progress.run_with_bar(one, device=device)
+    path = store.write(record, one, results)
+    _print_record(record)
+    console.print(f"Record: {path}", soft_wrap=True)
+
+
+@app.command()
+def sweep(
+    params: Params,
+    set_: Set = None,
+    width: Annotated[list[int] | None, typer.Option(help="Only this width; can be repeated.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Only this seed; can be repeated.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Runs side by side, each on one thread; by default one per core, or one on a GPU.")
+    ] = None,
+    device: Device = "auto",
+    results: Results = None,
+) -> None:
+    """Do all runs of an experiment that have no record yet, narrow networks first.
+
+    Stop it with Ctrl-C whenever you like: started again, it redoes only what was unfinished.
+    """
+    from . import runs as runs_module
+    from . import sweep as engine
+
+    experiment = _experiment(params, set_)
+    if width or seed:
+        chosen = {"widths": sorted(set(width or experiment.widths)), "seeds": list(dict.fromkeys(seed or experiment.seeds))}
+        experiment = config.build(Experiment, {**experiment.model_dump(), **chosen}, "the given options")
+    todo = engine.plan(experiment, results, device)
+    done = len(experiment.runs()) - len(todo)
+    if not todo:
+        console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
+        return
+    if workers is None:
+        workers = 1 if runs_module.choose_device(device).type != "cpu" else len(os.sched_getaffinity(0))
+    if workers < 1:
+        raise ConfigError(f"--workers is {workers}: it must be at least 1.")
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[news]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+    )
+    with _interruptible(), bars:
+        whole = bars.add_task(f"{experiment.scale}/{experiment.name}", total=done + len(todo), completed=done, news="runs")
+        tasks: dict[Run, TaskID] = {}
+
+        def watch(event: engine.Event) -> None:
+            if event.outcome:
+                bars.remove_task(tasks.pop(event.run))
+                bars.advance(whole)
+                bars.console.print(f"{event.run}: {event.outcome}")
+                return
+            if event.run not in tasks:
+                tasks[event.run] = bars.add_task(f"  w = {event.run.width}, seed {event.run.seed}", total=event.run.epochs, news="")
+            status = event.status
+            news = "starting" if status.stage == "start" else f"images measured, of {status.total}"
+            if status.stage == "train":
+                news = f"epochs, loss {status.loss:.3f}, error {status.error:.1f}%"
+            bars.update(tasks[event.run], completed=status.done, total=status.total, news=news)
+
+        outcome = engine.sweep(todo, workers=workers, device=device, root=results, watch=watch)
+    for name in ("complete", "diverged", "failed"):
+        if getattr(outcome, name):
+            console.print(f"{len(getattr(outcome, name))} {name}")
+    for failed, reason in outcome.failed:
+        errors.print(f"[bold red]{failed} failed:[/] {reason}", highlight=False)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    params: Annotated[list[Path] | None, typer.Argument(help="Experiments; all by default.", show_default=False)] = None,
+    set_: Set = None,
+    results: Results = None,
+) -> None:
+    """What is done, missing and diverged, and the time left at the speed of the runs done."""
+    files = params or sorted((locations.repository() / "params").glob("*/*.yaml"))
+    if not files:
+        raise ConfigError("There are no params files here: name one, or go to the project's directory.")
+    table = Table("experiment", "done", "missing", "diverged", "time left on one core")
+    details: list[tuple[Run, str]] = []
+    for file in files:
+        experiment = _experiment(file, set_)
+        records = {run: store.read(run, results) for run in experiment.runs()}
+        missing = [run for run, record in records.items() if record is None]
+        found = [record for record in records.values() if record is not None]
+        diverged = [r for r in found if r["status"] == "diverged"]
+        seconds = cost.predict_seconds(missing, found)
+        left = "-" if not missing else "unknown" if seconds is None else _duration(seconds)
+        table.add_row(
+            f"{experiment.scale}/{experiment.name}", str(len(found) - len(diverged)), str(len(missing)), str(len(diverged)), left
+        )
+        details += [(run, record["status"] if record else "missing") for run, record in records.items()]
+    console.print(table)
+    if params:
+        by_state: dict[str, list[str]] = {}
+        for run, state in details:
+            by_state.setdefault(state, []).append(f"w{run.width}-s{run.seed}")
+        for state in ("complete", "diverged", "missing"):
+            if state in by_state:
+                console.print(f"{state}: {', '.join(by_state[state])}", highlight=False)
+
+
+@app.command()
+def show(
+    record: Annotated[Path, typer.Argument(help="A record, such as results/laptop/convnet-noise20/w006-s0.json.", show_default=False)],
+) -> None:
+    """A record, verified, as tables: its volumes, its training, and where it comes from."""
+    _print_record(store.read_file(record))
+
+
+@app.command()
+def claims(params: Params, set_: Set = None, results: Results = None) -> None:
+    """Which of the paper's claims hold in an experiment's records, with the size of the effect."""
+    from . import claims as registry
+
+    verdicts = registry.judge(store.read_all(_experiment(params, set_).runs(), results))
+    table = Table("claim", "verdict", "effect", "what was found")
+    for row in verdicts.itertuples():
+        effect = "" if row.effect is None or row.effect != row.effect else f"{row.effect:.3g}"
+        table.add_row(f"{row.statement} ({row.place})", row.verdict, effect, row.sentence)
+    console.print(table)
+
+
+def _experiment(params: Path, set_: list[str] | None) -> Experiment:
+    overrides = {}
+    for text in set_ or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: write --set FIELD=VALUE, such as --set epochs=20.")
+        try:
+            overrides[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {text}: the value is not valid YAML.") from None
+    return config.load(params, overrides)
+
+
+def _thread_limit(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _print_record(record: store.Record) -> None:
+    settings, origin = record["config"], record["provenance"]
+    console.print(
+        f"[bold]{settings['scale']}/{settings['experiment']}, {settings['model']} of width {settings['width']}, "
+        f"seed {settings['seed']}: {record['status']}[/]"
+    )
+    if record["history"]:
+        last = record["history"][-1]
+        console.print(
+            f"Epoch {last['epoch']}: test error {last['test_error']:.2f}%, training error {last['train_error']['all']:.2f}% "
+            f"(clean {last['train_error'].get('clean', float('nan')):.2f}%, noisy {last['train_error'].get('noisy', float('nan')):.2f}%)",
+            highlight=False,
+        )
+    if record["volumes"]:
+        table = Table("points", "size", "accuracy", "crossentropy", "Jacobian norm", "Hessian norm")
+        for row in sorted(record["volumes"], key=lambda r: (r["subset"], r["size"])):
+            table.add_row(
+                row["subset"], str(row["size"]), *(f"{row[metric]['mean']:.4g}" for metric in store.VOLUME_METRICS)
+            )
+        console.print(table)
+        console.print("Size: augmentations per path; 0 is the point itself.")
+    data = record["data"]
+    console.print(
+        f"{data['n_train']:,} training images ({data['n_corrupted']:,} with a wrong label) of {store.describe_data(record)}; "
+        f"{origin['device_name']}, {origin['threads']} thread(s), {origin['precision']}, {_duration(cost.seconds(record))}; "
+        f"commit {(origin['commit'] or 'unknown')[:12]}{', with changes' if origin['dirty'] else ''}",
+        highlight=False,
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print("Stopped. What was finished is kept; start again to go on.")
+        raise typer.Exit(130) from None
+
+
+def main() -> None:
+    """Entry point: what a user can mend is one sentence on standard error and exit code 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except UserError as error:
+        errors.print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except OSError as error:
+        errors.print(f"[bold red]Error:[/] {error.strerror or error} ({error.filename or 'no file'}).", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

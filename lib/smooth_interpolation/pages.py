@@ -1,0 +1,182 @@
+"""What the book's pages share: their parameters, their records, and what is said about them.
+
+A page's parameters are `scale`, `width` and every field of its experiment's params file, so a notebook can be executed
+by papermill with any of them set.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from . import config, cost, locations, store
+from .config import Experiment, Run
+from .errors import ConfigError, DataError
+
+NAMES = ("width", *config.FIELDS)
+
+
+@dataclass(frozen=True)
+class Page:
+    """An experiment, its records, and the width that the reader chose."""
+
+    experiment: Experiment
+    width: int | None
+    records: list[store.Record]
+    missing: list[Run]
+
+    @property
+    def volumes(self) -> pd.DataFrame:
+        return store.volumes_table(self.records)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        return store.history_table(self.records)
+
+    @property
+    def threshold(self) -> int | None:
+        return store.interpolation_threshold(self.history)
+
+    def caption(self) -> Any:
+        """Scale, data, images, epochs, seeds, device and commit of what is drawn, as Markdown."""
+        return _markdown(describe(self))
+
+    def what_is_missing(self) -> Any:
+        """The runs without a record and the command that computes them; nothing if there are none."""
+        return _markdown(missing_text(self))
+
+    def numbers(self) -> Any:
+        """The chosen width's metrics over every volume size, a table per subset; nothing if none was chosen."""
+        if self.width is None:
+            return None
+        table = self.volumes
+        table = table[table.width == self.width]
+        wide = table.pivot_table(index=["subset", "size"], columns="metric", values="mean", aggfunc="mean")
+        wide = wide[list(store.VOLUME_METRICS)]
+        wide.columns = ["accuracy", "crossentropy", "Jacobian norm", "Hessian norm"]
+        wide.index.names = ["points", "augmentations per path"]
+        return wide.round(4)
+
+
+def open_page(namespace: Mapping[str, Any]) -> Page:
+    """The page that a notebook's parameters ask for: `open_page(globals())`.
+
+    With a width that has no record yet, that width is trained and measured first, with the experiment's first seed.
+
+    Raises:
+        ConfigError: for an unknown parameter or value.
+        RecordError: if a record cannot be used.
+        DataError: if a width has to be measured and its images are missing.
+    """
+    check_names(namespace)
+    given = {name: namespace.get(name) for name in config.FIELDS}
+    scale, name = given.pop("scale"), given.pop("experiment")
+    experiment = config.find(scale, name, given)
+    width = namespace.get("width")
+    planned = list(experiment.runs())
+    if width is not None:
+        chosen = [experiment.run(width, seed) for seed in experiment.seeds]
+        if all(store.read(run) is None for run in chosen):
+            measure(chosen[0])
+        planned += [run for run in chosen if run not in planned and store.path_of(run).exists()]
+    vector_figures()
+    return Page(experiment, width, store.read_all(planned), [run for run in planned if not store.path_of(run).exists()])
+
+
+def measure(run: Run) -> store.Record:
+    """Train and measure one network, with a progress bar, and keep its record."""
+    from . import progress
+
+    store.check_writable(run)
+    record = progress.run_with_bar(run)
+    store.write(record, run)
+    if record["status"] == "diverged":
+        raise DataError(f"{run} diverged after {record['epochs_run']} epochs: nothing to draw; try a lower learning_rate.")
+    return record
+
+
+def check_names(namespace: Mapping[str, Any]) -> None:
+    """Refuse parameters that the page does not have, which papermill would only warn about.
+
+    papermill puts what it was given into a cell of its own, headed '# Parameters'.
+    """
+    for cell in namespace.get("In", []):
+        if not cell.lstrip().startswith("# Parameters"):
+            continue
+        for statement in ast.parse(cell).body:
+            for target in getattr(statement, "targets", []):
+                if isinstance(target, ast.Name) and target.id not in NAMES:
+                    raise ConfigError(f"Parameter {config.unknown_name(target.id, NAMES)}")
+
+
+def describe(page: Page) -> str:
+    """One paragraph on what is drawn."""
+    e = page.experiment
+    if not page.records:
+        return f"Scale `{e.scale}`: nothing measured yet."
+    one = page.records[0]
+    data, origins = one["data"], [r["provenance"] for r in page.records]
+    noise = f", {data['n_corrupted']:,} of them with a wrong label" if data["n_corrupted"] else ""
+    seeds = sorted({r["config"]["seed"] for r in page.records})
+    spread = "shaded: one standard deviation over seeds" if len(seeds) > 1 else "one seed, so no spread is shown"
+    precision = {"bf16": "bfloat16 training", "fp32": "float32 training"}[e.precision]
+    devices = _listed({f"{o['device_name']} ({o['device'].upper()})" for o in origins})
+    commits = _listed({f"`{(o['commit'] or 'unknown')[:10]}`" + (" with changes" if o["dirty"] else "") for o in origins})
+    hours = sum(map(cost.seconds, page.records)) / 3600
+    diverged = [r["config"] for r in page.records if r["status"] == "diverged"]
+    lost = f" Diverged, and not drawn: {_listed({'w = %d, seed %d' % (c['width'], c['seed']) for c in diverged})}." if diverged else ""
+    points = {v["subset"]: v["n_points"] for r in page.records for v in r["volumes"] or []}
+    threshold = page.threshold
+    mark = f"Dotted: the interpolation threshold, w = {threshold}" if threshold else "No width reaches zero training error for good"
+    return (
+        f"**Scale `{e.scale}`.** {data['name']}, {data['source']}, fingerprint `{data['fingerprint'][:12]}`: "
+        f"{data['n_train']:,} training images{noise}, {data['n_test']:,} test images. {e.epochs:,} epochs of "
+        f"{e.optimizer.upper() if e.optimizer == 'sgd' else 'Adam'}, {precision}; seed{'s' if len(seeds) > 1 else ''} "
+        f"{', '.join(map(str, seeds))}: {spread}. Measured around {points.get('clean', 0):,} clean and "
+        f"{points.get('noisy', 0):,} noisy training points, P = {e.n_paths}, M = {e.n_tangents}. {mark}. "
+        f"{devices}, {hours:.1f} hours in all; commit {commits}.{lost}"
+    )
+
+
+def missing_text(page: Page) -> str:
+    if not page.missing:
+        return ""
+    e = page.experiment
+    by_width: dict[int, list[str]] = {}
+    for run in page.missing:
+        by_width.setdefault(run.width, []).append(str(run.seed))
+    runs = "; ".join(f"w = {width} (seed {', '.join(seeds)})" for width, seeds in by_width.items())
+    file = f"params/{e.scale}/{e.experiment}.yaml"
+    filed = config.load(locations.repository() / file)
+    changed = [f for f in config.FIELDS if getattr(e, f) != getattr(filed, f)]
+    options = "".join(f" --set {f}={_plain(getattr(e, f))}" for f in changed)
+    return f"**Not measured yet:** {runs}. To compute them: `smooth-interpolation sweep {file}{options}`"
+
+
+def _plain(value: Any) -> str:
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple) else str(value)
+
+
+def _listed(texts: set[str]) -> str:
+    return ", ".join(sorted(texts))
+
+
+def _markdown(text: str) -> Any:
+    from IPython.display import Markdown
+
+    return Markdown(text) if text else None
+
+
+def vector_figures() -> None:
+    """Figures as SVG in the notebook that calls this."""
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg")
+    except (ImportError, AttributeError):  # outside a notebook
+        pass
+

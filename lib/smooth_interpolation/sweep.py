@@ -1,0 +1,147 @@
+"""The runs of an experiment that have no record yet, done side by side by single-threaded processes.
+
+Each run is a process of its own that writes its record when it is complete, so a sweep can be stopped at any moment
+and started again: it redoes only what was unfinished.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from . import runs, store
+from .config import Experiment, Run
+from .errors import UserError
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass
+class Outcome:
+    """What became of the runs of a sweep."""
+
+    complete: list[Run] = field(default_factory=list)
+    diverged: list[Run] = field(default_factory=list)
+    failed: list[tuple[Run, str]] = field(default_factory=list)  # with what went wrong
+
+
+@dataclass(frozen=True)
+class Event:
+    """News of one run: its status while it works, then `outcome`: "complete", "diverged" or "failed"."""
+
+    run: Run
+    status: runs.Status | None = None
+    outcome: str | None = None
+
+
+def plan(experiment: Experiment, root: Path | None = None, device: str = "auto") -> list[Run]:
+    """The runs to do, after checking everything that can be checked before any of them starts.
+
+    Raises:
+        UserError: for missing data, a device that is not there, a results directory that cannot be written, damaged
+            records, and records of other images than those at hand.
+    """
+    runs.choose_device(device)
+    store.check_writable(experiment.runs()[0], root)
+    done = [(run, store.read(run, root)) for run in experiment.runs()]
+    todo = [run for run, record in done if record is None]
+    if todo:
+        fingerprint = runs.prepare(experiment).dataset.fingerprint
+        for run, record in done:
+            if record is not None:
+                store.check_fingerprint(record, fingerprint, run, root)
+    return todo
+
+
+def sweep(
+    todo: Iterable[Run],
+    *,
+    workers: int,
+    device: str = "auto",
+    root: Path | None = None,
+    watch: Callable[[Event], None] = lambda event: None,
+) -> Outcome:
+    """Do runs, `workers` at a time; a run that fails does not stop the others.
+
+    On KeyboardInterrupt the unfinished runs are stopped, and the interrupt goes on to the caller.
+    """
+    waiting, outcome = list(todo), Outcome()
+    context = multiprocessing.get_context("spawn")
+    active: dict[Connection, tuple[Run, multiprocessing.process.BaseProcess]] = {}
+    try:
+        while waiting or active:
+            while waiting and len(active) < workers:
+                run = waiting.pop(0)
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(run, device, root, sender, os.getpid()), daemon=True)
+                with _single_threaded():
+                    process.start()
+                sender.close()
+                active[receiver] = run, process
+                watch(Event(run, runs.Status("start", 0, 1)))
+            for connection in wait(list(active)):
+                run, process = active[connection]
+                try:
+                    kind, content = connection.recv()
+                except EOFError:
+                    kind, content = "failed", None
+                if kind == "status":
+                    watch(Event(run, content))
+                    continue
+                process.join()
+                connection.close()
+                del active[connection]
+                if kind == "failed":
+                    outcome.failed.append((run, content or f"its process ended with code {process.exitcode}"))
+                else:
+                    getattr(outcome, kind).append(run)
+                watch(Event(run, outcome=kind))
+    finally:
+        for _, process in active.values():
+            process.terminate()
+        for _, process in active.values():
+            process.join()
+    return outcome
+
+
+def _work(run: Run, device: str, root: Path | None, sender: Connection, parent: int) -> None:
+    """The body of a worker process: one run, from configuration to record."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
+    import torch
+
+    torch.set_num_threads(1)
+
+    def watch(status: runs.Status) -> None:
+        if os.getppid() != parent:  # the sweep was killed: nobody waits for this run
+            os._exit(1)
+        sender.send(("status", status))
+
+    try:
+        record = runs.run(run, device=device, watch=watch)
+        store.write(record, run, root)
+        sender.send((record["status"], None))
+    except UserError as error:
+        sender.send(("failed", str(error)))
+    except Exception:
+        sender.send(("failed", traceback.format_exc()))
+
+
+class _single_threaded:
+    """Environment in which a process starts with one thread per library."""
+
+    def __enter__(self) -> None:
+        self.before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self.before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

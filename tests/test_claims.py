@@ -1,0 +1,110 @@
+"""Each claim on made-up tables whose answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from smooth_interpolation import claims
+from smooth_interpolation.claims import CLAIMS, Evidence
+
+WIDTHS = np.array([1, 2, 4, 6, 8, 12, 16, 24])
+SIZES = [0, 1, 2, 3]
+SEEDS = [0, 1, 2]
+THRESHOLD = 8
+
+
+def bump(height, at=8, floor=0.05):
+    return floor + height * np.exp(-(np.log(WIDTHS / at) ** 2) / 0.3)
+
+
+def paper_like(noise=0.0, peak_at=8, flat=False, noisy_factor=2.0, volume_growth=0.5, volume_accuracy=0.0, noisy_fit=0.95):
+    """A world in which every claim holds, and knobs that break them."""
+    generator = np.random.default_rng(0)
+    rows, history = [], []
+    for seed in SEEDS:
+        for size in SIZES:
+            rising = np.clip(0.3 + 0.1 * np.arange(len(WIDTHS)), 0, 1) - 0.01 * size
+            if volume_accuracy and size == SIZES[-1]:
+                rising = rising - volume_accuracy * np.arange(len(WIDTHS))
+            noisy_accuracy = np.linspace(0.05, noisy_fit, len(WIDTHS))
+            clean_accuracy = np.linspace(0.5, 1, len(WIDTHS))
+            for subset, accuracy, factor in (("all", rising, 1.2), ("clean", clean_accuracy, 1.0), ("noisy", noisy_accuracy, noisy_factor)):
+                sharp = factor * (1 + volume_growth * size) * (np.linspace(0.1, 2, len(WIDTHS)) if flat else bump(3, peak_at[seed] if isinstance(peak_at, tuple) else peak_at))
+                for metric, values in [("accuracy", accuracy)] + [(m, sharp) for m in claims.SHARPNESS]:
+                    values = values * np.exp(noise * generator.standard_normal(len(WIDTHS)))
+                    rows += [(w, seed, size, 0, subset, metric, v, 0.0) for w, v in zip(WIDTHS, values, strict=True)]
+        train = np.where(WIDTHS >= THRESHOLD, 0.0, 50.0 - 5 * WIDTHS)
+        test = np.linspace(60, 65, len(WIDTHS)) if flat else 60 - WIDTHS + bump(20, 6) * np.exp(noise)
+        for metric, values in (("train_error", train), ("test_error", test)):
+            history += [(w, seed, epoch, "all", metric, v + 10 * (epoch == 1)) for epoch in (1, 9) for w, v in zip(WIDTHS, values, strict=True)]
+    volumes = pd.DataFrame(rows, columns=["width", "seed", "size", "strength", "subset", "metric", "mean", "std"])
+    return Evidence(volumes, pd.DataFrame(history, columns=["width", "seed", "epoch", "subset", "metric", "value"]))
+
+
+def verdicts(evidence):
+    return {claim.name: claim(evidence).state for claim in CLAIMS}
+
+
+def test_a_world_like_the_papers_supports_every_claim():
+    assert set(verdicts(paper_like()).values()) == {"supported"}
+    for claim in CLAIMS:
+        verdict = claim(paper_like())
+        assert verdict.sentence.endswith(".") and np.isfinite(verdict.effect) and verdict.measure
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "state"),
+    [
+        ({"flat": True}, "test-error-peak", "contradicted"),
+        ({"flat": True}, "jacobian-peak", "contradicted"),
+        ({"flat": True}, "hessian-peak", "contradicted"),
+        ({"flat": True}, "crossentropy-peak", "contradicted"),
+        ({"peak_at": 2}, "jacobian-peak", "inconclusive"),
+        ({"peak_at": (2, 8, 20)}, "jacobian-peak", "inconclusive"),
+        ({"noisy_factor": 0.5}, "noisy-peaks-are-higher", "contradicted"),
+        ({"noisy_factor": 1.0, "noise": 0.2}, "noisy-peaks-are-higher", "inconclusive"),
+        ({"volume_growth": -0.2}, "sharpness-grows-with-volume", "contradicted"),
+        ({"volume_growth": 0.0, "noise": 0.3}, "sharpness-grows-with-volume", "inconclusive"),
+        ({"volume_accuracy": 0.2}, "volume-accuracy-grows", "contradicted"),
+        ({"volume_accuracy": 0.09, "noise": 0.05}, "volume-accuracy-grows", "inconclusive"),
+        ({"noisy_fit": 0.3}, "large-networks-predict-noisy-labels", "contradicted"),
+        ({"noisy_fit": 0.7}, "large-networks-predict-noisy-labels", "inconclusive"),
+    ],
+)
+def test_worlds_that_differ_are_judged_so(change, name, state):
+    assert verdicts(paper_like(**change))[name] == state
+
+
+def test_small_networks_that_fit_noise_contradict():
+    evidence = paper_like()
+    volumes = evidence.volumes.copy()
+    low = (volumes.metric == "accuracy") & (volumes.width == 1)
+    volumes.loc[low & (volumes.subset == "noisy"), "mean"] = 0.6
+    assert verdicts(Evidence(volumes, evidence.history))["small-networks-fit-clean-points"] == "contradicted"
+    volumes.loc[low & (volumes.subset == "noisy"), "mean"] = 0.45
+    assert verdicts(Evidence(volumes, evidence.history))["small-networks-fit-clean-points"] == "inconclusive"
+
+
+def test_without_a_threshold_nothing_is_said_about_it():
+    evidence = paper_like()
+    history = evidence.history.copy()
+    history.loc[(history.metric == "train_error") & (history.width == 24), "value"] = 1.0
+    found = verdicts(Evidence(evidence.volumes, history))
+    for name in ("test-error-peak", "training-accuracy-grows", "jacobian-peak", "sharpness-grows-with-volume"):
+        assert found[name] == "inconclusive"
+
+
+def test_training_accuracy_that_falls_before_the_threshold_contradicts():
+    evidence = paper_like()
+    history = evidence.history.copy()
+    below = (history.metric == "train_error") & (history.width < THRESHOLD) & (history.epoch == 9)
+    history.loc[below, "value"] = 10.0 + history.width[below]  # falling accuracy
+    history.loc[(history.metric == "train_error") & (history.width == THRESHOLD), "value"] = 0.0
+    assert verdicts(Evidence(evidence.volumes, history))["training-accuracy-grows"] == "contradicted"
+
+
+def test_too_few_widths_are_not_measured():
+    evidence = paper_like()
+    few = Evidence(evidence.volumes[evidence.volumes.width < 8], evidence.history[evidence.history.width < 8])
+    assert set(verdicts(few).values()) == {"not measured"}
+    assert set(claims.judge([]).verdict) == {"not measured"}

@@ -1,0 +1,140 @@
+"""The command line and sweeps, as a user runs them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from smooth_interpolation import config, cost, locations, store, sweep
+from smooth_interpolation.config import FIELDS
+
+PARAMS = "params/demo/convnet-noise20.yaml"
+TINY = [
+    "n_train=100", "n_test=60", "epochs=3", "n_evaluations=2", "n_clean_points=4", "n_noisy_points=4", "strengths=[5,20]",
+    "n_paths=1", "n_tangents=1",
+]  # fmt: skip
+SETTINGS = [word for text in TINY for word in ("--set", text)]
+
+
+def command(*words, **options):
+    arguments = [sys.executable, "-m", "smooth_interpolation.cli", *map(str, words)]
+    return subprocess.run(arguments, capture_output=True, text=True, cwd=locations.repository(), timeout=120, **options)
+
+
+def records(root):
+    return sorted(path.name for path in Path(root).rglob("*.json"))
+
+
+def test_a_sweep_does_what_is_missing_and_nothing_else(tmp_path):
+    first = command("run", PARAMS, "--width", 2, "--results", tmp_path, *SETTINGS)
+    assert first.returncode == 0, first.stderr
+    (path,) = tmp_path.rglob("*.json")
+    before = path.read_bytes()
+    swept = command("sweep", PARAMS, "--results", tmp_path, "--width", 1, "--width", 2, "--seed", 0, "--seed", 1, *SETTINGS)
+    assert swept.returncode == 0 and "3 complete" in swept.stdout, swept.stderr
+    assert records(tmp_path) == ["w001-s0.json", "w001-s1.json", "w002-s0.json", "w002-s1.json"]
+    assert path.read_bytes() == before
+    assert "All 4 runs" in command("sweep", PARAMS, "--results", tmp_path, "--width", 1, "--width", 2, "--seed", 0, "--seed", 1, *SETTINGS).stdout
+    again = command("run", PARAMS, "--width", 2, "--results", tmp_path, *SETTINGS)
+    assert "measured already" in again.stdout and path.read_bytes() == before
+    status = command("status", PARAMS, "--results", tmp_path, *SETTINGS)
+    assert status.returncode == 0 and "w1-s0, w2-s0" in status.stdout and "missing: w4-s0, w8-s0, w16-s0" in status.stdout
+    shown = command("show", path)
+    assert "convnet of width 2" in shown.stdout and "Jacobian norm" in shown.stdout and "dead_leaves" in shown.stdout
+    one = json.loads(path.read_text())
+    alone, beside = (json.loads((path.parent / f"w002-s{s}.json").read_text()) for s in (0, 1))
+    assert one == alone and alone["volumes"] != beside["volumes"]
+
+
+def test_the_sweep_and_a_single_run_give_the_same_record(tmp_path):
+    command("run", PARAMS, "--width", 2, "--results", tmp_path / "a", *SETTINGS)
+    command("sweep", PARAMS, "--width", 2, "--results", tmp_path / "b", *SETTINGS)
+    a, b = (json.loads(next((tmp_path / name).rglob("*.json")).read_text()) for name in "ab")
+    assert {k: v for k, v in a.items() if k not in ("provenance", "checksum")} == {
+        k: v for k, v in b.items() if k not in ("provenance", "checksum")
+    }
+
+
+def test_an_interrupted_sweep_redoes_only_what_was_unfinished(tmp_path):
+    settings = [word for text in [*TINY, "epochs=40", "n_train=300"] for word in ("--set", text)]
+    words = ["sweep", PARAMS, "--workers", "1", "--results", str(tmp_path), "--width", "1", "--width", "2", "--width", "16", *settings]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smooth_interpolation.cli", *words],
+        cwd=locations.repository(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 100
+    while len(records(tmp_path)) < 1 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches the whole group
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "start again" in output and "Traceback" not in output, output
+    done = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    assert 1 <= len(done) < 3 and not list(tmp_path.rglob("*.tmp"))
+    again = command(*words)
+    assert again.returncode == 0 and f"{3 - len(done)} complete" in again.stdout
+    assert all(path.read_bytes() == content for path, content in done.items())
+
+
+def test_a_failed_run_does_not_stop_the_others(tmp_path):
+    experiment = config.find("demo", "convnet-noise20", {"widths": [1, 2], **dict(_parsed(t) for t in TINY)})
+    blocked = store.path_of(experiment.run(1, 0), tmp_path)
+    blocked.mkdir(parents=True)  # a directory where the record should go
+    outcome = sweep.sweep(experiment.runs(), workers=2, root=tmp_path)
+    assert [run.width for run in outcome.complete] == [2] and [run.width for run, _ in outcome.failed] == [1]
+    assert "Cannot write" in outcome.failed[0][1]
+
+
+def _parsed(text):
+    name, _, value = text.partition("=")
+    return name, json.loads(value)
+
+
+def test_time_left_is_predicted_from_the_runs_done():
+    experiment = config.find("demo", "convnet-noise20")
+    done = [
+        {"status": "complete", "config": {"width": w}, "provenance": {"wall_s": {"train": 10.0 * w, "measure": 0.0}}} for w in (1, 4)
+    ]
+    predicted = cost.predict_seconds([experiment.run(w, 0) for w in (2, 8)], done)
+    assert predicted == pytest.approx(20 + 80)
+    assert cost.predict_seconds(experiment.runs(), []) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sweep", "params/demo/nothing.yaml"], "Cannot read"),
+        (["sweep", PARAMS, "--set", "epohcs=3"], "did you mean 'epochs'"),
+        (["sweep", PARAMS, "--set", "epochs"], "FIELD=VALUE"),
+        (["sweep", PARAMS, "--set", "epochs=0"], "epochs = 0"),
+        (["sweep", PARAMS, "--workers", "0"], "--workers"),
+        (["run", PARAMS, "--width", "0"], "width = 0"),
+        (["run", PARAMS, "--width", "2", "--threads", "0"], "--threads"),
+        (["run", PARAMS, "--width", "2", "--device", "tpu9"], "no device"),
+        (["run", "params/laptop/convnet-noise20.yaml", "--width", "2", "--results", "{tmp}"], "-p scale demo"),
+        (["show", "nothing.json"], "Cannot read"),
+        (["sweep", PARAMS, "--results", "/proc/nowhere"], "Cannot write"),
+    ],
+)
+def test_errors_are_one_sentence(words, message, tmp_path):
+    # A broken proxy stands for a machine without a network.
+    environment = {**os.environ, "https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "COLUMNS": "300"}
+    result = command(*(word.format(tmp=tmp_path) for word in words), env=environment)
+    assert result.returncode == 1 and message in result.stderr, result.stderr
+    assert "Traceback" not in result.stderr and result.stderr.strip().count("\n") == 0
+
+
+def test_help_names_commands_and_options():
+    assert all(name in command("--help").stdout for name in ("run", "sweep", "status", "show", "claims", "params/demo"))
+    assert "FIELD=VALUE" in command("sweep", "--help").stdout
+
+
+def test_every_field_can_be_set():
+    values = config.find("demo", "convnet-noise20").model_dump(mode="json")
+    for field in FIELDS:
+        if field not in ("experiment", "scale"):
+            config.load(locations.repository() / PARAMS, {field: values[field]})

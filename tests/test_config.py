@@ -1,0 +1,103 @@
+"""Params files, overrides, and what is said when they are wrong."""
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smooth_interpolation import config, locations
+from smooth_interpolation.config import Experiment
+from smooth_interpolation.errors import ConfigError
+
+FILES = sorted((locations.repository() / "params").glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_params_files_name_every_field_and_sit_where_they_say(path):
+    experiment = config.load(path)
+    assert (experiment.scale, experiment.experiment) == (path.parent.name, path.stem)
+    assert experiment.overrides == () and experiment.name == experiment.experiment
+    assert set(yaml.safe_load(path.read_text())) == set(config.FIELDS)
+    runs = experiment.runs()
+    assert len(runs) == len(experiment.widths) * len(experiment.seeds) == len({run.path for run in runs})
+
+
+def test_all_four_scales_exist():
+    assert {p.parent.name for p in FILES} == set(config.SCALES)
+
+
+def test_place_and_digest_are_functions_of_the_configuration():
+    experiment = config.find("demo", "convnet-noise20")
+    run = experiment.run(15, 0)
+    assert run.path.as_posix() == "demo/convnet-noise20/w015-s0.json"
+    assert run.digest == config.find("demo", "convnet-noise20").run(15, 0).digest
+    others = [experiment.run(15, 1), experiment.run(16, 0), config.find("demo", "convnet-noise20", {"delta": 0.2}).run(15, 0)]
+    assert len({run.digest, *(other.digest for other in others)}) == 4
+    assert len({run.path, *(other.path for other in others)}) == 4
+
+
+def test_overrides_name_their_records_and_equal_values_are_none():
+    assert config.find("demo", "convnet-noise20", {"epochs": 20, "n_evaluations": 5}).name == "convnet-noise20+epochs=20+n_evaluations=5"
+    same = yaml.safe_load(locations.params_file("demo", "convnet-noise20").read_text())
+    assert config.find("demo", "convnet-noise20", {**same, "momentum": None}) == config.find("demo", "convnet-noise20")
+    other_widths = config.find("demo", "convnet-noise20", {"widths": "[1, 3]", "seeds": [4]})
+    assert other_widths.widths == (1, 3) and other_widths.seeds == (4,) and other_widths.name == "convnet-noise20"
+    odd = config.find("demo", "convnet-noise20", {"dataset": "../a b/c", "n_train": 5, "n_test": 5})
+    assert "/" not in odd.name and " " not in odd.name
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"widht": 3}, "'widht' is not known; did you mean 'widths'"),
+        ({"epochs": 0}, "epochs = 0.*greater than or equal to 1"),
+        ({"epochs": 2.5}, "epochs"),
+        ({"epochs": "many"}, "epochs = 'many'"),
+        ({"epochs": True}, "epochs"),
+        ({"learning_rate": -1}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"widths": []}, "widths"),
+        ({"widths": [4, 2]}, "increase strictly"),
+        ({"widths": [0, 1]}, "widths"),
+        ({"strengths": [5, 5]}, "increase strictly"),
+        ({"noise": "loud"}, "noise = 'loud'.*symmetric"),
+        ({"noise": "none"}, "noise_fraction 0"),
+        ({"noise": "asymmetric"}, "n_corrupted_classes"),
+        ({"noise_fraction": 1.5}, "noise_fraction"),
+        ({"optimizer": "lion"}, "sgd"),
+        ({"precision": "fp16"}, "bf16"),
+        ({"n_evaluations": 1000}, "cannot exceed epochs"),
+        ({"n_clean_points": 0, "n_noisy_points": 0}, "cannot both be 0"),
+        ({"dataset": "cifar100"}, "100 classes"),
+        ({"n_train": None, "overrides": ["x"]}, "overrides"),
+    ],
+)
+def test_bad_values_are_one_sentence(change, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        config.find("demo", "convnet-noise20", change)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_files_are_one_sentence(tmp_path):
+    cases = {"a: [1": "line", "- 1": "field: value", "widths: [1]\nfoo: 2": "'foo' is not known", "experiment: x": "missing"}
+    for text, words in cases.items():
+        path = tmp_path / "x.yaml"
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=words):
+            config.load(path)
+    with pytest.raises(ConfigError, match="Cannot read"):
+        config.load(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="did you mean 'demo'"):
+        config.find("demmo", "convnet-noise20")
+    with pytest.raises(ConfigError, match="did you mean 'convnet-noise20'"):
+        config.find("demo", "convnet-noise")
+
+
+@given(st.dictionaries(st.sampled_from(config.FIELDS), st.one_of(st.integers(), st.text(max_size=5), st.none(), st.lists(st.integers(), max_size=3), st.floats())))
+@settings(max_examples=200, deadline=None)
+def test_any_values_give_an_experiment_or_a_sentence(values):
+    given_ = {k: v for k, v in values.items() if k not in ("scale", "experiment")}
+    try:
+        assert isinstance(config.find("demo", "convnet-noise20", given_), Experiment)
+    except ConfigError as error:
+        assert "\n" not in str(error)

@@ -1,0 +1,160 @@
+"""The training loop against a plain one, schedules, augmentation, models."""
+
+import math
+
+import pytest
+import torch
+import torchvision
+from torch.nn import functional as F
+
+from smooth_interpolation import config, models, runs, training
+from smooth_interpolation.errors import ConfigError
+from smooth_interpolation.models import ConvNet, ResNet18
+
+SMALL = {"n_train": 100, "n_test": 50, "epochs": 3, "n_evaluations": 2, "n_clean_points": 4, "n_noisy_points": 4}
+
+
+def settings_of(**changes):
+    return config.find("demo", "convnet-noise20", {**SMALL, **changes})
+
+
+def flat(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def plain_loop(network, data, settings, seed):
+    """What `train` does, as a tutorial would write it: default memory format, no fused optimiser."""
+    if settings.optimizer == "adam":
+        optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    else:
+        optimizer = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=settings.momentum)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (data.normalize.mean, data.normalize.std))
+    x = (data.train.images.float() / 255 - mean) / std
+    y = data.train.labels
+    generator = torch.Generator().manual_seed(seed)
+    steps = math.ceil(len(x) / settings.batch_size)
+    step = 0
+    for _ in range(settings.epochs):
+        order = torch.randperm(len(x), generator=generator)
+        for batch in order.split(settings.batch_size):
+            rate = settings.learning_rate
+            if step < settings.warmup_epochs * steps:
+                rate = settings.warmup_learning_rate + (rate - settings.warmup_learning_rate) * step / (settings.warmup_epochs * steps)
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            F.cross_entropy(network(x[batch]), y[batch]).backward()
+            optimizer.step()
+            step += 1
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("family", ["convnet", "resnet18"])
+def test_training_is_a_plain_loop(family, optimizer, monkeypatch):
+    if family == "resnet18":  # batch normalisation puts many values near the ReLU's kink, where rounding decides
+        monkeypatch.setattr(models.F, "relu", F.softplus)
+    settings = settings_of(model=family, optimizer=optimizer, warmup_epochs=2, learning_rate=0.003, batch_size=50)
+    data = runs.prepare(settings)
+    ours, theirs = models.create(family, 2, 10, seed=1), models.create(family, 2, 10, seed=1)
+    assert torch.equal(flat(ours), flat(theirs))
+    training.train(ours, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=3)
+    theirs.train()
+    plain_loop(theirs, data, settings, seed=3)
+    torch.testing.assert_close(flat(ours), flat(theirs), rtol=2e-3, atol=2e-4)
+    start = flat(models.create(family, 2, 10, seed=1))
+    moved = (flat(ours) - start).norm()
+    assert (flat(ours) - flat(theirs)).norm() < 0.01 * moved
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("augment", [False, True])
+def test_the_same_seed_gives_the_same_bits(precision, augment):
+    settings = settings_of(precision=precision, augment=augment)
+    data = runs.prepare(settings)
+
+    def trained(seed):
+        network = models.create("convnet", 3, 10, seed=seed)
+        training.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=seed)
+        return flat(network)
+
+    assert torch.equal(trained(0), trained(0))
+    assert not torch.equal(trained(0), trained(1))
+
+
+def test_bf16_trains_in_bfloat16_on_float32_weights():
+    settings = settings_of(precision="bf16")
+    data = runs.prepare(settings)
+    network, seen = models.create("convnet", 2, 10, seed=0), []
+    network.linear.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    training.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=0)
+    assert set(seen) == {torch.bfloat16} and {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+def test_divergence_ends_training():
+    settings = settings_of(learning_rate=1e6, warmup_epochs=0)
+    data = runs.prepare(settings)
+    network, seen = models.create("convnet", 4, 10, seed=0), []
+    completed = training.train(
+        network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=0, after_epoch=seen.append
+    )
+    assert not completed and seen[-1].diverged and seen[-1].epoch <= 3
+
+
+def test_warm_up_is_linear_then_constant():
+    settings = settings_of(warmup_epochs=2, learning_rate=0.01, warmup_learning_rate=0.002)
+    rates = [training.learning_rate(step, 4, settings) for step in range(10)]
+    assert rates[:9] == pytest.approx([0.002 + 0.001 * step for step in range(8)] + [0.01]) and rates[9] == 0.01
+
+
+def test_evaluated_epochs_are_log_spaced():
+    epochs = training.evaluation_epochs(400, 20)
+    assert epochs[0] == 1 and epochs[-1] == 400 and len(epochs) <= 20 and epochs == sorted(set(epochs))
+    late = [b / a for a, b in zip(epochs[8:], epochs[9:], strict=False)]
+    assert max(late) / min(late) < 1.1
+    assert training.evaluation_epochs(7, 1) == [7] and training.evaluation_epochs(1, 1) == [1]
+
+
+def test_crops_are_windows_of_the_padded_image():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(64, 32, 32, 3)
+    black = torch.tensor([-1.0, -2.0, -3.0])
+    crops = training.crop_and_flip(images, black, generator)
+    padded = black.expand(64, 40, 40, 3).clone()
+    padded[:, 4:-4, 4:-4] = images
+    found = set()
+    for n in range(64):
+        places = [
+            (dy, dx, flip)
+            for dy in range(9)
+            for dx in range(9)
+            for flip in (False, True)
+            if torch.equal(crops[n], padded[n, dy : dy + 32, dx : dx + 32].flip(1) if flip else padded[n, dy : dy + 32, dx : dx + 32])
+        ]
+        assert len(places) == 1
+        found.add(places[0])
+    assert len({f[0] for f in found}) == 9 and len({f[1] for f in found}) == 9 and {f[2] for f in found} == {False, True}
+
+
+@pytest.mark.parametrize("width", [1, 4, 64])
+def test_number_of_parameters(width):
+    channels = [3, width, 2 * width, 4 * width, 8 * width]
+    convolutions = sum(9 * a * b + b for a, b in zip(channels, channels[1:], strict=False))
+    assert sum(p.numel() for p in ConvNet(width, 10).parameters()) == convolutions + 8 * width * 10 + 10
+
+
+def test_resnet18_of_width_64_is_the_usual_one_for_small_images():
+    usual = torchvision.models.resnet18(num_classes=10)
+    usual.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    usual.maxpool = torch.nn.Identity()
+    ours = ResNet18(64, 10)
+    assert [p.shape for p in ours.parameters()] == [p.shape for p in usual.parameters()]
+    ours.load_state_dict(dict(zip(ours.state_dict(), usual.state_dict().values(), strict=True)))
+    images = torch.rand(3, 3, 32, 32)
+    torch.testing.assert_close(ours.eval()(images), usual.eval()(images))
+
+
+@pytest.mark.parametrize("family", [ConvNet, ResNet18])
+def test_networks_map_images_to_logits(family):
+    assert family(1, 7)(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+    for width in (0, -1, 2.5, "3", True):
+        with pytest.raises(ConfigError, match="width"):
+            family(width, 10)
