@@ -17,7 +17,9 @@ def bump(height, at=8, floor=0.05):
     return floor + height * np.exp(-(np.log(WIDTHS / at) ** 2) / 0.3)
 
 
-def paper_like(noise=0.0, peak_at=8, flat=False, noisy_factor=2.0, volume_growth=0.5, volume_accuracy=0.0, noisy_fit=0.95):
+def paper_like(
+    noise=0.0, peak_at=8, flat=False, noisy_factor=2.0, volume_growth=0.5, volume_accuracy=0.0, noisy_fit=0.95
+):
     """A world in which every claim holds, and knobs that break them."""
     generator = np.random.default_rng(0)
     rows, history = [], []
@@ -28,15 +30,31 @@ def paper_like(noise=0.0, peak_at=8, flat=False, noisy_factor=2.0, volume_growth
                 rising = rising - volume_accuracy * np.arange(len(WIDTHS))
             noisy_accuracy = np.linspace(0.05, noisy_fit, len(WIDTHS))
             clean_accuracy = np.linspace(0.5, 1, len(WIDTHS))
-            for subset, accuracy, factor in (("all", rising, 1.2), ("clean", clean_accuracy, 1.0), ("noisy", noisy_accuracy, noisy_factor)):
-                sharp = factor * (1 + volume_growth * size) * (np.linspace(0.1, 2, len(WIDTHS)) if flat else bump(3, peak_at[seed] if isinstance(peak_at, tuple) else peak_at))
+            for subset, accuracy, factor in (
+                ("all", rising, 1.2),
+                ("clean", clean_accuracy, 1.0),
+                ("noisy", noisy_accuracy, noisy_factor),
+            ):
+                sharp = (
+                    factor
+                    * (1 + volume_growth * size)
+                    * (
+                        np.linspace(0.1, 2, len(WIDTHS))
+                        if flat
+                        else bump(3, peak_at[seed] if isinstance(peak_at, tuple) else peak_at)
+                    )
+                )
                 for metric, values in [("accuracy", accuracy)] + [(m, sharp) for m in claims.SHARPNESS]:
                     values = values * np.exp(noise * generator.standard_normal(len(WIDTHS)))
                     rows += [(w, seed, size, 0, subset, metric, v, 0.0) for w, v in zip(WIDTHS, values, strict=True)]
         train = np.where(WIDTHS >= THRESHOLD, 0.0, 50.0 - 5 * WIDTHS)
         test = np.linspace(60, 65, len(WIDTHS)) if flat else 60 - WIDTHS + bump(20, 6) * np.exp(noise)
         for metric, values in (("train_error", train), ("test_error", test)):
-            history += [(w, seed, epoch, "all", metric, v + 10 * (epoch == 1)) for epoch in (1, 9) for w, v in zip(WIDTHS, values, strict=True)]
+            history += [
+                (w, seed, epoch, "all", metric, v + 10 * (epoch == 1))
+                for epoch in (1, 9)
+                for w, v in zip(WIDTHS, values, strict=True)
+            ]
     volumes = pd.DataFrame(rows, columns=["width", "seed", "size", "strength", "subset", "metric", "mean", "std"])
     return Evidence(volumes, pd.DataFrame(history, columns=["width", "seed", "epoch", "subset", "metric", "value"]))
 

@@ -35,15 +35,24 @@ def test_a_sweep_does_what_is_missing_and_nothing_else(tmp_path):
     assert first.returncode == 0, first.stderr
     (path,) = tmp_path.rglob("*.json")
     before = path.read_bytes()
-    swept = command("sweep", PARAMS, "--results", tmp_path, "--width", 1, "--width", 2, "--seed", 0, "--seed", 1, *SETTINGS)
+    swept = command(
+        "sweep", PARAMS, "--results", tmp_path, "--width", 1, "--width", 2, "--seed", 0, "--seed", 1, *SETTINGS
+    )
     assert swept.returncode == 0 and "3 complete" in swept.stdout, swept.stderr
     assert records(tmp_path) == ["w001-s0.json", "w001-s1.json", "w002-s0.json", "w002-s1.json"]
     assert path.read_bytes() == before
-    assert "All 4 runs" in command("sweep", PARAMS, "--results", tmp_path, "--width", 1, "--width", 2, "--seed", 0, "--seed", 1, *SETTINGS).stdout
+    assert (
+        "All 4 runs"
+        in command(
+            "sweep", PARAMS, "--results", tmp_path, "--width", 1, "--width", 2, "--seed", 0, "--seed", 1, *SETTINGS
+        ).stdout
+    )
     again = command("run", PARAMS, "--width", 2, "--results", tmp_path, *SETTINGS)
     assert "measured already" in again.stdout and path.read_bytes() == before
     status = command("status", PARAMS, "--results", tmp_path, *SETTINGS)
-    assert status.returncode == 0 and "w1-s0, w2-s0" in status.stdout and "missing: w4-s0, w8-s0, w16-s0" in status.stdout
+    assert (
+        status.returncode == 0 and "w1-s0, w2-s0" in status.stdout and "missing: w4-s0, w8-s0, w16-s0" in status.stdout
+    )
     shown = command("show", path)
     assert "convnet of width 2" in shown.stdout and "Jacobian norm" in shown.stdout and "dead_leaves" in shown.stdout
     one = json.loads(path.read_text())
@@ -62,7 +71,21 @@ def test_the_sweep_and_a_single_run_give_the_same_record(tmp_path):
 
 def test_an_interrupted_sweep_redoes_only_what_was_unfinished(tmp_path):
     settings = [word for text in [*TINY, "epochs=40", "n_train=300"] for word in ("--set", text)]
-    words = ["sweep", PARAMS, "--workers", "1", "--results", str(tmp_path), "--width", "1", "--width", "2", "--width", "16", *settings]
+    words = [
+        "sweep",
+        PARAMS,
+        "--workers",
+        "1",
+        "--results",
+        str(tmp_path),
+        "--width",
+        "1",
+        "--width",
+        "2",
+        "--width",
+        "16",
+        *settings,
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "smooth_interpolation.cli", *words],
         cwd=locations.repository(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -97,7 +120,8 @@ def _parsed(text):
 def test_time_left_is_predicted_from_the_runs_done():
     experiment = config.find("demo", "convnet-noise20")
     done = [
-        {"status": "complete", "config": {"width": w}, "provenance": {"wall_s": {"train": 10.0 * w, "measure": 0.0}}} for w in (1, 4)
+        {"status": "complete", "config": {"width": w}, "provenance": {"wall_s": {"train": 10.0 * w, "measure": 0.0}}}
+        for w in (1, 4)
     ]
     predicted = cost.predict_seconds([experiment.run(w, 0) for w in (2, 8)], done)
     assert predicted == pytest.approx(20 + 80)
@@ -122,7 +146,12 @@ def test_time_left_is_predicted_from_the_runs_done():
 )
 def test_errors_are_one_sentence(words, message, tmp_path):
     # A broken proxy stands for a machine without a network.
-    environment = {**os.environ, "https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "COLUMNS": "300"}
+    environment = {
+        **os.environ,
+        "https_proxy": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+        "COLUMNS": "300",
+    }
     result = command(*(word.format(tmp=tmp_path) for word in words), env=environment)
     assert result.returncode == 1 and message in result.stderr, result.stderr
     assert "Traceback" not in result.stderr and result.stderr.strip().count("\n") == 0

@@ -31,13 +31,20 @@ def test_place_and_digest_are_functions_of_the_configuration():
     run = experiment.run(15, 0)
     assert run.path.as_posix() == "demo/convnet-noise20/w015-s0.json"
     assert run.digest == config.find("demo", "convnet-noise20").run(15, 0).digest
-    others = [experiment.run(15, 1), experiment.run(16, 0), config.find("demo", "convnet-noise20", {"delta": 0.2}).run(15, 0)]
+    others = [
+        experiment.run(15, 1),
+        experiment.run(16, 0),
+        config.find("demo", "convnet-noise20", {"delta": 0.2}).run(15, 0),
+    ]
     assert len({run.digest, *(other.digest for other in others)}) == 4
     assert len({run.path, *(other.path for other in others)}) == 4
 
 
 def test_overrides_name_their_records_and_equal_values_are_none():
-    assert config.find("demo", "convnet-noise20", {"epochs": 20, "n_evaluations": 5}).name == "convnet-noise20+epochs=20+n_evaluations=5"
+    assert (
+        config.find("demo", "convnet-noise20", {"epochs": 20, "n_evaluations": 5}).name
+        == "convnet-noise20+epochs=20+n_evaluations=5"
+    )
     same = yaml.safe_load(locations.params_file("demo", "convnet-noise20").read_text())
     assert config.find("demo", "convnet-noise20", {**same, "momentum": None}) == config.find("demo", "convnet-noise20")
     other_widths = config.find("demo", "convnet-noise20", {"widths": "[1, 3]", "seeds": [4]})
@@ -79,7 +86,12 @@ def test_bad_values_are_one_sentence(change, words):
 
 
 def test_bad_files_are_one_sentence(tmp_path):
-    cases = {"a: [1": "line", "- 1": "field: value", "widths: [1]\nfoo: 2": "'foo' is not known", "experiment: x": "missing"}
+    cases = {
+        "a: [1": "line",
+        "- 1": "field: value",
+        "widths: [1]\nfoo: 2": "'foo' is not known",
+        "experiment: x": "missing",
+    }
     for text, words in cases.items():
         path = tmp_path / "x.yaml"
         path.write_text(text)
@@ -93,7 +105,12 @@ def test_bad_files_are_one_sentence(tmp_path):
         config.find("demo", "convnet-noise")
 
 
-@given(st.dictionaries(st.sampled_from(config.FIELDS), st.one_of(st.integers(), st.text(max_size=5), st.none(), st.lists(st.integers(), max_size=3), st.floats())))
+@given(
+    st.dictionaries(
+        st.sampled_from(config.FIELDS),
+        st.one_of(st.integers(), st.text(max_size=5), st.none(), st.lists(st.integers(), max_size=3), st.floats()),
+    )
+)
 @settings(max_examples=200, deadline=None)
 def test_any_values_give_an_experiment_or_a_sentence(values):
     given_ = {k: v for k, v in values.items() if k not in ("scale", "experiment")}

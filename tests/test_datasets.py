@@ -9,7 +9,7 @@ import torch
 import torchvision.datasets
 from PIL import Image
 
-from smooth_interpolation import dead_leaves, datasets, locations
+from smooth_interpolation import datasets, dead_leaves, locations
 from smooth_interpolation.errors import DataError
 
 CLASSES = ("cat", "dog")

@@ -31,7 +31,8 @@ def svd_path_loop(image, strengths, n_paths):
 
 
 @pytest.mark.parametrize(
-    ("strengths", "n_paths"), [((5, 10, 15, 20, 22, 25), 8), ((5, 10, 15, 20, 22, 25), 4), ((1,), 1), ((3, 31), 2), ((30, 32, 40), 8)]
+    ("strengths", "n_paths"),
+    [((5, 10, 15, 20, 22, 25), 8), ((5, 10, 15, 20, 22, 25), 4), ((1,), 1), ((3, 31), 2), ((30, 32, 40), 8)],
 )
 @pytest.mark.parametrize("shape", [(32, 32), (16, 24)])
 def test_svd_paths_agree_with_a_loop(strengths, n_paths, shape):
@@ -52,7 +53,9 @@ def test_the_last_of_eight_paths_erases_the_leading_singular_value():
     assert (norms[:, 7] < 0.5 * leading).all()
 
 
-@given(seed=st.integers(0, 50), n_paths=st.integers(1, 8), strengths=st.sets(st.integers(1, 34), min_size=1, max_size=6))
+@given(
+    seed=st.integers(0, 50), n_paths=st.integers(1, 8), strengths=st.sets(st.integers(1, 34), min_size=1, max_size=6)
+)
 @settings(max_examples=25, deadline=None)
 def test_erased_energy_grows_with_strength(seed, n_paths, strengths):
     x = images(2, seed=seed, dtype=torch.float64)

@@ -36,7 +36,18 @@ def test_a_record_says_everything(record):
     assert record["status"] == "complete" and record["digest"] == run.digest and record["schema"] == config.SCHEMA
     assert record["data"]["n_corrupted"] == 20 and len(record["data"]["fingerprint"]) == 64
     assert [entry["epoch"] for entry in record["history"]] == [1, 2, 4]
-    assert {"commit", "dirty", "torch", "device_name", "precision", "threads", "wall_s", "images_per_s", "start", "end"} <= set(record["provenance"])
+    assert {
+        "commit",
+        "dirty",
+        "torch",
+        "device_name",
+        "precision",
+        "threads",
+        "wall_s",
+        "images_per_s",
+        "start",
+        "end",
+    } <= set(record["provenance"])
     assert len(record["volumes"]) == 3 * 3
     assert {row["n_points"] for row in record["volumes"]} == {6, 5, 11}
     assert len(json.dumps(record)) < 50_000
@@ -71,7 +82,9 @@ def test_all_points_are_weighted_back_to_the_true_share():
 
 
 def test_asymmetric_noise_reports_test_error_by_group():
-    found = runs.run(tiny(noise="asymmetric", n_corrupted_classes=3, noise_fraction=0.8, n_train=150, n_noisy_points=5).run(2, 0))
+    found = runs.run(
+        tiny(noise="asymmetric", n_corrupted_classes=3, noise_fraction=0.8, n_train=150, n_noisy_points=5).run(2, 0)
+    )
     groups = found["history"][-1]["test_error_by_group"]
     classes = found["data"]["corrupted_classes"]
     assert len(classes) == 3 and found["data"]["n_corrupted"] == 36
@@ -160,7 +173,12 @@ def test_records_of_different_images_are_not_mixed(record, tmp_path):
     experiment = tiny(widths=[3, 4])
     first, second = experiment.runs()
     store.write(record, first, tmp_path)
-    odd = {**record, "config": second.model_dump(mode="json"), "digest": second.digest, "data": {**record["data"], "fingerprint": "0" * 64}}
+    odd = {
+        **record,
+        "config": second.model_dump(mode="json"),
+        "digest": second.digest,
+        "data": {**record["data"], "fingerprint": "0" * 64},
+    }
     store.write(odd, second, tmp_path)
     with pytest.raises(RecordError, match="one figure needs one set of images"):
         store.read_all([first, second], tmp_path)
@@ -181,7 +199,9 @@ def test_an_interrupted_write_leaves_the_old_record(record, tmp_path, monkeypatc
         store.write({**record, "epochs_run": 3}, run, tmp_path)
     assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == [path.name]
     with pytest.raises(KeyboardInterrupt):
-        files.write_atomically(path, lambda file: (file.write(b"half"), (_ for _ in ()).throw(KeyboardInterrupt))[1].__next__())
+        files.write_atomically(
+            path, lambda file: (file.write(b"half"), (_ for _ in ()).throw(KeyboardInterrupt))[1].__next__()
+        )
     assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -192,7 +212,14 @@ def test_tables_have_a_row_per_value(record):
     expected = next(r for r in record["volumes"] if r["subset"] == "noisy" and r["size"] == 2)
     assert picked["mean"].item() == expected["jacobian_norm"]["mean"] and picked.strength.item() == 20
     history = store.history_table([record])
-    assert set(history.metric) == {"test_error", "test_crossentropy", "train_error", "train_crossentropy", "jacobian_norm", "tangent_hessian_norm"}
+    assert set(history.metric) == {
+        "test_error",
+        "test_crossentropy",
+        "train_error",
+        "train_crossentropy",
+        "jacobian_norm",
+        "tangent_hessian_norm",
+    }
     last = history[(history.metric == "train_error") & (history.subset == "noisy") & (history.epoch == 4)]
     assert last.value.item() == record["history"][-1]["train_error"]["noisy"]
 

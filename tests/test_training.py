@@ -39,7 +39,9 @@ def plain_loop(network, data, settings, seed):
         for batch in order.split(settings.batch_size):
             rate = settings.learning_rate
             if step < settings.warmup_epochs * steps:
-                rate = settings.warmup_learning_rate + (rate - settings.warmup_learning_rate) * step / (settings.warmup_epochs * steps)
+                rate = settings.warmup_learning_rate + (rate - settings.warmup_learning_rate) * step / (
+                    settings.warmup_epochs * steps
+                )
             optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad()
             F.cross_entropy(network(x[batch]), y[batch]).backward()
@@ -94,7 +96,13 @@ def test_divergence_ends_training():
     data = runs.prepare(settings)
     network, seen = models.create("convnet", 4, 10, seed=0), []
     completed = training.train(
-        network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=0, after_epoch=seen.append
+        network,
+        data.train.images,
+        data.train.labels,
+        settings,
+        normalize=data.normalize,
+        seed=0,
+        after_epoch=seen.append,
     )
     assert not completed and seen[-1].diverged and seen[-1].epoch <= 3
 
@@ -127,11 +135,16 @@ def test_crops_are_windows_of_the_padded_image():
             for dy in range(9)
             for dx in range(9)
             for flip in (False, True)
-            if torch.equal(crops[n], padded[n, dy : dy + 32, dx : dx + 32].flip(1) if flip else padded[n, dy : dy + 32, dx : dx + 32])
+            if torch.equal(
+                crops[n],
+                padded[n, dy : dy + 32, dx : dx + 32].flip(1) if flip else padded[n, dy : dy + 32, dx : dx + 32],
+            )
         ]
         assert len(places) == 1
         found.add(places[0])
-    assert len({f[0] for f in found}) == 9 and len({f[1] for f in found}) == 9 and {f[2] for f in found} == {False, True}
+    assert (
+        len({f[0] for f in found}) == 9 and len({f[1] for f in found}) == 9 and {f[2] for f in found} == {False, True}
+    )
 
 
 @pytest.mark.parametrize("width", [1, 4, 64])

@@ -32,7 +32,9 @@ def network(width=3, seed=0):
 
 def assert_same(a, b, rtol=1e-9):
     for metric in METRICS:
-        torch.testing.assert_close(getattr(a, metric), getattr(b, metric), rtol=rtol, atol=0, msg=lambda m, k=metric: f"{k}: {m}")
+        torch.testing.assert_close(
+            getattr(a, metric), getattr(b, metric), rtol=rtol, atol=0, msg=lambda m, k=metric: f"{k}: {m}"
+        )
 
 
 def test_integral_agrees_with_numpy_trapezoid():
@@ -63,7 +65,9 @@ def test_rescaling_a_path_changes_nothing(scale, seed):
     generator = torch.Generator().manual_seed(seed)
     values = torch.rand(2, 3, 5, generator=generator, dtype=torch.float64)
     lengths = torch.rand(2, 3, 4, generator=generator, dtype=torch.float64)
-    torch.testing.assert_close(integrate_paths(values, scale * lengths), integrate_paths(values, lengths), rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        integrate_paths(values, scale * lengths), integrate_paths(values, lengths), rtol=1e-9, atol=0
+    )
 
 
 def test_path_of_zero_length_contributes_its_value_at_the_image():

@@ -14,15 +14,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from . import store
+from . import store, trends
+from .trends import NEAR, POINTS, STEP
 
 State = Literal["supported", "contradicted", "inconclusive", "not measured"]
 SHARPNESS = ("crossentropy", "jacobian_norm", "tangent_hessian_norm")
 MIN_WIDTHS = 5  # fewer show no trend
 MONOTONE, NOT_MONOTONE = 0.9, 0.5  # Spearman's rank correlation
-STEP = 1.1  # a rise or fall is at least this factor
-POINTS = 1.0  # percentage points by which an error rises or falls at least
-NEAR = 2  # "at the threshold": at most so many measured widths from it
 
 
 @dataclass(frozen=True)
@@ -99,16 +97,20 @@ def claim(place: str, statement: str) -> Callable[[Callable[[Evidence], Verdict]
 def test_error_peak(evidence: Evidence) -> Verdict:
     error = evidence.last_epoch("test_error")
     threshold = evidence.threshold
-    peaks = [_second_peak(error[seed]) for seed in error]
+    peaks = [trends.second_peak(error[seed]) for seed in error]
     if None in peaks:
         sentence = f"The test error does not rise and fall again by {POINTS:g} percentage point between two widths."
         return Verdict("contradicted", sentence)
     falls = [float(error[seed][peak] - error[seed].iloc[-1]) for seed, peak in zip(error, peaks, strict=True)]
-    effect = {"effect": _mean(falls), "spread": _spread(falls), "measure": "percentage points from the peak to the widest"}
+    effect = {
+        "effect": trends.mean(falls),
+        "spread": trends.spread(falls),
+        "measure": "percentage points from the peak to the widest",
+    }
     sentence = f"The test error peaks at w = {_listed(peaks)}"
     if threshold is None:
         return Verdict("inconclusive", f"{sentence}; no width reaches zero training error for good.", **effect)
-    near = all(peak <= threshold and _steps(evidence.widths, peak, threshold) <= NEAR for peak in peaks)
+    near = all(peak <= threshold and trends.steps(evidence.widths, peak, threshold) <= NEAR for peak in peaks)
     return Verdict("supported" if near else "inconclusive", f"{sentence}; the threshold is w = {threshold}.", **effect)
 
 
@@ -117,8 +119,12 @@ def training_accuracy_grows(evidence: Evidence) -> Verdict:
     threshold = evidence.threshold
     accuracy = 100 - evidence.last_epoch("train_error")
     up_to = accuracy[accuracy.index <= (threshold or evidence.widths[-1])]
-    ranks = [_rank_correlation(up_to[seed]) for seed in up_to]
-    effect = {"effect": _mean(ranks), "spread": _spread(ranks), "measure": "rank correlation with width, up to the threshold"}
+    ranks = [trends.rank_correlation(up_to[seed]) for seed in up_to]
+    effect = {
+        "effect": trends.mean(ranks),
+        "spread": trends.spread(ranks),
+        "measure": "rank correlation with width, up to the threshold",
+    }
     if threshold is None:
         worst = f"The widest network's training error is {100 - accuracy.iloc[-1].mean():.2f}%."
         return Verdict("inconclusive", f"No width reaches zero training error for good. {worst}", **effect)
@@ -128,37 +134,50 @@ def training_accuracy_grows(evidence: Evidence) -> Verdict:
 @claim("Section 4.1, Figure 2", "Accuracy over volumes grows monotonically with width, for every volume size.")
 def volume_accuracy_grows(evidence: Evidence) -> Verdict:
     ranks = {
-        size: [_rank_correlation(curve) for _, curve in evidence.curves("accuracy", size=size).items()]
+        size: [trends.rank_correlation(curve) for _, curve in evidence.curves("accuracy", size=size).items()]
         for size in evidence.sizes[1:]
     }
     weakest = min(ranks, key=lambda size: np.mean(ranks[size]))
     values = ranks[weakest]
     sentence = f"The weakest rank correlation with width is {np.mean(values):.2f}, at volume size {weakest}."
-    return Verdict(_graded(np.mean(values)), sentence, _mean(values), _spread(values), "smallest rank correlation with width")
+    return Verdict(
+        _graded(np.mean(values)),
+        sentence,
+        trends.mean(values),
+        trends.spread(values),
+        "smallest rank correlation with width",
+    )
 
 
 def _peak(evidence: Evidence, metric: str, name: str) -> Verdict:
     threshold = evidence.threshold
     curves = [curve for size in evidence.sizes for _, curve in evidence.curves(metric, size=size).items()]
-    ratios = [_second_descent(curve) for curve in curves]
-    effect = {"effect": _geometric_mean(ratios), "measure": "peak / value at the widest, geometric mean over volume sizes"}
+    ratios = [trends.second_descent(curve) for curve in curves]
+    effect = {
+        "effect": trends.geometric_mean(ratios),
+        "measure": "peak / value at the widest, geometric mean over volume sizes",
+    }
     seeds = evidence.curves(metric).columns
     if len(seeds) > 1:
         by_seed = [
-            _geometric_mean([_second_descent(evidence.curves(metric, size=size)[seed]) for size in evidence.sizes])
+            trends.geometric_mean(
+                [trends.second_descent(evidence.curves(metric, size=size)[seed]) for size in evidence.sizes]
+            )
             for seed in seeds
         ]
-        effect["spread"] = _spread(by_seed)
-    peaks = [_interior_peak(curve) for curve in curves]
+        effect["spread"] = trends.spread(by_seed)
+    peaks = [trends.interior_peak(curve) for curve in curves]
     found = [int(peak) for peak in peaks if peak is not None]
     if len(found) < len(curves) / 2:
         return Verdict("contradicted", f"{name} has a peak for {len(found)} of {len(curves)} curves only.", **effect)
     sentence = f"{name} peaks at w = {_listed(found)} over the volume sizes, for {len(found)} of {len(curves)} curves"
     if threshold is None:
         return Verdict("inconclusive", f"{sentence}; no width reaches zero training error for good.", **effect)
-    near = sum(_steps(evidence.widths, peak, threshold) <= NEAR for peak in found)
+    near = sum(trends.steps(evidence.widths, peak, threshold) <= NEAR for peak in found)
     state: State = "supported" if near == len(curves) else "inconclusive"
-    return Verdict(state, f"{sentence}; {near} within {NEAR} measured widths of the threshold, w = {threshold}.", **effect)
+    return Verdict(
+        state, f"{sentence}; {near} within {NEAR} measured widths of the threshold, w = {threshold}.", **effect
+    )
 
 
 @claim("Section 4.1, Figure 2", "Crossentropy over volumes peaks at the threshold and falls beyond.")
@@ -166,12 +185,17 @@ def crossentropy_peak(evidence: Evidence) -> Verdict:
     return _peak(evidence, "crossentropy", "Crossentropy")
 
 
-@claim("Section 4.1, Figure 2", "The Jacobian norm peaks at the threshold and falls beyond, at the points and over volumes.")
+@claim(
+    "Section 4.1, Figure 2",
+    "The Jacobian norm peaks at the threshold and falls beyond, at the points and over volumes.",
+)
 def jacobian_peak(evidence: Evidence) -> Verdict:
     return _peak(evidence, "jacobian_norm", "The Jacobian norm")
 
 
-@claim("Section 4.1, Figure 2", "The Hessian norm peaks at the threshold and falls beyond, at the points and over volumes.")
+@claim(
+    "Section 4.1, Figure 2", "The Hessian norm peaks at the threshold and falls beyond, at the points and over volumes."
+)
 def hessian_peak(evidence: Evidence) -> Verdict:
     return _peak(evidence, "tangent_hessian_norm", "The Hessian norm")
 
@@ -188,7 +212,9 @@ def sharpness_grows_with_volume(evidence: Evidence) -> Verdict:
     low, high = min(ratios), max(ratios)
     state: State = "supported" if low > STEP else "contradicted" if high < 1 else "inconclusive"
     sentence = f"At w = {threshold} the largest volume has {_times(low)} to {_times(high)} the value at the points."
-    return Verdict(state, sentence, _geometric_mean(ratios), None, "largest volume / point, geometric mean over metrics")
+    return Verdict(
+        state, sentence, trends.geometric_mean(ratios), None, "largest volume / point, geometric mean over metrics"
+    )
 
 
 @claim("Section 4.2, Figure 3", "The smallest networks fit clean points and hardly any noisy ones.")
@@ -202,7 +228,9 @@ def small_networks_fit_clean_points(evidence: Evidence) -> Verdict:
     state: State = "supported" if min(gap) > 0.1 and noisy.loc[width].max() < 0.2 else "inconclusive"
     state = "contradicted" if max(gap) <= 0 else state
     sentence = f"At w = {width} it predicts {clean.loc[width].mean():.0%} of clean and {noisy.loc[width].mean():.0%} of noisy labels."
-    return Verdict(state, sentence, _mean(gap), _spread(gap), "clean minus noisy accuracy at the narrowest width")
+    return Verdict(
+        state, sentence, trends.mean(gap), trends.spread(gap), "clean minus noisy accuracy at the narrowest width"
+    )
 
 
 @claim("Section 4.2, Figure 3", "The largest networks predict the noisy label over large volumes.")
@@ -210,8 +238,16 @@ def large_networks_predict_noisy_labels(evidence: Evidence) -> Verdict:
     accuracy = list(evidence.curves("accuracy", "noisy", evidence.sizes[-1]).iloc[-1])
     low = min(accuracy)
     state: State = "supported" if low >= 0.9 else "contradicted" if max(accuracy) < 0.5 else "inconclusive"
-    sentence = f"At w = {evidence.widths[-1]} the noisy label is predicted over {np.mean(accuracy):.0%} of the largest volume."
-    return Verdict(state, sentence, _mean(accuracy), _spread(accuracy), "accuracy on noisy labels over the largest volume")
+    sentence = (
+        f"At w = {evidence.widths[-1]} the noisy label is predicted over {np.mean(accuracy):.0%} of the largest volume."
+    )
+    return Verdict(
+        state,
+        sentence,
+        trends.mean(accuracy),
+        trends.spread(accuracy),
+        "accuracy on noisy labels over the largest volume",
+    )
 
 
 @claim("Section 4.2, Figure 3", "The peaks are higher around noisy labels than around clean ones.")
@@ -224,7 +260,7 @@ def noisy_peaks_are_higher(evidence: Evidence) -> Verdict:
     low, high = min(ratios), max(ratios)
     state: State = "supported" if low > 1 else "contradicted" if high < 1 else "inconclusive"
     sentence = f"The peak around noisy points is {_times(low)} to {_times(high)} that around clean ones."
-    return Verdict(state, sentence, _geometric_mean(ratios), None, "noisy peak / clean peak, geometric mean")
+    return Verdict(state, sentence, trends.geometric_mean(ratios), None, "noisy peak / clean peak, geometric mean")
 
 
 def judge(records: Iterable[store.Record]) -> pd.DataFrame:
@@ -234,58 +270,23 @@ def judge(records: Iterable[store.Record]) -> pd.DataFrame:
     for one in CLAIMS:
         verdict = one(evidence)
         rows.append(
-            (one.name, one.place, one.statement, verdict.state, verdict.effect, verdict.spread, verdict.measure, verdict.sentence)
+            (
+                one.name,
+                one.place,
+                one.statement,
+                verdict.state,
+                verdict.effect,
+                verdict.spread,
+                verdict.measure,
+                verdict.sentence,
+            )
         )
     columns = ["claim", "place", "statement", "verdict", "effect", "spread", "measure", "sentence"]
     return pd.DataFrame(rows, columns=columns).set_index("claim")
 
 
-def _interior_peak(curve: pd.Series) -> int | None:
-    """The width of the largest value if both ends of the curve lie below it by a step, else None."""
-    peak = curve.idxmax()
-    high = curve[peak]
-    return peak if high > STEP * curve.iloc[0] and high > STEP * curve.iloc[-1] else None
-
-
-def _second_peak(curve: pd.Series) -> int | None:
-    """The width at which an error that fell before rises and then falls again the most, if by `POINTS` both ways."""
-    best, width = POINTS, None
-    for i in range(1, len(curve) - 1):
-        both = min(curve.iloc[i] - curve.iloc[:i].min(), curve.iloc[i] - curve.iloc[i + 1 :].min())
-        if both >= best:
-            best, width = both, int(curve.index[i])
-    return width
-
-
-def _second_descent(curve: pd.Series) -> float:
-    return float(curve.max() / max(curve.iloc[-1], np.finfo(float).tiny))
-
-
-def _rank_correlation(curve: pd.Series) -> float:
-    """Spearman's, with width; a constant curve has 1, since it does not fall."""
-    if curve.nunique() == 1:
-        return 1.0
-    return float(pd.Series(curve.index, index=curve.index).rank().corr(curve.rank()))
-
-
 def _graded(rank: float) -> State:
     return "supported" if rank >= MONOTONE else "contradicted" if rank < NOT_MONOTONE else "inconclusive"
-
-
-def _steps(widths: list[int], a: int, b: int) -> int:
-    return abs(widths.index(a) - widths.index(b))
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values))
-
-
-def _geometric_mean(values: list[float]) -> float:
-    return float(np.exp(np.mean(np.log(values))))
-
-
-def _spread(values: list[float]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _times(ratio: float) -> str:

@@ -13,10 +13,18 @@ from typing import Annotated
 import typer
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
-from . import config, cost, locations, store
+from . import config, cost, display, locations, store
 from .config import Experiment, Run
 from .errors import ConfigError, UserError
 
@@ -32,12 +40,17 @@ app = typer.Typer(
 console = Console(stderr=False)
 errors = Console(stderr=True)
 
-Params = Annotated[Path, typer.Argument(help="The experiment, such as params/demo/convnet-noise20.yaml.", show_default=False)]
+Params = Annotated[
+    Path, typer.Argument(help="The experiment, such as params/demo/convnet-noise20.yaml.", show_default=False)
+]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Set a field apart from the file; can be repeated.")
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Set a field apart from the file; can be repeated."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")]
-Results = Annotated[Path | None, typer.Option(help="Directory of the records, instead of results/.", show_default=False)]
+Results = Annotated[
+    Path | None, typer.Option(help="Directory of the records, instead of results/.", show_default=False)
+]
 
 
 @app.command()
@@ -68,7 +81,7 @@ def run(
     with _interruptible():
         record = progress.run_with_bar(one, device=device)
     path = store.write(record, one, results)
-    _print_record(record)
+    console.print(*display.record_summary(record), sep="\n", highlight=False)
     console.print(f"Record: {path}", soft_wrap=True)
 
 
@@ -79,7 +92,8 @@ def sweep(
     width: Annotated[list[int] | None, typer.Option(help="Only this width; can be repeated.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed; can be repeated.")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Runs side by side, each on one thread; by default one per core, or one on a GPU.")
+        int | None,
+        typer.Option(help="Runs side by side, each on one thread; by default one per core, or one on a GPU."),
     ] = None,
     device: Device = "auto",
     results: Results = None,
@@ -93,7 +107,10 @@ def sweep(
 
     experiment = _experiment(params, set_)
     if width or seed:
-        chosen = {"widths": sorted(set(width or experiment.widths)), "seeds": list(dict.fromkeys(seed or experiment.seeds))}
+        chosen = {
+            "widths": sorted(set(width or experiment.widths)),
+            "seeds": list(dict.fromkeys(seed or experiment.seeds)),
+        }
         experiment = config.build(Experiment, {**experiment.model_dump(), **chosen}, "the given options")
     todo = engine.plan(experiment, results, device)
     done = len(experiment.runs()) - len(todo)
@@ -114,7 +131,9 @@ def sweep(
         console=errors,
     )
     with _interruptible(), bars:
-        whole = bars.add_task(f"{experiment.scale}/{experiment.name}", total=done + len(todo), completed=done, news="runs")
+        whole = bars.add_task(
+            f"{experiment.scale}/{experiment.name}", total=done + len(todo), completed=done, news="runs"
+        )
         tasks: dict[Run, TaskID] = {}
 
         def watch(event: engine.Event) -> None:
@@ -124,7 +143,9 @@ def sweep(
                 bars.console.print(f"{event.run}: {event.outcome}")
                 return
             if event.run not in tasks:
-                tasks[event.run] = bars.add_task(f"  w = {event.run.width}, seed {event.run.seed}", total=event.run.epochs, news="")
+                tasks[event.run] = bars.add_task(
+                    f"  w = {event.run.width}, seed {event.run.seed}", total=event.run.epochs, news=""
+                )
             status = event.status
             news = "starting" if status.stage == "start" else f"images measured, of {status.total}"
             if status.stage == "train":
@@ -143,7 +164,9 @@ def sweep(
 
 @app.command()
 def status(
-    params: Annotated[list[Path] | None, typer.Argument(help="Experiments; all by default.", show_default=False)] = None,
+    params: Annotated[
+        list[Path] | None, typer.Argument(help="Experiments; all by default.", show_default=False)
+    ] = None,
     set_: Set = None,
     results: Results = None,
 ) -> None:
@@ -160,9 +183,13 @@ def status(
         found = [record for record in records.values() if record is not None]
         diverged = [r for r in found if r["status"] == "diverged"]
         seconds = cost.predict_seconds(missing, found)
-        left = "-" if not missing else "unknown" if seconds is None else _duration(seconds)
+        left = "-" if not missing else "unknown" if seconds is None else display.duration(seconds)
         table.add_row(
-            f"{experiment.scale}/{experiment.name}", str(len(found) - len(diverged)), str(len(missing)), str(len(diverged)), left
+            f"{experiment.scale}/{experiment.name}",
+            str(len(found) - len(diverged)),
+            str(len(missing)),
+            str(len(diverged)),
+            left,
         )
         details += [(run, record["status"] if record else "missing") for run, record in records.items()]
     console.print(table)
@@ -177,10 +204,12 @@ def status(
 
 @app.command()
 def show(
-    record: Annotated[Path, typer.Argument(help="A record, such as results/laptop/convnet-noise20/w006-s0.json.", show_default=False)],
+    record: Annotated[
+        Path, typer.Argument(help="A record, such as results/laptop/convnet-noise20/w006-s0.json.", show_default=False)
+    ],
 ) -> None:
     """A record, verified, as tables: its volumes, its training, and where it comes from."""
-    _print_record(store.read_file(record))
+    console.print(*display.record_summary(store.read_file(record)), sep="\n", highlight=False)
 
 
 @app.command()
@@ -215,42 +244,6 @@ def _thread_limit(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _print_record(record: store.Record) -> None:
-    settings, origin = record["config"], record["provenance"]
-    console.print(
-        f"[bold]{settings['scale']}/{settings['experiment']}, {settings['model']} of width {settings['width']}, "
-        f"seed {settings['seed']}: {record['status']}[/]"
-    )
-    if record["history"]:
-        last = record["history"][-1]
-        console.print(
-            f"Epoch {last['epoch']}: test error {last['test_error']:.2f}%, training error {last['train_error']['all']:.2f}% "
-            f"(clean {last['train_error'].get('clean', float('nan')):.2f}%, noisy {last['train_error'].get('noisy', float('nan')):.2f}%)",
-            highlight=False,
-        )
-    if record["volumes"]:
-        table = Table("points", "size", "accuracy", "crossentropy", "Jacobian norm", "Hessian norm")
-        for row in sorted(record["volumes"], key=lambda r: (r["subset"], r["size"])):
-            table.add_row(
-                row["subset"], str(row["size"]), *(f"{row[metric]['mean']:.4g}" for metric in store.VOLUME_METRICS)
-            )
-        console.print(table)
-        console.print("Size: augmentations per path; 0 is the point itself.")
-    data = record["data"]
-    console.print(
-        f"{data['n_train']:,} training images ({data['n_corrupted']:,} with a wrong label) of {store.describe_data(record)}; "
-        f"{origin['device_name']}, {origin['threads']} thread(s), {origin['precision']}, {_duration(cost.seconds(record))}; "
-        f"commit {(origin['commit'] or 'unknown')[:12]}{', with changes' if origin['dirty'] else ''}",
-        highlight=False,
-    )
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
-
-
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     try:
@@ -269,7 +262,11 @@ def main() -> None:
         errors.print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except OSError as error:
-        errors.print(f"[bold red]Error:[/] {error.strerror or error} ({error.filename or 'no file'}).", highlight=False, soft_wrap=True)
+        errors.print(
+            f"[bold red]Error:[/] {error.strerror or error} ({error.filename or 'no file'}).",
+            highlight=False,
+            soft_wrap=True,
+        )
         sys.exit(1)
 
 

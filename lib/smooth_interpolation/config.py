@@ -213,7 +213,9 @@ def read(path: Path | str) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"Cannot read {path}: {reason}; params files are named params/<scale>/<experiment>.yaml.") from None
+        raise ConfigError(
+            f"Cannot read {path}: {reason}; params files are named params/<scale>/<experiment>.yaml."
+        ) from None
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -23,7 +23,10 @@ from . import dead_leaves, files, locations
 from .errors import DataError
 
 log = logging.getLogger(__name__)
-CIFAR = {"cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"), "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz")}
+CIFAR = {
+    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
+}
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp"}
 MAX_PIXELS = 512 * 512  # of one image; larger ones are refused before they are decoded
 
@@ -106,7 +109,9 @@ def balanced_subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
         members = np.flatnonzero(labels.numpy() == label)
         wanted = share + (rank < extra)
         if wanted > len(members):
-            raise DataError(f"A balanced subset of {n} needs {wanted} points of class {label}: there are {len(members)}.")
+            raise DataError(
+                f"A balanced subset of {n} needs {wanted} points of class {label}: there are {len(members)}."
+            )
         chosen.append(generator.permutation(members)[:wanted])
     return torch.from_numpy(np.sort(np.concatenate(chosen)))
 
@@ -116,7 +121,10 @@ def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[st
     if path.is_file():
         try:
             tensors, metadata = files.read_tensors(path)
-            splits = Split(tensors["train_images"], tensors["train_labels"]), Split(tensors["test_images"], tensors["test_labels"])
+            splits = (
+                Split(tensors["train_images"], tensors["train_labels"]),
+                Split(tensors["test_images"], tensors["test_labels"]),
+            )
             found = fingerprint(*tensors_of(*splits))
             if found == metadata["fingerprint"]:
                 return Dataset(name, source, tuple(metadata["classes"].split("\n")), *splits, found)
@@ -125,11 +133,18 @@ def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[st
             log.warning("%s cannot be read: decoding the images again.", path)
     classes, train, test = build()
     found = fingerprint(*tensors_of(train, test))
-    tensors = {"train_images": train.images, "train_labels": train.labels, "test_images": test.images, "test_labels": test.labels}
+    tensors = {
+        "train_images": train.images,
+        "train_labels": train.labels,
+        "test_images": test.images,
+        "test_labels": test.labels,
+    }
     try:
         files.write_tensors(path, tensors, {"fingerprint": found, "classes": "\n".join(classes)})
     except OSError as error:
-        log.warning("Could not cache the images in %s (%s); they will be decoded again next time.", path, error.strerror)
+        log.warning(
+            "Could not cache the images in %s (%s); they will be decoded again next time.", path, error.strerror
+        )
     return Dataset(name, source, classes, train, test, found)
 
 
@@ -176,7 +191,8 @@ def _read_torchvision(name: str, root: Path) -> tuple[tuple[str, ...], Split, Sp
         how = "put torchvision's archive or an image folder there, or run this once with a network"
         raise DataError(f"{_missing(name, how)} (The download failed: {type(error).__name__}.)") from None
     splits = [
-        Split(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets)) for part in (train, test)
+        Split(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
+        for part in (train, test)
     ]
     return tuple(train.classes), *splits
 
@@ -219,7 +235,9 @@ def _folder_source(place: Path) -> str:
 
 def _read_folder(place: Path) -> tuple[tuple[str, ...], Split, Split]:
     names = [name for name, _ in _entries(place)]
-    classes = {split: sorted({n.split("/")[1] for n in names if n.startswith(f"{split}/")}) for split in ("train", "test")}
+    classes = {
+        split: sorted({n.split("/")[1] for n in names if n.startswith(f"{split}/")}) for split in ("train", "test")
+    }
     if not classes["train"] or not classes["test"]:
         raise DataError(f"{place} holds no images under train/<class>/ and test/<class>/.")
     if classes["train"] != classes["test"]:

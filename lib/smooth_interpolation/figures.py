@@ -62,7 +62,9 @@ def volumes_by_width(
     """A row of four panels per subset; the rows share their axes. Shaded: one standard deviation over seeds."""
     with mpl.rc_context(STYLE):
         height = 2.75 if len(subsets) == 1 else 2.45 * len(subsets)
-        figure, axes = plt.subplots(len(subsets), len(PANELS), figsize=(10.5, height), squeeze=False, sharex=True, sharey="col")
+        figure, axes = plt.subplots(
+            len(subsets), len(PANELS), figsize=(10.5, height), squeeze=False, sharex=True, sharey="col"
+        )
         sizes = sorted(volumes["size"].unique())
         colours = _sequence(len(sizes))
         for row, subset in enumerate(subsets):
@@ -70,45 +72,56 @@ def volumes_by_width(
                 panel = axes[row, column]
                 part = volumes[(volumes.metric == metric) & (volumes.subset == subset)]
                 for size, colour in zip(sizes, colours, strict=True):
-                    _curve(panel, part[part["size"] == size], colour, first=size == 0, mark=width)
+                    _curve(panel, part[part["size"] == size], colour, size, mark=width)
                 panel.set_title(title if row == 0 else "")
                 if row == len(subsets) - 1:
                     panel.set_xlabel("base width $w$")
                 if column == 0 and len(subsets) > 1:
                     panel.set_ylabel(ROWS[subset], fontweight="bold")
-                _mark_widths(panel, threshold, width)
+                _mark_widths(panel, metric, threshold, width)
         for column, metric in enumerate(PANELS):
             _scale_values(axes[0, column], volumes[(volumes.metric == metric) & volumes.subset.isin(subsets)], metric)
         _scale_widths(axes.flat, volumes)
         if sizes:
-            handles = axes[0, 0].get_lines()[: len(sizes)]
-            labels = ["0 (the point)", *map(str, sizes[1:])]
-            figure.legend(handles, labels, title="augmentations\nper path", loc="outside right center")
+            handles = [line for line in axes[0, 0].get_lines() if not line.get_label().startswith("_")]
+            figure.legend(handles=handles, title="augmentations\nper path", loc="outside right center")
         else:
             axes[0, 0].text(0.5, 0.5, "nothing measured yet", ha="center", va="center", transform=axes[0, 0].transAxes)
         plt.close(figure)  # shown by whoever asked for it, once
         return figure
 
 
-def _curve(panel: Axes, part: pd.DataFrame, colour: str, *, first: bool, mark: int | None) -> None:
+def _curve(panel: Axes, part: pd.DataFrame, colour: str, size: int, mark: int | None) -> None:
+    first = size == 0
     by_width = part.groupby("width")["mean"]
     mean, std = by_width.mean(), by_width.std()
-    panel.plot(mean.index, mean, "o-", color=colour, linewidth=2.2 if first else 1.3, zorder=4 if first else 3)
+    label = "0 (the point)" if first else str(size)
+    weight, order = (2.2, 4) if first else (1.3, 3)
+    panel.plot(mean.index, mean, "o-", color=colour, linewidth=weight, zorder=order, label=label)
     if std.notna().any():
         panel.fill_between(mean.index, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
     if mark in mean.index:
-        panel.plot([mark], [mean[mark]], "o", color=colour, markeredgecolor=ACCENT, markeredgewidth=1.2, markersize=6, zorder=5)
+        panel.plot(
+            [mark], [mean[mark]], "o", color=colour, markeredgecolor=ACCENT, markeredgewidth=1.2, markersize=6, zorder=5
+        )
 
 
-def _mark_widths(panel: Axes, threshold: int | None, width: int | None) -> None:
+def _mark_widths(panel: Axes, metric: str, threshold: int | None, width: int | None) -> None:
+    low = metric == "accuracy"
     if threshold is not None:
         panel.axvline(threshold, color="#333333", linestyle=":", linewidth=1.2, zorder=1)
     if width is not None:
         panel.axvline(width, color=ACCENT, linewidth=1, alpha=0.8, zorder=1)
         panel.annotate(
-            f"$w = {width}$", (width, 1), xycoords=("data", "axes fraction"), xytext=(2, -2), textcoords="offset points",
-            color=ACCENT, fontsize=8, va="top",
-        )  # fmt: skip
+            f"$w = {width}$",
+            (width, 0 if low else 1),  # accuracies gather at the top
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 3 if low else -3),
+            textcoords="offset points",
+            color=ACCENT,
+            fontsize=8,
+            va="bottom" if low else "top",
+        )
 
 
 def _scale_values(panel: Axes, part: pd.DataFrame, metric: str) -> None:

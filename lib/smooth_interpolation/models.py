@@ -31,9 +31,7 @@ class ConvNet(nn.Module):
         _check(width, n_classes)
         super().__init__()
         channels = [3, width, 2 * width, 4 * width, 8 * width]
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(channels[i], channels[i + 1], 3, padding=1) for i in range(4)
-        )
+        self.convolutions = nn.ModuleList(nn.Conv2d(channels[i], channels[i + 1], 3, padding=1) for i in range(4))
         self.linear = nn.Linear(8 * width, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -49,6 +49,17 @@ class Page:
         """The runs without a record and the command that computes them; nothing if there are none."""
         return _markdown(missing_text(self))
 
+    def verdicts(self, figure: str) -> Any:
+        """The claims that the paper makes with a figure, and what these records say of them, as Markdown."""
+        from . import claims
+
+        table = claims.judge(self.records)
+        rows = [
+            f"| {row.statement} | **{row.verdict}** | {row.sentence} |"
+            for row in table[table.place.str.endswith(figure)].itertuples()
+        ]
+        return _markdown("\n".join(["| The paper | Verdict | What was found |", "|---|---|---|", *rows]))
+
     def numbers(self) -> Any:
         """The chosen width's metrics over every volume size, a table per subset; nothing if none was chosen."""
         if self.width is None:
@@ -59,7 +70,7 @@ class Page:
         wide = wide[list(store.VOLUME_METRICS)]
         wide.columns = ["accuracy", "crossentropy", "Jacobian norm", "Hessian norm"]
         wide.index.names = ["points", "augmentations per path"]
-        return wide.round(4)
+        return wide.map(lambda value: f"{value:.4g}")
 
 
 def open_page(namespace: Mapping[str, Any]) -> Page:
@@ -95,7 +106,9 @@ def measure(run: Run) -> store.Record:
     record = progress.run_with_bar(run)
     store.write(record, run)
     if record["status"] == "diverged":
-        raise DataError(f"{run} diverged after {record['epochs_run']} epochs: nothing to draw; try a lower learning_rate.")
+        raise DataError(
+            f"{run} diverged after {record['epochs_run']} epochs: nothing to draw; try a lower learning_rate."
+        )
     return record
 
 
@@ -114,32 +127,40 @@ def check_names(namespace: Mapping[str, Any]) -> None:
 
 
 def describe(page: Page) -> str:
-    """One paragraph on what is drawn."""
+    """One paragraph on what is drawn: scale, data, images, epochs, seeds, device and commit."""
     e = page.experiment
     if not page.records:
         return f"Scale `{e.scale}`: nothing measured yet."
-    one = page.records[0]
-    data, origins = one["data"], [r["provenance"] for r in page.records]
-    noise = f", {data['n_corrupted']:,} of them with a wrong label" if data["n_corrupted"] else ""
-    seeds = sorted({r["config"]["seed"] for r in page.records})
+    data, origins = page.records[0]["data"], [record["provenance"] for record in page.records]
+    noise = f" ({data['n_corrupted']:,} with a wrong label)" if data["n_corrupted"] else ""
+    seeds = sorted({record["config"]["seed"] for record in page.records})
     spread = "shaded: one standard deviation over seeds" if len(seeds) > 1 else "one seed, so no spread is shown"
-    precision = {"bf16": "bfloat16 training", "fp32": "float32 training"}[e.precision]
-    devices = _listed({f"{o['device_name']} ({o['device'].upper()})" for o in origins})
-    commits = _listed({f"`{(o['commit'] or 'unknown')[:10]}`" + (" with changes" if o["dirty"] else "") for o in origins})
-    hours = sum(map(cost.seconds, page.records)) / 3600
-    diverged = [r["config"] for r in page.records if r["status"] == "diverged"]
-    lost = f" Diverged, and not drawn: {_listed({'w = %d, seed %d' % (c['width'], c['seed']) for c in diverged})}." if diverged else ""
-    points = {v["subset"]: v["n_points"] for r in page.records for v in r["volumes"] or []}
+    optimizer = {"sgd": "SGD", "adam": "Adam"}[e.optimizer]
+    precision = {"bf16": "bfloat16", "fp32": "float32"}[e.precision]
+    points = {row["subset"]: row["n_points"] for record in page.records for row in record["volumes"] or []}
     threshold = page.threshold
-    mark = f"Dotted: the interpolation threshold, w = {threshold}" if threshold else "No width reaches zero training error for good"
-    return (
-        f"**Scale `{e.scale}`.** {data['name']}, {data['source']}, fingerprint `{data['fingerprint'][:12]}`: "
-        f"{data['n_train']:,} training images{noise}, {data['n_test']:,} test images. {e.epochs:,} epochs of "
-        f"{e.optimizer.upper() if e.optimizer == 'sgd' else 'Adam'}, {precision}; seed{'s' if len(seeds) > 1 else ''} "
-        f"{', '.join(map(str, seeds))}: {spread}. Measured around {points.get('clean', 0):,} clean and "
-        f"{points.get('noisy', 0):,} noisy training points, P = {e.n_paths}, M = {e.n_tangents}. {mark}. "
-        f"{devices}, {hours:.1f} hours in all; commit {commits}.{lost}"
-    )
+    mark = f"w = {threshold} (dotted)" if threshold else "not reached"
+    devices = {f"{o['device_name']} ({o['device'].upper()})" for o in origins}
+    commits = {f"`{(o['commit'] or 'unknown')[:10]}`{' with changes' if o['dirty'] else ''}" for o in origins}
+    hours = sum(map(cost.seconds, page.records)) / 3600
+    diverged = {str(c) for c in map(_run_of, page.records) if c}
+    sentences = [
+        f"**Scale `{e.scale}`.** Data: {data['name']}, {data['source']}, fingerprint `{data['fingerprint'][:12]}`; "
+        f"{data['n_train']:,} training images{noise}, {data['n_test']:,} test images.",
+        f"Training: {e.epochs:,} epochs of {optimizer} in {precision}; seed{'s' if len(seeds) > 1 else ''} "
+        f"{', '.join(map(str, seeds))} ({spread}).",
+        f"Measured around {points.get('clean', 0):,} clean and {points.get('noisy', 0):,} noisy training points, "
+        f"P = {e.n_paths}, M = {e.n_tangents}. Interpolation threshold: {mark}.",
+        f"Made on {_listed(devices)} in {hours:.1f} hours, at commit {_listed(commits)}.",
+    ]
+    if diverged:
+        sentences.append(f"Diverged, and not drawn: {_listed(diverged)}.")
+    return " ".join(sentences)
+
+
+def _run_of(record: store.Record) -> str | None:
+    settings = record["config"]
+    return f"w = {settings['width']}, seed {settings['seed']}" if record["status"] == "diverged" else None
 
 
 def missing_text(page: Page) -> str:
@@ -179,4 +200,3 @@ def vector_figures() -> None:
         set_matplotlib_formats("svg")
     except (ImportError, AttributeError):  # outside a notebook
         pass
-

@@ -70,7 +70,7 @@ def shift_paths(images: Tensor, radii: Sequence[int] = (1, 2, 3, 4), n_paths: in
     """
     _check(images, radii, n_paths)
     images = _as_float(images)
-    n, c, h, w = images.shape
+    n, _, h, w = images.shape
     anchors = [images[:, None, None].expand(-1, n_paths, 1, -1, -1, -1)]
     rows, columns = torch.meshgrid(
         torch.arange(h, dtype=torch.float64), torch.arange(w, dtype=torch.float64), indexing="ij"

@@ -11,30 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import datasets, files, label_noise, locations, models, provenance, store, training, volumes
-from .config import SCHEMA, Measurement, Run, Settings
-from .errors import ConfigError, DataError, RecordError
+from . import files, locations, models, provenance, store, training, volumes
+from .config import SCHEMA, Measurement, Run
+from .errors import ConfigError, RecordError
+from .preparation import Prepared, prepare
 
 log = logging.getLogger(__name__)
 MEASURE_BATCH = 64  # images per call of the progress display while measuring
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The data of a run: subsets, noisy labels, and the points that are measured."""
-
-    dataset: datasets.Dataset
-    train: datasets.Split  # labels as trained on, noisy where noisy
-    test: datasets.Split
-    corrupted: Tensor  # (N,) mask of the noisy training labels
-    corrupted_classes: tuple[int, ...]  # of asymmetric noise
-    points: Tensor  # indices into train
-    normalize: training.Normalization
 
 
 @dataclass(frozen=True)
@@ -49,29 +36,6 @@ class Status:
 
 
 Watch = Callable[[Status], None]
-
-
-def prepare(settings: Settings) -> Prepared:
-    """Load the images, take the subsets, corrupt the labels, draw the points.
-
-    Everything depends on `data_seed` alone, so all widths and seeds of an experiment share it.
-
-    Raises:
-        DataError, ConfigError: before anything is trained.
-    """
-    dataset = datasets.load(
-        settings.dataset, settings.n_classes, settings.n_train, settings.n_test, settings.data_seed
-    )
-    if len(dataset.classes) != settings.n_classes:
-        raise ConfigError(f"{settings.dataset} has {len(dataset.classes)} classes, not {settings.n_classes}: set n_classes.")
-    if tuple(dataset.train.images.shape[1:]) != (3, 32, 32):
-        raise DataError(f"{settings.dataset}: the networks take 32 x 32 RGB images, not {tuple(dataset.train.images.shape[1:])}.")
-    train = dataset.train[datasets.balanced_subset(dataset.train.labels, settings.n_train, settings.data_seed)]
-    test = dataset.test[datasets.balanced_subset(dataset.test.labels, settings.n_test, settings.data_seed + 1)]
-    noisy, corrupted, classes = _corrupt(train.labels, settings)
-    points = _draw_points(corrupted, settings)
-    normalize = training.Normalization.of(train.images)
-    return Prepared(dataset, datasets.Split(train.images, noisy), test, corrupted, classes, points, normalize)
 
 
 def run(
@@ -92,7 +56,12 @@ def run(
         UserError: for what a user can mend; nothing has been trained then.
     """
     place = choose_device(device)
-    origin = {**provenance.code(), **provenance.machine(place), "precision": config.precision, "start": provenance.now()}
+    origin = {
+        **provenance.code(),
+        **provenance.machine(place),
+        "precision": config.precision,
+        "start": provenance.now(),
+    }
     data = prepared or prepare(config)
     model = models.create(config.model, config.width, config.n_classes, config.seed).to(place)
     evaluate = set(training.evaluation_epochs(config.epochs, config.n_evaluations))
@@ -111,7 +80,13 @@ def run(
         watch(Status("train", progress.epoch, config.epochs, progress.loss, progress.error))
 
     complete = training.train(
-        model, data.train.images, data.train.labels, config, normalize=data.normalize, seed=config.seed, after_epoch=after_epoch
+        model,
+        data.train.images,
+        data.train.labels,
+        config,
+        normalize=data.normalize,
+        seed=config.seed,
+        after_epoch=after_epoch,
     )
     seconds["train"] = time.perf_counter() - began - seconds["evaluate"]
     measured = None
@@ -183,7 +158,9 @@ def evaluate_network(model: nn.Module, data: Prepared, config: Run) -> dict[str,
     return entry
 
 
-def measure_volumes(model: nn.Module, data: Prepared, config: Run, watch: Watch = lambda status: None) -> list[dict[str, Any]]:
+def measure_volumes(
+    model: nn.Module, data: Prepared, config: Run, watch: Watch = lambda status: None
+) -> list[dict[str, Any]]:
     """Mean and standard deviation over points of the four metrics, for each volume size and subset."""
     points, corrupted = data.train[data.points], data.corrupted[data.points]
     share = data.corrupted.double().mean().item()
@@ -229,31 +206,8 @@ def summarise(values: Tensor, corrupted: Tensor, noisy_share: float) -> dict[str
     if all(s in moments for s, weight in weights.items() if weight > 0):
         moments["all"] = tuple(sum(weights[s] * m[i] for s, m in moments.items()) for i in (0, 1))
     return {
-        s: {"mean": mean, "std": max(0.0, square - mean**2) ** 0.5}
-        for s, (mean, square) in sorted(moments.items())
+        s: {"mean": mean, "std": max(0.0, square - mean**2) ** 0.5} for s, (mean, square) in sorted(moments.items())
     }
-
-
-def _corrupt(labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-    seed = settings.data_seed
-    if settings.noise == "asymmetric":
-        noisy, mask, classes = label_noise.asymmetric_noise(
-            labels, settings.n_corrupted_classes, settings.noise_fraction, settings.n_classes, seed
-        )
-        return noisy, mask, tuple(classes.tolist())
-    fraction = settings.noise_fraction if settings.noise == "symmetric" else 0.0
-    return *label_noise.symmetric_noise(labels, fraction, settings.n_classes, seed), ()
-
-
-def _draw_points(corrupted: Tensor, settings: Settings) -> Tensor:
-    generator = np.random.default_rng([settings.data_seed, 1])
-    chosen = []
-    for subset, mask, wanted in (("clean", ~corrupted, settings.n_clean_points), ("noisy", corrupted, settings.n_noisy_points)):
-        members = np.flatnonzero(mask.numpy())
-        if wanted > len(members):
-            raise ConfigError(f"n_{subset}_points is {wanted} and there are {len(members)} {subset} training points: ask for fewer.")
-        chosen.append(np.sort(generator.permutation(members)[:wanted]))
-    return torch.from_numpy(np.concatenate(chosen))
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -93,7 +93,11 @@ def tangent_hessian_norm(
     """
     if not delta > 0:
         raise ConfigError(f"delta is {delta}: it must be above 0.")
-    if perturbed.ndim != images.ndim + 1 or perturbed.shape[0] != images.shape[0] or perturbed.shape[2:] != images.shape[1:]:
+    if (
+        perturbed.ndim != images.ndim + 1
+        or perturbed.shape[0] != images.shape[0]
+        or perturbed.shape[2:] != images.shape[1:]
+    ):
         raise DataError(
             f"perturbed must have shape (N, M, *{tuple(images.shape[1:])}) with N = {len(images)}, not {tuple(perturbed.shape)}."
         )
@@ -153,7 +157,9 @@ def evaluate_points(model: nn.Module, images: Tensor, labels: Tensor) -> PointVa
     if logits.ndim != 2 or len(logits) != len(labels):
         raise DataError(f"The network must return logits of shape (N, n_classes), not {tuple(logits.shape)}.")
     if len(labels) and int(labels.max()) >= logits.shape[1]:
-        raise DataError(f"Labels must lie in 0..{logits.shape[1] - 1}, the network's classes: one is {int(labels.max())}.")
+        raise DataError(
+            f"Labels must lie in 0..{logits.shape[1] - 1}, the network's classes: one is {int(labels.max())}."
+        )
     # In float32 the softmax of a confident network rounds p_y - 1 to 0: float64 keeps its gradient.
     wide = logits.double() if logits.device.type != "mps" else logits
     losses = F.cross_entropy(wide, labels, reduction="none")
@@ -187,7 +193,9 @@ def _evaluate(model: nn.Module, images: Tensor, labels: Tensor, chunk_size: int 
         return PointValues(images, images.new_zeros(0), images.new_zeros(0))
     size = chunk_size or chunk_length(model, images[:1], memory)
     parts = [evaluate_points(model, x, y) for x, y in zip(images.split(size), labels.split(size), strict=True)]
-    return PointValues(*(torch.cat([getattr(part, name) for part in parts]) for name in ("gradients", "crossentropy", "correct")))
+    return PointValues(
+        *(torch.cat([getattr(part, name) for part in parts]) for name in ("gradients", "crossentropy", "correct"))
+    )
 
 
 def _checked(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -213,5 +221,7 @@ def model_type(model: nn.Module) -> tuple[torch.dtype | None, torch.device | Non
     if parameter is None:
         return None, None
     if parameter.dtype not in (torch.float32, torch.float64):
-        raise ConfigError(f"The network is {parameter.dtype}: sharpness needs float32 or wider; call model.float() first.")
+        raise ConfigError(
+            f"The network is {parameter.dtype}: sharpness needs float32 or wider; call model.float() first."
+        )
     return parameter.dtype, parameter.device

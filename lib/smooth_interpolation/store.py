@@ -37,7 +37,9 @@ def write(record: Record, run: Run, root: Path | None = None) -> Path:
     try:
         files.write_atomically(path, lambda file: file.write(content))
     except OSError as error:
-        raise RecordError(f"Cannot write {path}: {error.strerror or error}; free some space or choose another place.") from None
+        raise RecordError(
+            f"Cannot write {path}: {error.strerror or error}; free some space or choose another place."
+        ) from None
     return path
 
 
@@ -54,7 +56,9 @@ def read(run: Run, root: Path | None = None) -> Record | None:
     ours = run.model_dump(mode="json")
     if record["digest"] != run.digest or record["config"] != ours:
         field = _first_difference(record["config"], ours)
-        raise RecordError(f"{path} was made from another configuration ({field}): {ADVICE}, or restore the params file.")
+        raise RecordError(
+            f"{path} was made from another configuration ({field}): {ADVICE}, or restore the params file."
+        )
     return record
 
 
@@ -152,7 +156,9 @@ def volumes_table(records: Iterable[Record]) -> pd.DataFrame:
         for metric in VOLUME_METRICS
     ]
     columns = ["width", "seed", "size", "strength", "subset", "metric", "mean", "std"]
-    return pd.DataFrame(rows, columns=columns).sort_values(["metric", "subset", "size", "width", "seed"], ignore_index=True)
+    return pd.DataFrame(rows, columns=columns).sort_values(
+        ["metric", "subset", "size", "width", "seed"], ignore_index=True
+    )
 
 
 def history_table(records: Iterable[Record]) -> pd.DataFrame:
@@ -172,7 +178,9 @@ def history_table(records: Iterable[Record]) -> pd.DataFrame:
                 elif metric != "epoch":
                     rows.append((width, seed, entry["epoch"], "all", metric, value))
     columns = ["width", "seed", "epoch", "subset", "metric", "value"]
-    return pd.DataFrame(rows, columns=columns).sort_values(["metric", "subset", "width", "seed", "epoch"], ignore_index=True)
+    return pd.DataFrame(rows, columns=columns).sort_values(
+        ["metric", "subset", "width", "seed", "epoch"], ignore_index=True
+    )
 
 
 def interpolation_threshold(history: pd.DataFrame) -> int | None:
@@ -198,7 +206,9 @@ def check_writable(run: Run, root: Path | None = None) -> None:
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        raise RecordError(f"Cannot write to {directory} ({error.strerror}): choose another place for the results.") from None
+        raise RecordError(
+            f"Cannot write to {directory} ({error.strerror}): choose another place for the results."
+        ) from None
 
 
 def _first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:

@@ -6,11 +6,12 @@ and started again: it redoes only what was unfinished.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -132,15 +133,15 @@ def _work(run: Run, device: str, root: Path | None, sender: Connection, parent: 
         sender.send(("failed", traceback.format_exc()))
 
 
-class _single_threaded:
+@contextlib.contextmanager
+def _single_threaded() -> Iterator[None]:
     """Environment in which a process starts with one thread per library."""
-
-    def __enter__(self) -> None:
-        self.before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self.before.items():
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:

@@ -1,0 +1,38 @@
+# make book: set up and build the book.  make test: set up, check and test everything.
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN = $(VENV)/bin
+LOCK = $(shell cat requirements.lock pyproject.toml | cksum | tr -d ' ')
+INSTALLED = $(VENV)/.installed-$(LOCK)
+
+.PHONY: book test setup format clean
+
+book: setup
+	$(BIN)/jupyter-book build book --all -W -n --keep-going
+	@echo "The book: file://$(CURDIR)/book/_build/html/index.html"
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest --nbval-lax tests book/*.ipynb
+
+# The environment may serve several checkouts: this one's package is installed into it where another's is.
+setup: $(INSTALLED)
+	@$(BIN)/python -c "import pathlib, smooth_interpolation as s; exit(not pathlib.Path(s.__file__).resolve().is_relative_to(pathlib.Path('lib').resolve()))" 2>/dev/null \
+	|| $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+
+$(INSTALLED):
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: install it, or name one with make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The pairs of book/*.md and book/*.ipynb, and the code's layout.
+format: setup
+	$(BIN)/jupytext --sync book/*.md
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	$(BIN)/jupyter-book clean book --all

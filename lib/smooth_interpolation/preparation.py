@@ -1,0 +1,78 @@
+"""The data of a run: subsets of the images, noisy labels, and the points to measure around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import datasets, label_noise, training
+from .config import Settings
+from .errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data of a run: subsets, noisy labels, and the points that are measured."""
+
+    dataset: datasets.Dataset
+    train: datasets.Split  # labels as trained on, noisy where noisy
+    test: datasets.Split
+    corrupted: Tensor  # (N,) mask of the noisy training labels
+    corrupted_classes: tuple[int, ...]  # of asymmetric noise
+    points: Tensor  # indices into train
+    normalize: training.Normalization
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Load the images, take the subsets, corrupt the labels, draw the points.
+
+    Everything depends on `data_seed` alone, so all widths and seeds of an experiment share it.
+
+    Raises:
+        DataError, ConfigError: before anything is trained.
+    """
+    dataset = datasets.load(settings.dataset, settings.n_classes, settings.n_train, settings.n_test, settings.data_seed)
+    if len(dataset.classes) != settings.n_classes:
+        raise ConfigError(
+            f"{settings.dataset} has {len(dataset.classes)} classes, not {settings.n_classes}: set n_classes."
+        )
+    if tuple(dataset.train.images.shape[1:]) != (3, 32, 32):
+        raise DataError(
+            f"{settings.dataset}: the networks take 32 x 32 RGB images, not {tuple(dataset.train.images.shape[1:])}."
+        )
+    train = dataset.train[datasets.balanced_subset(dataset.train.labels, settings.n_train, settings.data_seed)]
+    test = dataset.test[datasets.balanced_subset(dataset.test.labels, settings.n_test, settings.data_seed + 1)]
+    noisy, corrupted, classes = _corrupt(train.labels, settings)
+    points = _draw_points(corrupted, settings)
+    normalize = training.Normalization.of(train.images)
+    return Prepared(dataset, datasets.Split(train.images, noisy), test, corrupted, classes, points, normalize)
+
+
+def _corrupt(labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    seed = settings.data_seed
+    if settings.noise == "asymmetric":
+        noisy, mask, classes = label_noise.asymmetric_noise(
+            labels, settings.n_corrupted_classes, settings.noise_fraction, settings.n_classes, seed
+        )
+        return noisy, mask, tuple(classes.tolist())
+    fraction = settings.noise_fraction if settings.noise == "symmetric" else 0.0
+    return *label_noise.symmetric_noise(labels, fraction, settings.n_classes, seed), ()
+
+
+def _draw_points(corrupted: Tensor, settings: Settings) -> Tensor:
+    generator = np.random.default_rng([settings.data_seed, 1])
+    chosen = []
+    for subset, mask, wanted in (
+        ("clean", ~corrupted, settings.n_clean_points),
+        ("noisy", corrupted, settings.n_noisy_points),
+    ):
+        members = np.flatnonzero(mask.numpy())
+        if wanted > len(members):
+            raise ConfigError(
+                f"n_{subset}_points is {wanted} and there are {len(members)} {subset} training points: ask for fewer."
+            )
+        chosen.append(np.sort(generator.permutation(members)[:wanted]))
+    return torch.from_numpy(np.concatenate(chosen))

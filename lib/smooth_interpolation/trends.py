@@ -1,0 +1,54 @@
+"""Numbers that describe a curve over width: peaks, second descents, monotony."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+STEP = 1.1  # a rise or fall of a sharpness is at least this factor
+POINTS = 1.0  # a rise or fall of an error is at least so many percentage points
+NEAR = 2  # "at the threshold": at most so many measured widths from it
+
+
+def interior_peak(curve: pd.Series) -> int | None:
+    """The width of the largest value if both ends of the curve lie below it by a step, else None."""
+    peak = curve.idxmax()
+    high = curve[peak]
+    return peak if high > STEP * curve.iloc[0] and high > STEP * curve.iloc[-1] else None
+
+
+def second_peak(curve: pd.Series) -> int | None:
+    """The width at which an error that fell before rises and then falls again the most, if by `POINTS` both ways."""
+    best, width = POINTS, None
+    for i in range(1, len(curve) - 1):
+        both = min(curve.iloc[i] - curve.iloc[:i].min(), curve.iloc[i] - curve.iloc[i + 1 :].min())
+        if both >= best:
+            best, width = both, int(curve.index[i])
+    return width
+
+
+def second_descent(curve: pd.Series) -> float:
+    return float(curve.max() / max(curve.iloc[-1], np.finfo(float).tiny))
+
+
+def rank_correlation(curve: pd.Series) -> float:
+    """Spearman's, with width; a constant curve has 1, since it does not fall."""
+    if curve.nunique() == 1:
+        return 1.0
+    return float(pd.Series(curve.index, index=curve.index).rank().corr(curve.rank()))
+
+
+def steps(widths: list[int], a: int, b: int) -> int:
+    return abs(widths.index(a) - widths.index(b))
+
+
+def mean(values: list[float]) -> float:
+    return float(np.mean(values))
+
+
+def geometric_mean(values: list[float]) -> float:
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def spread(values: list[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None

@@ -1,0 +1,72 @@
+"""The book as a whole: pairs of text and notebook, the build, and what may not be in it."""
+
+import re
+import subprocess
+import sys
+
+import jupytext
+import pytest
+
+from smooth_interpolation import locations
+
+ROOT = locations.repository()
+PAGES = sorted((ROOT / "book").glob("*.md"))
+
+
+@pytest.mark.parametrize("text", PAGES, ids=lambda p: p.stem)
+def test_text_and_notebook_agree_cell_by_cell(text):
+    notebook = text.with_suffix(".ipynb")
+    assert notebook.exists(), f"make format makes {notebook.name}"
+    written, paired = jupytext.read(text), jupytext.read(notebook)
+    assert [(c.cell_type, c.source, c.metadata.get("tags")) for c in written.cells] == [
+        (c.cell_type, c.source, c.metadata.get("tags")) for c in paired.cells
+    ]
+    assert not any(c.get("outputs") for c in paired.cells), "notebooks are kept without outputs"
+
+
+def test_every_page_is_in_the_contents():
+    listed = set(re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text()))
+    assert listed == {page.stem for page in PAGES}
+
+
+def test_the_configuration_is_linked_into_the_book():
+    for name in ("_config.yml", "_toc.yml"):
+        link = ROOT / "book" / name
+        assert link.is_symlink() and link.resolve() == ROOT / name
+
+
+def test_the_book_builds_without_a_warning(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter_book",
+        "build",
+        "book",
+        "--path-output",
+        str(tmp_path),
+        "--all",
+        "-W",
+        "-n",
+        "--keep-going",
+    ]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    html = tmp_path / "_build" / "html"
+    for page in PAGES:
+        assert (html / f"{page.stem}.html").exists()
+    for page in ("fig2", "fig3", "index"):
+        content = (html / f"{page}.html").read_text()
+        assert "Traceback" not in content and ".svg" in content and "Scale" in content
+    methodology = (html / "methodology.html").read_text()
+    assert all(f"equation-eq{i}" in methodology for i in range(1, 8))
+
+
+def test_no_tracked_file_names_a_registry_or_a_machine():
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    pattern = re.compile(r"(pypi|pythonhosted|npmjs|debian)\.org|(^|[^\w.])/(home|root|work|tmp)/")
+    for name in files:
+        path = ROOT / name
+        if path.is_symlink() or path.suffix in {".png"} or name == "tests/test_book.py":
+            continue
+        found = pattern.search(path.read_text(encoding="utf-8"))
+        assert not found, f"{name}: {found.group(0)}"

@@ -1,0 +1,66 @@
+"""The same numbers on every device that is there: the CPU always, a GPU where one is."""
+
+import pytest
+import torch
+
+from smooth_interpolation import config, models, runs, training
+from smooth_interpolation.sharpness import measuring
+from smooth_interpolation.volumes import METRICS, volume_metrics
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def settings_of(**changes):
+    small = {"n_train": 200, "n_test": 50, "epochs": 2, "n_evaluations": 2, "n_clean_points": 20, "n_noisy_points": 20}
+    return config.find("demo", "convnet-noise20", {**small, **changes})
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("family", ["convnet", "resnet18"])
+def test_measures_in_float32_agree_with_float64_on_the_cpu(device, family):
+    data = runs.prepare(settings_of())
+    points = data.train[data.points]
+    images = points.images.float() / 255
+    options = {"normalize": data.normalize, "strengths": (5, 20), "n_paths": 2, "n_tangents": 2}
+    reference = volume_metrics(models.create(family, 8, 10, seed=0).double(), images, points.labels, **options)
+    found = volume_metrics(models.create(family, 8, 10, seed=0).to(device), images, points.labels, **options)
+    # Where a ReLU's input is within rounding of 0, float32 takes the other side: a few points differ by more.
+    for metric in METRICS:
+        error = (getattr(found, metric) / getattr(reference, metric) - 1).nan_to_num(0).abs()
+        assert error.median() < 1e-5 and error.max() < 2e-2, (metric, error.median(), error.max())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_run_is_the_same_everywhere_to_rounding(device):
+    settings = settings_of(augment=True)
+    data = runs.prepare(settings)
+    weights = []
+    for place in ("cpu", device):
+        network = models.create("convnet", 4, 10, seed=0).to(place)
+        training.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=0)
+        weights.append(torch.cat([p.detach().cpu().flatten() for p in network.parameters()]))
+    start = torch.cat([p.detach().flatten() for p in models.create("convnet", 4, 10, seed=0).parameters()])
+    assert (weights[1] - weights[0]).norm() < 1e-2 * (weights[0] - start).norm()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_record_names_its_device(device, precision):
+    record = runs.run(settings_of(precision=precision, augment=True, model="resnet18").run(2, 0), device=device)
+    assert record["status"] == "complete" and record["provenance"]["device"] == device
+    assert record["provenance"]["precision"] == precision
+
+
+def test_full_precision_is_asked_for_while_measuring():
+    # TensorFloat-32 has 10 bits of mantissa: the caller's setting comes back afterwards.
+    places = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = True
+        with measuring(models.create("convnet", 2, 10, seed=0)):
+            assert not any(place.allow_tf32 for place in places)
+        assert all(place.allow_tf32 for place in places)
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.allow_tf32 = value

@@ -1,0 +1,171 @@
+"""Figure pages under papermill, and what they share."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from smooth_interpolation import config, figures, locations, pages, store
+from smooth_interpolation.errors import ConfigError
+
+ROOT = locations.repository()
+FIGURES = ("fig2", "fig3")
+TINY = {
+    "n_train": 100,
+    "n_test": 60,
+    "epochs": 3,
+    "n_evaluations": 2,
+    "n_clean_points": 5,
+    "n_noisy_points": 5,
+    "n_paths": 1,
+    "n_tangents": 1,
+}
+
+
+def papermill(page, out, *words):
+    arguments = [sys.executable, "-m", "papermill", f"book/{page}.ipynb", str(out), *map(str, words)]
+    result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return result, nbformat.read(out, 4) if out.exists() else None
+
+
+def texts(notebook):
+    return "\n".join(
+        "".join(output.get("data", {}).get(kind, ""))
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        for kind in ("text/markdown", "text/plain")
+    )
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A repository of its own for records, with this one's params files."""
+    (tmp_path / "params").symlink_to(ROOT / "params")
+    monkeypatch.setattr(locations, "repository", lambda: tmp_path)
+    return tmp_path / "results"
+
+
+@pytest.mark.parametrize("page", FIGURES)
+def test_a_width_of_the_store_is_marked_and_its_numbers_printed(page, tmp_path):
+    result, notebook = papermill(page, tmp_path / "out.ipynb", "-p", "width", 15)
+    assert result.returncode == 0, result.stderr[-2000:]
+    record = json.loads((ROOT / "results/laptop/convnet-noise20/w015-s0.json").read_text())
+    row = next(r for r in record["volumes"] if r["subset"] == "noisy" and r["size"] == 6)
+    text = texts(notebook)
+    assert f"{row['jacobian_norm']['mean']:.4g}" in text
+    assert "Scale `laptop`" in text and "image folder (JPEG)" in text
+    drawings = [
+        o["data"]["image/svg+xml"]
+        for c in notebook.cells
+        for o in c.get("outputs", [])
+        if "image/svg+xml" in o.get("data", {})
+    ]
+    assert len(drawings) == 1 and drawings[0].count(figures.ACCENT) >= 4  # a mark in every panel
+
+
+def test_a_width_that_is_not_there_is_trained_and_measured(results):
+    found = pages.open_page({"scale": "demo", "experiment": "convnet-noise20", "width": 3, "widths": [1, 2], **TINY})
+    assert [r["config"]["width"] for r in found.records] == [3] and sorted(run.width for run in found.missing) == [1, 2]
+    assert found.numbers().loc[("clean", 0), "accuracy"] != ""
+    path = next(results.rglob("w003-s0.json"))
+    before = path.read_bytes()
+    pages.open_page({"scale": "demo", "experiment": "convnet-noise20", "width": 3, "widths": [1, 2], **TINY})
+    assert path.read_bytes() == before
+    text = pages.missing_text(found)
+    assert "w = 1 (seed 0); w = 2 (seed 0)" in text and "--set epochs=3" in text and "--set widths=[1,2]" in text
+
+
+def test_the_command_that_a_page_names_computes_what_is_missing(results):
+    asked = {"scale": "demo", "experiment": "convnet-noise20", "widths": [1], **TINY}
+    text = pages.missing_text(pages.open_page(asked))
+    words = re.search(r"`smooth-interpolation (.*)`", text).group(1).split()
+    words[1] = str(ROOT / words[1])
+    command = [sys.executable, "-m", "smooth_interpolation.cli", *words, "--results", str(results)]
+    assert subprocess.run(command, capture_output=True, timeout=120).returncode == 0
+    assert pages.missing_text(pages.open_page(asked)) == ""
+
+
+def test_scale_demo_executes_offline(tmp_path):
+    result, notebook = papermill("fig3", tmp_path / "out.ipynb", "-p", "scale", "demo")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "dead_leaves, drawn" in texts(notebook)
+
+
+def test_a_params_file_is_a_set_of_parameters(tmp_path):
+    result, notebook = papermill("fig2", tmp_path / "out.ipynb", "-f", "params/demo/convnet-noise20.yaml")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "Scale `demo`" in texts(notebook) and "Not measured yet" not in texts(notebook)
+
+
+def test_a_scale_without_records_says_how_to_compute_them(tmp_path):
+    result, notebook = papermill("fig2", tmp_path / "out.ipynb", "-p", "scale", "paper")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "smooth-interpolation sweep params/paper/convnet-noise20.yaml" in texts(notebook)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("widht", 15), "'widht' is not known; did you mean 'width'?"),
+        (("width", 0), "width = 0: input should be greater than or equal to 1"),
+        (("width", "wide"), "width = 'wide'"),
+        (("scale", "lap"), "'lap' is not known"),
+    ],
+)
+def test_an_unknown_name_or_value_is_an_error(words, message, tmp_path):
+    result, _ = papermill("fig3", tmp_path / "out.ipynb", "-p", *words)
+    assert result.returncode != 0 and "ConfigError: " in result.stderr and message in result.stderr
+
+
+def test_names_are_checked_in_papermills_cell_alone():
+    pages.check_names({"In": ["", "mine = 1", "# Parameters\nwidth = 3\nscale = 'demo'\n"]})
+    with pytest.raises(ConfigError, match="'mine'"):
+        pages.check_names({"In": ["# Parameters\nmine = 1\n"]})
+
+
+@pytest.mark.parametrize("page", FIGURES)
+def test_every_field_of_a_params_file_is_a_parameter_of_the_page(page):
+    notebook = nbformat.read(ROOT / "book" / f"{page}.ipynb", 4)
+    (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    values: dict = {}
+    exec(cell.source, values)
+    del values["__builtins__"]
+    assert set(values) == set(pages.NAMES)
+    fixed = {"scale": "laptop", "experiment": "convnet-noise20"}
+    assert {k: v for k, v in values.items() if v is not None} == fixed
+
+
+def test_figures_draw_what_the_table_holds():
+    experiment = config.find("laptop", "convnet-noise20")
+    volumes = store.volumes_table(store.read_all(experiment.runs()))
+    drawn = figures.fig3(volumes, threshold=7, width=15)
+    assert len(drawn.axes) == 8
+    panel = drawn.axes[6]  # noisy, Jacobian norm
+    curve = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "noisy") & (volumes["size"] == 2)]
+    line = panel.get_lines()[sorted(volumes["size"].unique()).index(2)]
+    assert line.get_xdata().tolist() == sorted(curve.width.unique())
+    panel_lines = [one.get_ydata().tolist() for one in panel.get_lines()]
+    assert curve.sort_values("width")["mean"].tolist() in panel_lines
+    assert any(list(one.get_xdata()) == [7, 7] and one.get_linestyle() == ":" for one in panel.get_lines())
+    empty = figures.fig2(volumes.iloc[:0])
+    assert any("nothing measured" in text.get_text() for text in empty.axes[0].texts)
+
+
+def test_seeds_are_shaded():
+    experiment = config.find("laptop", "convnet-noise20")
+    volumes = store.volumes_table(store.read_all(experiment.runs()))
+    other = volumes.assign(seed=1, mean=volumes["mean"] * 1.1)
+    import pandas as pd
+
+    assert not figures.fig2(volumes).axes[1].collections
+    assert len(figures.fig2(pd.concat([volumes, other])).axes[1].collections) == volumes["size"].nunique()
+
+
+def test_params_of_the_page_header_are_those_of_the_file():
+    for path in sorted((ROOT / "params").glob("*/*.yaml")):
+        assert set(yaml.safe_load(Path(path).read_text())) <= set(pages.NAMES)
