@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import ConfigError, DataError
+from .precision import full_precision
 
 MEMORY_BUDGET = 1 << 30  # bytes for the activations of one chunk
 MAX_CHUNK = 256  # larger chunks leave a CPU's cache and are slower
@@ -130,20 +131,13 @@ def measuring(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     device = next((p.device.type for p in model.parameters()), "cpu")
-    cudnn = torch.backends.cudnn
-    full_precision = cudnn.flags(
-        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
-    )
-    matmul_tf32 = torch.backends.cuda.matmul.allow_tf32
     try:
         model.eval()
         for parameter, _ in flags:
             parameter.requires_grad_(False)  # the backward pass then computes the input's gradient alone
-        torch.backends.cuda.matmul.allow_tf32 = False
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False), full_precision:
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False), full_precision():
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul_tf32
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
         for module, mode in modes:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import Settings
+from .precision import full_precision
 
 PAD = 4  # pixels of the random crop
 
@@ -74,6 +75,7 @@ def optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=settings.learning_rate, momentum=settings.momentum, fused=True)
 
 
+@full_precision()
 def train(
     model: nn.Module,
     images: Tensor,
@@ -151,6 +153,7 @@ def crop_and_flip(images: Tensor, black: Tensor, generator: torch.Generator) -> 
 
 
 @torch.no_grad()
+@full_precision()
 def predict(model: nn.Module, images: Tensor, normalize: Normalization, chunk_size: int = 500) -> Tensor:
     """Logits (N, n_classes) of uint8 images, float32, in evaluation mode; the training mode is put back."""
     device = next(model.parameters()).device
