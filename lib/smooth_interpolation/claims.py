@@ -1,8 +1,7 @@
 """What the paper claims, as functions that look at the runs and answer.
 
-A claim answers `supported`, `contradicted`, `inconclusive` or `not measured`, with an effect size and a sentence. Its
-criteria are fixed here, in one place, and are the same for every scale; they were written down before the committed
-results were complete.
+A claim answers `supported`, `contradicted`, `inconclusive` or `not measured`, with an effect size and a sentence. The
+criteria stand here and in `trends`, and are the same for every scale.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ def claim(place: str, statement: str) -> Callable[[Callable[[Evidence], Verdict]
 def test_error_peak(evidence: Evidence) -> Verdict:
     error = evidence.last_epoch("test_error")
     threshold = evidence.threshold
-    peaks = [trends.second_peak(error[seed]) for seed in error]
+    peaks = [trends.peak(error[seed], POINTS) for seed in error]
     if None in peaks:
         sentence = f"The test error does not rise and fall again by {POINTS:g} percentage point between two widths."
         return Verdict("contradicted", sentence)
@@ -166,8 +165,8 @@ def _peak(evidence: Evidence, metric: str, name: str) -> Verdict:
             for seed in seeds
         ]
         effect["spread"] = trends.spread(by_seed)
-    peaks = [trends.interior_peak(curve) for curve in curves]
-    found = [int(peak) for peak in peaks if peak is not None]
+    peaks = [trends.peak(np.log(curve), np.log(STEP)) for curve in curves]
+    found = [peak for peak in peaks if peak is not None]
     if len(found) < len(curves) / 2:
         return Verdict("contradicted", f"{name} has a peak for {len(found)} of {len(curves)} curves only.", **effect)
     sentence = f"{name} peaks at w = {_listed(found)} over the volume sizes, for {len(found)} of {len(curves)} curves"

@@ -10,16 +10,12 @@ POINTS = 1.0  # a rise or fall of an error is at least so many percentage points
 NEAR = 2  # "at the threshold": at most so many measured widths from it
 
 
-def interior_peak(curve: pd.Series) -> int | None:
-    """The width of the largest value if both ends of the curve lie below it by a step, else None."""
-    peak = curve.idxmax()
-    high = curve[peak]
-    return peak if high > STEP * curve.iloc[0] and high > STEP * curve.iloc[-1] else None
+def peak(curve: pd.Series, step: float) -> int | None:
+    """The width at which a curve has risen from an earlier value and falls to a later one, each by at least `step`.
 
-
-def second_peak(curve: pd.Series) -> int | None:
-    """The width at which an error that fell before rises and then falls again the most, if by `POINTS` both ways."""
-    best, width = POINTS, None
+    Of several, the one whose smaller side is the largest. The curve may fall before it rises: double descent.
+    """
+    best, width = step, None
     for i in range(1, len(curve) - 1):
         both = min(curve.iloc[i] - curve.iloc[:i].min(), curve.iloc[i] - curve.iloc[i + 1 :].min())
         if both >= best:
@@ -28,6 +24,7 @@ def second_peak(curve: pd.Series) -> int | None:
 
 
 def second_descent(curve: pd.Series) -> float:
+    """The largest value over the last."""
     return float(curve.max() / max(curve.iloc[-1], np.finfo(float).tiny))
 
 
