@@ -8,7 +8,8 @@ from smooth_interpolation import locations
 def own_cache(tmp_path_factory, monkeypatch):
     """Tests share one cache of their own and see no data of the user's."""
     monkeypatch.setenv(locations.CACHE_VARIABLE, str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.delenv(locations.DATA_VARIABLE, raising=False)
+    for name in (locations.DATA_VARIABLE, locations.RESULTS_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)

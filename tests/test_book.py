@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jupytext
 import pytest
@@ -37,9 +38,7 @@ def test_the_configuration_is_linked_into_the_book():
 
 def test_the_book_builds_without_a_warning(tmp_path):
     command = [
-        sys.executable,
-        "-m",
-        "jupyter_book",
+        str(Path(sys.executable).with_name("jupyter-book")),
         "build",
         "book",
         "--path-output",

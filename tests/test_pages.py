@@ -1,6 +1,7 @@
 """Figure pages under papermill, and what they share."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,9 +28,10 @@ TINY = {
 }
 
 
-def papermill(page, out, *words):
+def papermill(page, out, *words, **environment):
     arguments = [sys.executable, "-m", "papermill", f"book/{page}.ipynb", str(out), *map(str, words)]
-    result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, **environment}
+    result = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     return result, nbformat.read(out, 4) if out.exists() else None
 
 
@@ -44,10 +46,9 @@ def texts(notebook):
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    """A repository of its own for records, with this one's params files."""
-    (tmp_path / "params").symlink_to(ROOT / "params")
-    monkeypatch.setattr(locations, "repository", lambda: tmp_path)
-    return tmp_path / "results"
+    """A directory of its own for records."""
+    monkeypatch.setenv(locations.RESULTS_VARIABLE, str(tmp_path))
+    return tmp_path
 
 
 @pytest.mark.parametrize("page", FIGURES)
@@ -80,13 +81,23 @@ def test_a_width_that_is_not_there_is_trained_and_measured(results):
     assert "w = 1 (seed 0); w = 2 (seed 0)" in text and "--set epochs=3" in text and "--set widths=[1,2]" in text
 
 
+def test_papermill_trains_and_measures_a_width_that_is_not_there(results, tmp_path):
+    words = [word for name, value in TINY.items() for word in ("-p", name, value)]
+    out = tmp_path / "out.ipynb"
+    result, notebook = papermill("fig3", out, "-p", "scale", "demo", "-p", "width", 6, *words)
+    assert result.returncode == 0, result.stderr[-2000:]
+    record = json.loads(next(results.rglob("w006-s0.json")).read_text())
+    assert record["config"]["width"] == 6 and record["config"]["epochs"] == 3
+    row = next(r for r in record["volumes"] if r["subset"] == "clean" and r["size"] == 0)
+    assert f"{row['crossentropy']['mean']:.4g}" in texts(notebook)
+
+
 def test_the_command_that_a_page_names_computes_what_is_missing(results):
     asked = {"scale": "demo", "experiment": "convnet-noise20", "widths": [1], **TINY}
     text = pages.missing_text(pages.open_page(asked))
     words = re.search(r"`smooth-interpolation (.*)`", text).group(1).split()
-    words[1] = str(ROOT / words[1])
-    command = [sys.executable, "-m", "smooth_interpolation.cli", *words, "--results", str(results)]
-    assert subprocess.run(command, capture_output=True, timeout=120).returncode == 0
+    command = [sys.executable, "-m", "smooth_interpolation.cli", *words]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120).returncode == 0
     assert pages.missing_text(pages.open_page(asked)) == ""
 
 
@@ -149,7 +160,7 @@ def test_figures_draw_what_the_table_holds():
     curve = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "noisy") & (volumes["size"] == 2)]
     line = panel.get_lines()[sorted(volumes["size"].unique()).index(2)]
     assert line.get_xdata().tolist() == sorted(curve.width.unique())
-    panel_lines = [one.get_ydata().tolist() for one in panel.get_lines()]
+    panel_lines = [list(one.get_ydata()) for one in panel.get_lines()]
     assert curve.sort_values("width")["mean"].tolist() in panel_lines
     assert any(list(one.get_xdata()) == [7, 7] and one.get_linestyle() == ":" for one in panel.get_lines())
     empty = figures.fig2(volumes.iloc[:0])
@@ -169,3 +180,10 @@ def test_seeds_are_shaded():
 def test_params_of_the_page_header_are_those_of_the_file():
     for path in sorted((ROOT / "params").glob("*/*.yaml")):
         assert set(yaml.safe_load(Path(path).read_text())) <= set(pages.NAMES)
+
+
+def test_the_readmes_figure_is_drawn_from_the_records(tmp_path):
+    command = [sys.executable, "-m", "smooth_interpolation.cli", "figure", "fig2", "params/laptop/convnet-noise20.yaml"]
+    drawn = tmp_path / "figure.svg"
+    assert subprocess.run([*command, "--output", str(drawn)], cwd=ROOT, timeout=120).returncode == 0
+    assert drawn.read_text() == (ROOT / "book" / "figure2.svg").read_text(), f"run: {' '.join(command[2:])}"

@@ -225,6 +225,30 @@ def claims(params: Params, set_: Set = None, results: Results = None) -> None:
     console.print(table)
 
 
+@app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="fig2 or fig3.", show_default=False)],
+    params: Params,
+    output: Annotated[Path, typer.Option(help="Where to write it: .svg, .pdf or .png.", show_default=False)],
+    width: Annotated[int | None, typer.Option(help="Mark this width.", show_default=False)] = None,
+    set_: Set = None,
+    results: Results = None,
+) -> None:
+    """Draw a figure of the paper from an experiment's records into a file."""
+    from . import figures
+
+    if name not in figures.FIGURES:
+        raise ConfigError(f"figure: {config.unknown_name(name, figures.FIGURES)}")
+    if output.suffix not in (".svg", ".pdf", ".png"):
+        raise ConfigError(f"--output {output}: its name must end in .svg, .pdf or .png.")
+    experiment = _experiment(params, set_)
+    records = store.read_all(experiment.runs(), results)
+    threshold = store.interpolation_threshold(store.history_table(records))
+    drawn = getattr(figures, name)(store.volumes_table(records), threshold=threshold, width=width)
+    figures.save(drawn, output)
+    console.print(f"{output}: {len(records)} of {len(experiment.runs())} runs")
+
+
 def _experiment(params: Path, set_: list[str] | None) -> Experiment:
     overrides = {}
     for text in set_ or []:

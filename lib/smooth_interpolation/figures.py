@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +20,7 @@ PANELS = {
     "tangent_hessian_norm": "Hessian norm",
 }
 ROWS = {"all": "All points", "clean": "Clean labels", "noisy": "Noisy labels"}
+FIGURES = ("fig2", "fig3")
 ACCENT = "#d55e00"  # of the chosen width: vermilion of Okabe and Ito, apart from the sequence of the curves
 LOG_RANGE = 10  # an axis whose values span more than this factor is logarithmic
 
@@ -35,7 +37,7 @@ STYLE = {
     "legend.frameon": False,
     "figure.dpi": 110,
     "savefig.bbox": "tight",
-    "svg.fonttype": "none",
+    "svg.hashsalt": "smooth-interpolation",  # the same figure is the same file
     "figure.constrained_layout.use": True,
 }
 
@@ -54,6 +56,12 @@ def fig2(volumes: pd.DataFrame, *, threshold: int | None = None, width: int | No
 def fig3(volumes: pd.DataFrame, *, threshold: int | None = None, width: int | None = None) -> Figure:
     """Figure 3: as Figure 2, around clean (top) and noisy (bottom) training points."""
     return volumes_by_width(volumes, ("clean", "noisy"), threshold=threshold, width=width)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG, PDF or PNG, by the ending of `path`; the same figure gives the same file."""
+    with mpl.rc_context(STYLE):
+        figure.savefig(path, dpi=200, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def volumes_by_width(

@@ -8,6 +8,7 @@ from pathlib import Path
 import platformdirs
 
 DATA_VARIABLE = "SMOOTH_INTERPOLATION_DATA"
+RESULTS_VARIABLE = "SMOOTH_INTERPOLATION_RESULTS"
 CACHE_VARIABLE = "SMOOTH_INTERPOLATION_CACHE"
 
 
@@ -26,7 +27,9 @@ def params_file(scale: str, experiment: str) -> Path:
 
 
 def results() -> Path:
-    return repository() / "results"
+    """The records: `results/` of the repository. `$SMOOTH_INTERPOLATION_RESULTS` names another place."""
+    named = os.environ.get(RESULTS_VARIABLE)
+    return Path(named).expanduser() if named else repository() / "results"
 
 
 def data_directories() -> list[Path]:
