@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from . import store, trends
 from .trends import NEAR, POINTS, STEP
 
 State = Literal["supported", "contradicted", "inconclusive", "not measured"]
+STATES: tuple[State, ...] = get_args(State)
 SHARPNESS = ("crossentropy", "jacobian_norm", "tangent_hessian_norm")
 MIN_WIDTHS = 5  # fewer show no trend
 MONOTONE, NOT_MONOTONE = 0.9, 0.5  # Spearman's rank correlation

@@ -60,6 +60,15 @@ class Page:
         ]
         return _markdown("\n".join(["| The paper | Verdict | What was found |", "|---|---|---|", *rows]))
 
+    def verdict_count(self) -> Any:
+        """How many of the claims checked so far hold in these records, as Markdown."""
+        from . import claims
+
+        counts = claims.judge(self.records).verdict.value_counts()
+        states = [f"{counts[state]} {state}" for state in claims.STATES if state in counts]
+        scale = self.experiment.scale
+        return _markdown(f"Of the {counts.sum()} claims checked so far, at scale `{scale}`: **{', '.join(states)}**.")
+
     def numbers(self) -> Any:
         """The chosen width's metrics over every volume size, a table per subset; nothing if none was chosen."""
         if self.width is None:
