@@ -290,7 +290,7 @@ def _graded(rank: float) -> State:
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:.3g} times"
+    return f"{ratio:,.0f} times" if ratio >= 100 else f"{ratio:.2g} times"
 
 
 def _listed(widths: list[int]) -> str:

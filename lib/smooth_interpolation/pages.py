@@ -69,6 +69,25 @@ class Page:
         scale = self.experiment.scale
         return _markdown(f"Of the {counts.sum()} claims checked so far, at scale `{scale}`: **{', '.join(states)}**.")
 
+    def by_width(self) -> pd.DataFrame:
+        """Errors at the last epoch and the Jacobian norm at the points and over the largest volume, a row per width."""
+        history, volumes = self.history, self.volumes
+        last = history[history.epoch == history.groupby(["width", "seed"]).epoch.transform("max")]
+        errors = last[last.metric.isin(["train_error", "test_error"])]
+        table = errors.pivot_table(index="width", columns=["metric", "subset"], values="value", aggfunc="mean")
+        table = table.reindex(
+            columns=pd.MultiIndex.from_product([["train_error"], store.SUBSETS]).append(
+                pd.MultiIndex.from_tuples([("test_error", "all")])
+            )
+        )
+        table.columns = ["training error %", "... clean", "... noisy", "test error %"]
+        table = table.map(lambda value: f"{value:.1f}")
+        jacobian = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "all")]
+        for size, name in ((0, "at the points"), (volumes["size"].max(), "over the largest volume")):
+            means = jacobian[jacobian["size"] == size].groupby("width")["mean"].mean()
+            table[f"Jacobian norm {name}"] = means.map(lambda value: f"{value:.3g}")
+        return table
+
     def numbers(self) -> Any:
         """The chosen width's metrics over every volume size, a table per subset; nothing if none was chosen."""
         if self.width is None:
