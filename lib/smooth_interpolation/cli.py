@@ -69,10 +69,12 @@ def run(
     The width need not be one of the file's: smooth-interpolation run params/demo/convnet-noise20.yaml --width 6
     """
     from . import progress
+    from . import runs as runs_module
 
     one = _experiment(params, set_).run(width, seed)
     if threads < 1:
         raise ConfigError(f"--threads is {threads}: it must be at least 1.")
+    runs_module.choose_device(device)
     if not force and store.read(one, results) is not None:
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
@@ -106,6 +108,8 @@ def sweep(
     from . import sweep as engine
 
     experiment = _experiment(params, set_)
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers is {workers}: it must be at least 1.")
     if width or seed:
         chosen = {
             "widths": sorted(set(width or experiment.widths)),
@@ -118,9 +122,7 @@ def sweep(
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
         return
     if workers is None:
-        workers = 1 if runs_module.choose_device(device).type != "cpu" else len(os.sched_getaffinity(0))
-    if workers < 1:
-        raise ConfigError(f"--workers is {workers}: it must be at least 1.")
+        workers = _cores() if runs_module.choose_device(device).type == "cpu" else 1
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -260,6 +262,11 @@ def _experiment(params: Path, set_: list[str] | None) -> Experiment:
         except yaml.YAMLError:
             raise ConfigError(f"--set {text}: the value is not valid YAML.") from None
     return config.load(params, overrides)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _thread_limit(threads: int) -> None:
