@@ -79,9 +79,8 @@ def run(
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
     store.check_writable(one, results)
-    _thread_limit(threads)
     with _interruptible():
-        record = progress.run_with_bar(one, device=device)
+        record = progress.run_with_bar(one, device=device, threads=threads)
     path = store.write(record, one, results)
     console.print(*display.record_summary(record), sep="\n", highlight=False)
     console.print(f"Record: {path}", soft_wrap=True)
@@ -267,12 +266,6 @@ def _experiment(params: Path, set_: list[str] | None) -> Experiment:
 def _cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _thread_limit(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

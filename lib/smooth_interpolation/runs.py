@@ -39,13 +39,19 @@ Watch = Callable[[Status], None]
 
 
 def run(
-    config: Run, *, device: str = "auto", watch: Watch = lambda status: None, prepared: Prepared | None = None
+    config: Run,
+    *,
+    device: str = "auto",
+    threads: int = 1,
+    watch: Watch = lambda status: None,
+    prepared: Prepared | None = None,
 ) -> store.Record:
     """Train and measure one network.
 
     Args:
         config: what to do.
         device: "auto" (a GPU if there is one), "cpu", "cuda" or another of PyTorch's names.
+        threads: CPU threads; records are equal bit by bit only for the same number.
         watch: called after every epoch and every few measured images.
         prepared: the data, if it is at hand already.
 
@@ -55,7 +61,15 @@ def run(
     Raises:
         UserError: for what a user can mend; nothing has been trained then.
     """
-    place = choose_device(device)
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return _run(config, choose_device(device), watch, prepared)
+    finally:
+        torch.set_num_threads(threads_before)
+
+
+def _run(config: Run, place: torch.device, watch: Watch, prepared: Prepared | None) -> store.Record:
     origin = {
         **provenance.code(),
         **provenance.machine(place),

@@ -114,9 +114,6 @@ def sweep(
 def _work(run: Run, device: str, root: Path | None, sender: Connection, parent: int) -> None:
     """The body of a worker process: one run, from configuration to record."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
-    import torch
-
-    torch.set_num_threads(1)
 
     def watch(status: runs.Status) -> None:
         if os.getppid() != parent:  # the sweep was killed: nobody waits for this run
