@@ -1,6 +1,8 @@
 """The measures at points, against slow float64 references and closed forms."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -187,6 +189,25 @@ def test_chunk_length_follows_the_memory_budget():
     assert chunk_length(wide, images[:1], memory=1) == 1
 
 
+def test_memory_is_bounded_whatever_the_number_of_points():
+    code = """
+import resource, torch
+from smooth_interpolation.sharpness import jacobian_norm, tangent_hessian_norm
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+images, labels = torch.rand(1, 3, 32, 32), torch.zeros(100_000, dtype=torch.long)
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB
+jacobian_norm(model, images, labels[:1])
+before = peak()
+many = images.expand(100_000, -1, -1, -1)  # takes no memory; its gradients would take 1.2 GB
+jacobian_norm(model, many, labels, memory=1 << 26)
+tangent_hessian_norm(model, many, many[:, None], labels, 0.1, memory=1 << 26)
+print(peak() - before)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 250
+
+
 def test_works_inside_no_grad_and_under_autocast():
     model = network(ConvNet)
     images, _, labels = points()
@@ -202,6 +223,7 @@ def test_bad_input_is_one_sentence():
         (DataError, "integers", lambda: jacobian_norm(model, images, labels.float())),
         (DataError, "one per image", lambda: jacobian_norm(model, images, labels[:4])),
         (DataError, "floating point", lambda: jacobian_norm(model, (images * 0).byte(), labels)),
+        (DataError, "finite", lambda: jacobian_norm(model, images * float("nan"), labels)),
         (DataError, "negative", lambda: jacobian_norm(model, images, labels - 10)),
         (DataError, "0..9", lambda: jacobian_norm(model, images, labels + 10)),
         (ConfigError, "float32 or wider", lambda: jacobian_norm(network(ConvNet).bfloat16(), images, labels)),

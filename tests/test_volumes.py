@@ -189,7 +189,7 @@ def test_bad_input_is_one_sentence():
     ]:
         with pytest.raises(kind, match=words):
             volume_metrics(model, images, labels, **{**SMALL, **change})
-    with pytest.raises(DataError, match="one label per image"):
+    with pytest.raises(DataError, match="one per image"):
         volume_metrics(model, images, labels[:1], **SMALL)
     with pytest.raises(DataError, match="do not match"):
         integrate_paths(torch.zeros(2, 3, 4), torch.zeros(2, 3, 4))

@@ -34,7 +34,7 @@ def svd_paths(images: Tensor, strengths: Sequence[int] = (5, 10, 15, 20, 22, 25)
         ConfigError: for strengths that do not increase or n_paths below 1.
         DataError: for images of another shape or with values that are not finite.
     """
-    _check(images, strengths, n_paths)
+    check_paths(images, strengths, n_paths)
     images = _as_float(images)
     # Float64, because small singular values of a float32 factorisation are mostly rounding.
     u, s, vt = torch.linalg.svd(images.double(), full_matrices=False)
@@ -68,7 +68,7 @@ def shift_paths(images: Tensor, radii: Sequence[int] = (1, 2, 3, 4), n_paths: in
     Raises:
         ConfigError, DataError: as `svd_paths`.
     """
-    _check(images, radii, n_paths)
+    check_paths(images, radii, n_paths)
     images = _as_float(images)
     n, _, h, w = images.shape
     anchors = [images[:, None, None].expand(-1, n_paths, 1, -1, -1, -1)]
@@ -104,7 +104,8 @@ def _as_float(images: Tensor) -> Tensor:
     return images if images.dtype == torch.float64 else images.float()
 
 
-def _check(images: Tensor, strengths: Sequence[int], n_paths: int) -> None:
+def check_paths(images: Tensor, strengths: Sequence[int], n_paths: int) -> None:
+    """Refuse images and settings that have no paths, in one sentence."""
     if not isinstance(images, Tensor) or images.ndim != 4:
         shape = tuple(getattr(images, "shape", ()))
         raise DataError(f"Images must be a tensor of shape (N, C, H, W), not {type(images).__name__} of shape {shape}.")

@@ -44,14 +44,16 @@ def loss_gradients(
         memory: bytes that a chunk's activations may take.
 
     Returns:
-        (N, C, H, W).
+        (N, C, H, W), on the images' device.
 
     Raises:
         DataError: for shapes, labels or values that do not fit.
         ConfigError: for a network in half precision.
     """
     with measuring(model):
-        return _evaluate(model, *_checked(model, images, labels), chunk_size, memory).gradients
+        chunks = _chunks(model, images, labels, chunk_size, memory)
+        gradients = [evaluate_points(model, x, y).gradients.to(images.device) for _, x, y in chunks]
+        return torch.cat(gradients) if gradients else torch.empty_like(images)
 
 
 def jacobian_norm(
@@ -61,7 +63,10 @@ def jacobian_norm(
 
     Arguments and errors as `loss_gradients`. Returns (N,), in loss per unit of the normalised input.
     """
-    return loss_gradients(model, images, labels, chunk_size=chunk_size, memory=memory).flatten(1).norm(dim=1)
+    with measuring(model):
+        chunks = _chunks(model, images, labels, chunk_size, memory)
+        norms = [evaluate_points(model, x, y).gradients.flatten(1).norm(dim=1) for _, x, y in chunks]
+        return torch.cat(norms).to(images.device) if norms else images.new_zeros(0)
 
 
 def tangent_hessian_norm(
@@ -105,14 +110,16 @@ def tangent_hessian_norm(
     n_tangents = perturbed.shape[1]
     if n_tangents < 1:
         raise DataError("perturbed holds no directions: M must be at least 1.")
+    norms = []
     with measuring(model):
-        images, labels = _checked(model, images, labels)
-        at_point = _evaluate(model, images, labels, chunk_size, memory).gradients
-        total = at_point.new_zeros(len(images), dtype=torch.float64)
-        for m in range(n_tangents):
-            moved, _ = _checked(model, perturbed[:, m], labels)
-            total += square_distance(_evaluate(model, moved, labels, chunk_size, memory).gradients, at_point)
-        return hessian_norm(total, n_tangents, delta).to(at_point.dtype)
+        for part, x, y in _chunks(model, images, labels, chunk_size, memory):
+            at_point = evaluate_points(model, x, y).gradients
+            squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+            for m in range(n_tangents):
+                moved = perturbed[part, m].to(x)
+                squares += square_distance(evaluate_points(model, moved, y).gradients, at_point)
+            norms.append(hessian_norm(squares, n_tangents, delta).to(x.dtype))
+    return torch.cat(norms).to(images.device) if norms else images.new_zeros(0)
 
 
 def square_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -182,40 +189,52 @@ def chunk_length(model: nn.Module, example: Tensor, memory: int = MEMORY_BUDGET)
     return max(1, min(limit, memory // (4 * activations)))  # 4: activations, their gradients, and what kernels need
 
 
-def _evaluate(model: nn.Module, images: Tensor, labels: Tensor, chunk_size: int | None, memory: int) -> PointValues:
+def _chunks(
+    model: nn.Module, images: Tensor, labels: Tensor, chunk_size: int | None, memory: int
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Images and labels part by part, in the model's type and place, once they are known to fit."""
+    check_points(images, labels)
+    dtype, device = model_type(model)
+    dtype = dtype or torch.promote_types(images.dtype, torch.float32)
     if len(images) == 0:
-        return PointValues(images, images.new_zeros(0), images.new_zeros(0))
-    size = chunk_size or chunk_length(model, images[:1], memory)
-    parts = [evaluate_points(model, x, y) for x, y in zip(images.split(size), labels.split(size), strict=True)]
-    return PointValues(
-        *(torch.cat([getattr(part, name) for part in parts]) for name in ("gradients", "crossentropy", "correct"))
-    )
+        return
+    size = chunk_size or chunk_length(model, images[:1].to(device=device, dtype=dtype), memory)
+    for start in range(0, len(images), size):
+        part = slice(start, start + size)
+        if not torch.isfinite(images[part]).all():
+            raise DataError("Images must be finite: some values are NaN or infinite.")
+        x, y = images[part].to(device=device, dtype=dtype), labels[part].to(device=device, dtype=torch.long)
+        yield part, x, y
 
 
-def _checked(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Images and labels in the model's type and place, once they are known to fit."""
+def check_points(images: Tensor, labels: Tensor) -> None:
+    """Refuse images and labels that do not fit each other.
+
+    Raises:
+        DataError: in one sentence.
+    """
     if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
         raise DataError("Images and labels must be tensors.")
+    if not images.is_floating_point():
+        raise DataError(f"Images must be floating point, not {images.dtype}: divide by 255 first.")
     if labels.ndim != 1 or len(labels) != len(images) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise DataError(
             f"Labels must be {len(images)} integers, one per image, not {labels.dtype} of shape {tuple(labels.shape)}."
         )
-    if not images.is_floating_point():
-        raise DataError(f"Images must be floating point and normalised, not {images.dtype}.")
-    dtype, device = model_type(model)
-    images, labels = images.to(device=device, dtype=dtype or images.dtype), labels.to(device=device, dtype=torch.long)
     if len(labels) and int(labels.min()) < 0:
         raise DataError("Labels must not be negative.")
-    return images, labels
 
 
 def model_type(model: nn.Module) -> tuple[torch.dtype | None, torch.device | None]:
-    """The type and the device of the network's parameters; None where it has none."""
-    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if parameter is None:
-        return None, None
-    if parameter.dtype not in (torch.float32, torch.float64):
-        raise ConfigError(
-            f"The network is {parameter.dtype}: sharpness needs float32 or wider; call model.float() first."
-        )
-    return parameter.dtype, parameter.device
+    """The type and the device of the network's parameters; None where it has none.
+
+    Raises:
+        ConfigError: if some are narrower than float32.
+    """
+    parameters = [p for p in model.parameters() if p.is_floating_point()]
+    for parameter in parameters:
+        if parameter.dtype not in (torch.float32, torch.float64):
+            raise ConfigError(
+                f"The network is {parameter.dtype}: sharpness needs float32 or wider; call model.float() first."
+            )
+    return (parameters[0].dtype, parameters[0].device) if parameters else (None, None)

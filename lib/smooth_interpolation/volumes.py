@@ -108,10 +108,10 @@ def volume_metrics(
         raise ConfigError(f"n_tangents is {n_tangents!r}: it must be a whole number of at least 1.")
     if not delta > 0:
         raise ConfigError(f"delta is {delta}: it must be above 0.")
-    if len(images) != len(labels):
-        raise DataError(f"There are {len(images)} images and {len(labels)} labels: there must be one label per image.")
+    sharpness.check_points(images, labels)
+    path_kinds.check_paths(images[:1], strengths, n_paths)
     normalize = normalize or (lambda x: x)
-    dtype, device = sharpness.model_type(model)
+    dtype, device = _place(model)
     n_steps = len(list(strengths))
     n_anchors = 1 + n_paths * n_steps
     results = {metric: torch.empty(len(images), n_steps + 1, dtype=torch.float64) for metric in METRICS}
@@ -174,11 +174,19 @@ def point_metrics(
 ) -> dict[str, Tensor]:
     """The four metrics at the points alone (N,): `volume_metrics` for volume size 0, with the same directions."""
     with sharpness.measuring(model):
-        dtype, device = sharpness.model_type(model)
-        x = images.to(device=device, dtype=dtype)
-        size = sharpness.chunk_length(model, normalize(x[:1]))
-        jitters = tangents.draw_jitters(images, 1, n_tangents, seed)
-        return _anchor_values(model, x[:, None], labels.to(x.device), jitters, normalize, delta, size)
+        dtype, device = _place(model)
+        size = sharpness.chunk_length(model, normalize(images[:1].to(device=device, dtype=dtype)))
+        parts = []
+        for x, y in zip(images.split(1024), labels.split(1024), strict=True):
+            jitters = tangents.draw_jitters(x, 1, n_tangents, seed)
+            anchors = x[:, None].to(device=device, dtype=dtype)
+            parts.append(_anchor_values(model, anchors, y.to(anchors.device), jitters, normalize, delta, size))
+    return {metric: torch.cat([part[metric] for part in parts]) for metric in METRICS}
+
+
+def _place(model: nn.Module) -> tuple[torch.dtype, torch.device | None]:
+    dtype, device = sharpness.model_type(model)
+    return dtype or torch.float32, device
 
 
 def as_dict(metrics: VolumeMetrics) -> dict[str, Tensor]:
