@@ -118,6 +118,7 @@ def test_evaluated_epochs_are_log_spaced():
     assert epochs[0] == 1 and epochs[-1] == 400 and len(epochs) <= 20 and epochs == sorted(set(epochs))
     late = [b / a for a, b in zip(epochs[8:], epochs[9:], strict=False)]
     assert max(late) / min(late) < 1.1
+    assert training.evaluation_epochs(3, 20) == [1, 2, 3]
     assert training.evaluation_epochs(7, 1) == [7] and training.evaluation_epochs(1, 1) == [1]
 
 

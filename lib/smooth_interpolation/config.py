@@ -104,7 +104,7 @@ class Settings(Measurement):
     epochs: Count
     augment: bool = False  # pad-4 random crop and horizontal flip
     precision: Literal["bf16", "fp32"] = "fp32"  # of training; measurements are float32 or wider
-    n_evaluations: Count = 20  # log-spaced over the epochs, the last one included
+    n_evaluations: Count = 20  # at most so many, log-spaced over the epochs, the last one included
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -119,8 +119,6 @@ class Settings(Measurement):
             raise ValueError(f"{self.dataset} has {known} classes: set n_classes to {known}")
         if self.dataset == "dead_leaves" and (self.n_train is None or self.n_test is None):
             raise ValueError("dead_leaves needs n_train and n_test")
-        if self.n_evaluations > self.epochs:
-            raise ValueError(f"n_evaluations ({self.n_evaluations}) cannot exceed epochs ({self.epochs})")
         return self
 
     @property
