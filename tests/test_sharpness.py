@@ -216,6 +216,22 @@ def test_works_inside_no_grad_and_under_autocast():
         assert torch.equal(jacobian_norm(model, images, labels), expected)
 
 
+def test_networks_that_work_in_place_are_measured():
+    images, _, labels = points()
+    linear = SoftmaxRegression()
+    ours = jacobian_norm(nn.Sequential(nn.ReLU(inplace=True), linear), images, labels)
+    assert torch.equal(ours, jacobian_norm(nn.Sequential(nn.ReLU(), linear), images, labels))
+
+
+class Odd(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.linear, self.change = SoftmaxRegression(), change
+
+    def forward(self, x):
+        return self.change(self.linear(x))
+
+
 def test_bad_input_is_one_sentence():
     model = network(ConvNet)
     images, moved, labels = points()
@@ -230,6 +246,9 @@ def test_bad_input_is_one_sentence():
         (ConfigError, "above 0", lambda: tangent_hessian_norm(model, images, moved, labels, 0.0)),
         (DataError, "shape", lambda: tangent_hessian_norm(model, images, moved[:, 0], labels, DELTA)),
         (DataError, "logits", lambda: jacobian_norm(nn.Identity(), images, labels)),
+        (DataError, "not a tuple", lambda: jacobian_norm(Odd(lambda z: (z,)), images, labels)),
+        (DataError, "differentiably", lambda: jacobian_norm(Odd(lambda z: z.detach()), images, labels)),
+        (ConfigError, "torch.nn.Module", lambda: jacobian_norm(lambda z: z, images, labels)),
     ]
     for kind, words, call in cases:
         with pytest.raises(kind, match=words) as caught:

@@ -135,6 +135,7 @@ def hessian_norm(square_distances: Tensor, n_tangents: int, delta: float) -> Ten
 @contextlib.contextmanager
 def measuring(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, no parameter gradients, full precision; everything is put back on leaving, errors or not."""
+    check_model(model)
     modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     device = next((p.device.type for p in model.parameters()), "cpu")
@@ -154,7 +155,11 @@ def measuring(model: nn.Module) -> Iterator[None]:
 def evaluate_points(model: nn.Module, images: Tensor, labels: Tensor) -> PointValues:
     """One forward and one backward pass over one chunk, inside `measuring`."""
     inputs = images.detach().requires_grad_()
-    logits = model(inputs)
+    logits = model(inputs.clone())  # networks may begin with an in-place operation
+    if not isinstance(logits, Tensor):
+        raise DataError(
+            f"The network must return logits, a tensor of shape (N, n_classes), not a {type(logits).__name__}."
+        )
     if logits.ndim != 2 or len(logits) != len(labels):
         raise DataError(f"The network must return logits of shape (N, n_classes), not {tuple(logits.shape)}.")
     if len(labels) and int(labels.max()) >= logits.shape[1]:
@@ -164,6 +169,8 @@ def evaluate_points(model: nn.Module, images: Tensor, labels: Tensor) -> PointVa
     # In float32 the softmax of a confident network rounds p_y - 1 to 0: float64 keeps its gradient.
     wide = logits.double() if logits.device.type != "mps" else logits
     losses = F.cross_entropy(wide, labels, reduction="none")
+    if not losses.requires_grad:
+        raise DataError("The network's output does not depend on its input differentiably: is there a detach() in it?")
     (gradients,) = torch.autograd.grad(losses.sum(), inputs)
     return PointValues(gradients, losses.detach(), (logits.argmax(1) == labels).double())
 
@@ -183,7 +190,7 @@ def chunk_length(model: nn.Module, example: Tensor, memory: int = MEMORY_BUDGET)
 
     parameters = sum(p.numel() * p.element_size() for p in model.parameters() if p.ndim > 1)
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        model(example.detach().requires_grad_())
+        model(example.detach().requires_grad_().clone())
     activations = max(kept - parameters, example.numel() * example.element_size())
     limit = MAX_CHUNK if example.device.type == "cpu" else MAX_CHUNK_GPU
     return max(1, min(limit, memory // (4 * activations)))  # 4: activations, their gradients, and what kernels need
@@ -223,6 +230,12 @@ def check_points(images: Tensor, labels: Tensor) -> None:
         )
     if len(labels) and int(labels.min()) < 0:
         raise DataError("Labels must not be negative.")
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse what is no network, in one sentence."""
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"The network must be a torch.nn.Module, not a {type(model).__name__}.")
 
 
 def model_type(model: nn.Module) -> tuple[torch.dtype | None, torch.device | None]:

@@ -108,8 +108,9 @@ def volume_metrics(
         raise ConfigError(f"n_tangents is {n_tangents!r}: it must be a whole number of at least 1.")
     if not delta > 0:
         raise ConfigError(f"delta is {delta}: it must be above 0.")
-    sharpness.check_points(images, labels)
+    sharpness.check_model(model)
     path_kinds.check_paths(images[:1], strengths, n_paths)
+    sharpness.check_points(images, labels)
     normalize = normalize or (lambda x: x)
     dtype, device = _place(model)
     n_steps = len(list(strengths))
