@@ -14,7 +14,7 @@ from smooth_interpolation.models import ConvNet
 from smooth_interpolation.paths import segment_lengths, svd_paths
 from smooth_interpolation.sharpness import jacobian_norm, tangent_hessian_norm
 from smooth_interpolation.training import Normalization
-from smooth_interpolation.volumes import METRICS, as_dict, integrate_paths, point_metrics, volume_metrics
+from smooth_interpolation.volumes import METRICS, integrate_paths, point_metrics, volume_metrics
 
 NORMALIZE = Normalization((0.5, 0.4, 0.6), (0.2, 0.25, 0.3))
 SMALL = {"normalize": NORMALIZE, "strengths": (5, 20), "n_paths": 3, "n_tangents": 2, "seed": 7}
@@ -104,9 +104,7 @@ def test_volume_metrics_agree_with_the_parts_one_by_one():
 
 
 def jittered(image, steps):
-    """torchvision's colour operations, on an image moved well inside [0, 1] where they do not clip."""
-    offset, scale = 0.5, 0.1  # brightness and contrast are not invariant to the offset: undo it by linearity
-    del offset, scale
+    """Brightness, contrast and saturation as torchvision defines them, one after the other, without clipping."""
     x = image
     for operation, factor in steps.tolist():
         grey = (0.2989 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2])[:, None]
@@ -138,7 +136,7 @@ def test_nothing_depends_on_chunks_batches_order_or_threads():
     assert_same(volume_metrics(model, images, labels, memory=1 << 22, **SMALL), whole)
     order = torch.tensor([4, 0, 5, 2, 1, 3])
     permuted = volume_metrics(model, images[order], labels[order], **SMALL)
-    assert_same(permuted, type(whole)(**{k: v[order] for k, v in as_dict(whole).items()}))
+    assert_same(permuted, type(whole)(**{k: v[order] for k, v in whole._asdict().items()}))
     torch.set_num_threads(2)
     assert_same(volume_metrics(model, images, labels, **SMALL), whole)
     other = volume_metrics(model, images, labels, **{**SMALL, "seed": 8})
@@ -157,6 +155,7 @@ def test_volume_size_zero_is_the_point():
     model, (images, labels) = network(), points(4)
     found = volume_metrics(model, images, labels, **SMALL)
     alone = point_metrics(model, images, labels, normalize=NORMALIZE, n_tangents=2, delta=0.1, seed=7)
+    assert found._fields == METRICS
     for metric in METRICS:
         torch.testing.assert_close(getattr(found, metric)[:, 0], alone[metric], rtol=1e-5, atol=1e-12)
         assert getattr(found, metric).shape == (4, 3)

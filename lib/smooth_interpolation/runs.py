@@ -193,7 +193,7 @@ def measure_volumes(
             seed=config.data_seed,
             path_kind=config.path_kind,
         )
-        for metric, values in volumes.as_dict(metrics).items():
+        for metric, values in metrics._asdict().items():
             collected[metric].append(values)
         done += len(part)
         watch(Status("measure", done, len(points)))

@@ -77,7 +77,7 @@ def read_file(path: Path) -> Record:
     except OSError as error:
         raise RecordError(f"Cannot read {path}: {error.strerror}.") from None
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise RecordError(f"{path} is damaged (not a whole record): {ADVICE}.") from None
+        raise RecordError(f"{path} is damaged or no record: if it is a run's record, {ADVICE}.") from None
     if schema != SCHEMA:
         raise RecordError(f"{path} has schema {schema} and this code reads schema {SCHEMA}: {ADVICE}.")
     if claimed != checksum(record):

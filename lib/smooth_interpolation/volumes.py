@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,7 @@ METRICS = ("accuracy", "crossentropy", "jacobian_norm", "tangent_hessian_norm")
 PATHS = {"svd": path_kinds.svd_paths, "shift": path_kinds.shift_paths}
 
 
-@dataclass(frozen=True)
-class VolumeMetrics:
+class VolumeMetrics(NamedTuple):
     """The four metrics of N points over K + 1 volume sizes, each (N, K + 1); [:, 0] are the values at the points."""
 
     accuracy: Tensor
@@ -188,7 +187,3 @@ def point_metrics(
 def _place(model: nn.Module) -> tuple[torch.dtype, torch.device | None]:
     dtype, device = sharpness.model_type(model)
     return dtype or torch.float32, device
-
-
-def as_dict(metrics: VolumeMetrics) -> dict[str, Tensor]:
-    return {field.name: getattr(metrics, field.name) for field in fields(metrics)}
