@@ -81,6 +81,20 @@ def test_a_width_that_is_not_there_is_trained_and_measured(results):
     assert "w = 1 (seed 0); w = 2 (seed 0)" in text and "--set epochs=3" in text and "--set widths=[1,2]" in text
 
 
+def test_a_diverged_width_is_a_sentence_each_time(results):
+    asked = {
+        "scale": "demo",
+        "experiment": "convnet-noise20",
+        "width": 3,
+        **TINY,
+        "learning_rate": 1e6,
+        "warmup_epochs": 0,
+    }
+    for _ in range(2):  # measured now, and from the store
+        with pytest.raises(ConfigError, match="w = 3 diverged"):
+            pages.open_page(asked)
+
+
 def test_papermill_trains_and_measures_a_width_that_is_not_there(results, tmp_path):
     words = [word for name, value in TINY.items() for word in ("-p", name, value)]
     out = tmp_path / "out.ipynb"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from smooth_interpolation import config, files, locations, runs, store
+from smooth_interpolation import config, files, locations, progress, runs, store
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
 
 TINY = {
@@ -169,7 +169,7 @@ def test_tampered_truncated_and_mismatched_records_are_refused(record, tmp_path)
         store.read(other, tmp_path)
 
 
-def test_records_of_different_images_are_not_mixed(record, tmp_path):
+def test_records_of_different_images_are_not_mixed(record, tmp_path, monkeypatch):
     experiment = tiny(widths=[3, 4])
     first, second = experiment.runs()
     store.write(record, first, tmp_path)
@@ -183,7 +183,10 @@ def test_records_of_different_images_are_not_mixed(record, tmp_path):
     with pytest.raises(RecordError, match="one figure needs one set of images"):
         store.read_all([first, second], tmp_path)
     with pytest.raises(RecordError, match="not on the images found here"):
-        store.check_fingerprint(odd, record["data"]["fingerprint"], second, tmp_path)
+        store.check_same_data(first, "1" * 64, tmp_path)
+    monkeypatch.setattr("smooth_interpolation.runs.run", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(RecordError, match="w004-s0.json was measured on"):
+        progress.measure(tiny(widths=[3, 4]).run(7, 0), tmp_path)
 
 
 def test_an_interrupted_write_leaves_the_old_record(record, tmp_path, monkeypatch):

@@ -55,8 +55,7 @@ class Evidence:
 
     def last_epoch(self, metric: str, subset: str = "all") -> pd.DataFrame:
         """Values at the last epoch, as `curves`."""
-        h = self.history[(self.history.metric == metric) & (self.history.subset == subset)]
-        h = h[h.epoch == h.groupby(["width", "seed"]).epoch.transform("max")]
+        h = store.last_epoch(self.history, metric, subset)
         return h.pivot(index="width", columns="seed", values="value").dropna(axis="columns")
 
 

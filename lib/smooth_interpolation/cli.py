@@ -78,12 +78,10 @@ def run(
     if not force and store.read(one, results) is not None:
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
-    store.check_writable(one, results)
     with _interruptible():
-        record = progress.run_with_bar(one, device=device, threads=threads)
-    path = store.write(record, one, results)
+        record = progress.measure(one, results, device=device, threads=threads)
     console.print(*display.record_summary(record), sep="\n", highlight=False)
-    console.print(f"Record: {path}", soft_wrap=True)
+    console.print(f"Record: {store.path_of(one, results)}", soft_wrap=True)
 
 
 @app.command()

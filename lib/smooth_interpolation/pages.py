@@ -15,7 +15,7 @@ import pandas as pd
 
 from . import config, cost, locations, store
 from .config import Experiment, Run
-from .errors import ConfigError, DataError
+from .errors import ConfigError
 
 NAMES = ("width", *config.FIELDS)
 
@@ -72,16 +72,11 @@ class Page:
     def by_width(self) -> pd.DataFrame:
         """Errors at the last epoch and the Jacobian norm at the points and over the largest volume, a row per width."""
         history, volumes = self.history, self.volumes
-        last = history[history.epoch == history.groupby(["width", "seed"]).epoch.transform("max")]
-        errors = last[last.metric.isin(["train_error", "test_error"])]
-        table = errors.pivot_table(index="width", columns=["metric", "subset"], values="value", aggfunc="mean")
-        table = table.reindex(
-            columns=pd.MultiIndex.from_product([["train_error"], store.SUBSETS]).append(
-                pd.MultiIndex.from_tuples([("test_error", "all")])
-            )
-        )
-        table.columns = ["training error %", "... clean", "... noisy", "test error %"]
-        table = table.map(lambda value: f"{value:.1f}")
+        columns = {"training error %": ("train_error", "all"), "... clean": ("train_error", "clean")}
+        columns |= {"... noisy": ("train_error", "noisy"), "test error %": ("test_error", "all")}
+        table = pd.DataFrame(
+            {name: store.last_epoch(history, *which).groupby("width").value.mean() for name, which in columns.items()}
+        ).map(lambda value: f"{value:.1f}")
         jacobian = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "all")]
         for size, name in ((0, "at the points"), (volumes["size"].max(), "over the largest volume")):
             means = jacobian[jacobian["size"] == size].groupby("width")["mean"].mean()
@@ -120,24 +115,16 @@ def open_page(namespace: Mapping[str, Any]) -> Page:
     if width is not None:
         chosen = [experiment.run(width, seed) for seed in experiment.seeds]
         if all(store.read(run) is None for run in chosen):
-            measure(chosen[0])
+            from . import progress  # it needs PyTorch, which drawing does not
+
+            progress.measure(chosen[0])
         planned += [run for run in chosen if run not in planned and store.path_of(run).exists()]
+    records = store.read_all(planned)
+    states = {record["status"] for record in records if record["config"]["width"] == width}
+    if states == {"diverged"}:
+        raise ConfigError(f"{experiment.scale}/{experiment.name} w = {width} diverged: try a lower learning_rate.")
     vector_figures()
-    return Page(experiment, width, store.read_all(planned), [run for run in planned if not store.path_of(run).exists()])
-
-
-def measure(run: Run) -> store.Record:
-    """Train and measure one network, with a progress bar, and keep its record."""
-    from . import progress
-
-    store.check_writable(run)
-    record = progress.run_with_bar(run)
-    store.write(record, run)
-    if record["status"] == "diverged":
-        raise DataError(
-            f"{run} diverged after {record['epochs_run']} epochs: nothing to draw; try a lower learning_rate."
-        )
-    return record
+    return Page(experiment, width, records, [run for run in planned if not store.path_of(run).exists()])
 
 
 def check_names(namespace: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -10,7 +11,26 @@ from . import runs, store
 from .config import Run
 
 
-def run_with_bar(run: Run, **options: Any) -> store.Record:
+def measure(run: Run, root: Path | None = None, **options: Any) -> store.Record:
+    """Train and measure one network and keep its record, with a bar for each.
+
+    Everything that can be checked is checked first: the data, the place of the record, the records beside it.
+
+    Args:
+        run: what to do.
+        root: of the records; None: the usual place.
+        options: `device` and `threads` of `runs.run`.
+    """
+    runs.choose_device(options.get("device", "auto"))
+    store.check_writable(run, root)
+    prepared = runs.prepare(run)
+    store.check_same_data(run, prepared.dataset.fingerprint, root)
+    record = _with_bars(run, prepared=prepared, **options)
+    store.write(record, run, root)
+    return record
+
+
+def _with_bars(run: Run, **options: Any) -> store.Record:
     """`runs.run` with a bar for training, with loss, error and the time left, and another for measuring."""
     bars: dict[str, tqdm] = {}
     try:

@@ -113,14 +113,20 @@ def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
     return [record for _, record in found]
 
 
-def check_fingerprint(record: Record, fingerprint: str, run: Run, root: Path | None = None) -> None:
-    """Refuse a record of other images than those at hand."""
-    if record["data"]["fingerprint"] != fingerprint:
-        raise RecordError(
-            f"{path_of(run, root)} was measured on {describe_data(record)}, not on the images found here "
-            f"({fingerprint[:12]}): point SMOOTH_INTERPOLATION_DATA at those images, or keep these results elsewhere "
-            "(--results)."
-        )
+def check_same_data(run: Run, fingerprint: str, root: Path | None = None) -> None:
+    """Refuse, before anything is computed, to put a run beside records of other images than those at hand.
+
+    Raises:
+        RecordError: naming such a record.
+    """
+    for path in sorted(path_of(run, root).parent.glob("*.json")):
+        record = read_file(path)
+        if record["data"]["fingerprint"] != fingerprint:
+            raise RecordError(
+                f"{path} was measured on {describe_data(record)}, not on the images found here ({fingerprint[:12]}): "
+                "point SMOOTH_INTERPOLATION_DATA at those images, or keep these results elsewhere "
+                f"(--results or ${locations.RESULTS_VARIABLE})."
+            )
 
 
 def describe_data(record: Record) -> str:
@@ -183,12 +189,17 @@ def history_table(records: Iterable[Record]) -> pd.DataFrame:
     )
 
 
+def last_epoch(history: pd.DataFrame, metric: str, subset: str = "all") -> pd.DataFrame:
+    """The rows of `history_table` with a metric at each run's last epoch."""
+    part = history[(history.metric == metric) & (history.subset == subset)]
+    return part[part.epoch == part.groupby(["width", "seed"]).epoch.transform("max")]
+
+
 def interpolation_threshold(history: pd.DataFrame) -> int | None:
     """The smallest width from which on the last epoch's training error is zero in every seed; None if there is none."""
-    error = history[(history.metric == "train_error") & (history.subset == "all")]
-    if error.empty:
+    last = last_epoch(history, "train_error")
+    if last.empty:
         return None
-    last = error[error.epoch == error.groupby(["width", "seed"]).epoch.transform("max")]
     worst = last.groupby("width").value.max().sort_index(ascending=False)
     interpolating = worst.index[(worst == 0).cummin()]
     return int(interpolating.min()) if len(interpolating) else None

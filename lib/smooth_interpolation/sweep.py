@@ -50,13 +50,9 @@ def plan(experiment: Experiment, root: Path | None = None, device: str = "auto")
     """
     runs.choose_device(device)
     store.check_writable(experiment.runs()[0], root)
-    done = [(run, store.read(run, root)) for run in experiment.runs()]
-    todo = [run for run, record in done if record is None]
+    todo = [run for run in experiment.runs() if store.read(run, root) is None]
     if todo:
-        fingerprint = runs.prepare(experiment).dataset.fingerprint
-        for run, record in done:
-            if record is not None:
-                store.check_fingerprint(record, fingerprint, run, root)
+        store.check_same_data(todo[0], runs.prepare(experiment).dataset.fingerprint, root)
     return todo
 
 
