@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from smooth_interpolation import config, files, locations, progress, runs, store
+from smooth_interpolation import config, evaluation, files, locations, progress, runs, store
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
 
 TINY = {
@@ -71,14 +71,14 @@ def test_history_and_volumes_agree_where_they_measure_the_same(record):
 def test_all_points_are_weighted_back_to_the_true_share():
     values = torch.tensor([1.0, 2.0, 3.0, 10.0], dtype=torch.float64)
     corrupted = torch.tensor([False, False, False, True])
-    summary = runs.summarise(values, corrupted, noisy_share=0.2)
+    summary = evaluation.summarise(values, corrupted, noisy_share=0.2)
     assert summary["clean"]["mean"] == pytest.approx(2) and summary["noisy"] == {"mean": 10, "std": 0}
     assert summary["all"]["mean"] == pytest.approx(0.8 * 2 + 0.2 * 10)
     weights = np.array([0.8 / 3] * 3 + [0.2])
     expected = np.sqrt((weights * (values.numpy() - 3.6) ** 2).sum())
     assert summary["all"]["std"] == pytest.approx(expected)
-    assert "all" not in runs.summarise(values[:3], corrupted[:3], 0.2)
-    assert runs.summarise(values[:3], corrupted[:3], 0.0)["all"]["mean"] == pytest.approx(2)
+    assert "all" not in evaluation.summarise(values[:3], corrupted[:3], 0.2)
+    assert evaluation.summarise(values[:3], corrupted[:3], 0.0)["all"]["mean"] == pytest.approx(2)
 
 
 def test_asymmetric_noise_reports_test_error_by_group():
@@ -105,7 +105,7 @@ def test_a_diverged_run_is_recorded_and_not_drawn(tmp_path):
 def test_the_trained_network_can_be_measured_again_without_training(record):
     run = tiny().run(3, 0)
     network = runs.network(run)
-    measured = runs.measure_volumes(network, runs.prepare(run), run)
+    measured = evaluation.Evaluator(runs.prepare(run), run, torch.device("cpu")).volumes(network)
     for ours, theirs in zip(measured, record["volumes"], strict=True):
         assert ours["jacobian_norm"]["mean"] == pytest.approx(theirs["jacobian_norm"]["mean"], rel=1e-5)
     finer = tiny(strengths=[2, 4, 6]).run(3, 0)
@@ -114,8 +114,20 @@ def test_the_trained_network_can_be_measured_again_without_training(record):
         runs.network(tiny().run(7, 0))
 
 
+def test_side_by_side_gives_the_records_of_runs_alone(record):
+    todo = [tiny().run(width, seed) for width, seed in ((3, 0), (2, 0), (3, 1))]
+    found = dict(runs.run_side_by_side(todo, at_once=2))
+    assert set(found) == set(todo)
+    assert store.checksum(without_origin(found[todo[0]])) == store.checksum(without_origin(record))
+    alone = runs.run(todo[2])  # it took over the trainer of (3, 0)
+    assert store.checksum(without_origin(found[todo[2]])) == store.checksum(without_origin(alone))
+    assert found[todo[0]]["provenance"]["at_once"] == 2
+    with pytest.raises(ConfigError, match="of one experiment"):
+        list(runs.run_side_by_side([todo[0], tiny(epochs=5).run(3, 0)]))
+
+
 def test_bad_settings_end_before_training(monkeypatch):
-    monkeypatch.setattr("smooth_interpolation.training.train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(runs, "Trainer", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(ConfigError, match="n_noisy_points is 50"):
         runs.run(tiny(n_noisy_points=50).run(3, 0))
     with pytest.raises(ConfigError, match="no device 'cuda:9'"):
@@ -155,7 +167,7 @@ def test_tampered_truncated_and_mismatched_records_are_refused(record, tmp_path)
         "[]": "damaged",
         "{}": "damaged",
         "[" * 100_000: "damaged",
-        content.replace('"schema": 1', '"schema": 0'): "schema 0",
+        content.replace(f'"schema": {config.SCHEMA}', '"schema": 0'): "schema 0",
     }
     for text, words in cases.items():
         path.write_text(text)

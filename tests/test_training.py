@@ -53,7 +53,7 @@ def plain_loop(network, data, settings, seed):
 @pytest.mark.parametrize("family", ["convnet", "resnet18"])
 def test_training_is_a_plain_loop(family, optimizer, monkeypatch):
     if family == "resnet18":  # batch normalisation puts many values near the ReLU's kink, where rounding decides
-        monkeypatch.setattr(models.F, "relu", F.softplus)
+        monkeypatch.setattr(models.F, "relu", lambda x, inplace: F.softplus(x))
     settings = settings_of(model=family, optimizer=optimizer, warmup_epochs=2, learning_rate=0.003, batch_size=50)
     data = runs.prepare(settings)
     ours, theirs = models.create(family, 2, 10, seed=1), models.create(family, 2, 10, seed=1)
@@ -80,6 +80,45 @@ def test_the_same_seed_gives_the_same_bits(precision, augment):
 
     assert torch.equal(trained(0), trained(0))
     assert not torch.equal(trained(0), trained(1))
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_trainer_starts_anew_for_another_seed(optimizer, augment):
+    settings = settings_of(model="resnet18", optimizer=optimizer, augment=augment, epochs=2)
+    data = runs.prepare(settings)
+    train = data.train
+    inputs = training.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
+    trainer = training.Trainer(models.create("resnet18", 1, 10, seed=0), inputs, settings, 0)
+    trainer.launch()
+    trainer.finish()
+    trainer.start(1, models.create("resnet18", 1, 10, seed=1).state_dict())
+    alone = models.create("resnet18", 1, 10, seed=1)
+    training.train(alone, train.images, train.labels, settings, normalize=data.normalize, seed=1)
+    while not trainer.done:
+        trainer.launch()
+        trainer.finish()
+    assert trainer.done == "complete" and torch.equal(flat(trainer.model), flat(alone))
+
+
+@pytest.mark.parametrize("off", ["channels_last", "data_on_device", "cuda_graph"])
+def test_acceleration_changes_rounding_alone(off):
+    settings = settings_of()
+    data = runs.prepare(settings)
+    trained = []
+    for acceleration in (training.Acceleration(), training.Acceleration(**{off: False})):
+        network = models.create("convnet", 3, 10, seed=0)
+        training.train(
+            network,
+            data.train.images,
+            data.train.labels,
+            settings,
+            normalize=data.normalize,
+            seed=0,
+            acceleration=acceleration,
+        )
+        trained.append(flat(network))
+    torch.testing.assert_close(*trained, rtol=1e-3, atol=1e-5)
 
 
 def test_bf16_trains_in_bfloat16_on_float32_weights():
@@ -146,6 +185,26 @@ def test_crops_are_windows_of_the_padded_image():
     assert (
         len({f[0] for f in found}) == 9 and len({f[1] for f in found}) == 9 and {f[2] for f in found} == {False, True}
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pooling_before_the_relu_changes_no_bit(dtype):
+    network = ConvNet(3, 10).to(dtype)
+    images = torch.randn(20, 3, 32, 32).to(dtype)
+
+    def usual(x):
+        x = F.relu(network.convolutions[0](x))
+        for convolution in network.convolutions[1:]:
+            x = F.max_pool2d(F.relu(convolution(x)), 2)
+        return network.linear(F.max_pool2d(x, 4).flatten(1))
+
+    for forward in (network, usual):
+        forward(images).float().square().sum().backward()
+        gradients = [p.grad.clone() for p in network.parameters()]
+        network.zero_grad()
+        if forward is network:
+            ours = gradients
+    assert all(torch.equal(a, b) for a, b in zip(ours, gradients, strict=True))
 
 
 @pytest.mark.parametrize("width", [1, 4, 64])

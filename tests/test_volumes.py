@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.transforms import functional as jitter
 
-from smooth_interpolation import tangents
+from smooth_interpolation import neighbourhoods, tangents
 from smooth_interpolation.errors import ConfigError, DataError
 from smooth_interpolation.models import ConvNet
 from smooth_interpolation.paths import segment_lengths, svd_paths
 from smooth_interpolation.sharpness import jacobian_norm, tangent_hessian_norm
 from smooth_interpolation.training import Normalization
-from smooth_interpolation.volumes import METRICS, integrate_paths, point_metrics, volume_metrics
+from smooth_interpolation.volumes import METRICS, anchor_metrics, integrate_paths, volume_metrics
 
 NORMALIZE = Normalization((0.5, 0.4, 0.6), (0.2, 0.25, 0.3))
 SMALL = {"normalize": NORMALIZE, "strengths": (5, 20), "n_paths": 3, "n_tangents": 2, "seed": 7}
@@ -117,16 +117,34 @@ def test_jitters_are_torchvisions_colour_operations():
     images = 0.2 + 0.6 * points(4)[0]  # inside [0, 1], where torchvision does not clip
     operations = [jitter.adjust_brightness, jitter.adjust_contrast, jitter.adjust_saturation]
     jitters = tangents.draw_jitters(images, 1, 6, seed=3)[:, 0]
+    found = tangents.apply_jitters(images, jitters)
     for m in range(6):
-        found = tangents.apply_jitters(images, jitters[:, m])
         for n in range(4):
             expected = images[n]
             for operation, factor in jitters[n, m].tolist():
                 expected = operations[int(operation)](expected, factor)
-            torch.testing.assert_close(found[n], expected, rtol=0, atol=1e-6)
+            torch.testing.assert_close(found[n, m], expected, rtol=0, atol=1e-6)
     factors, orders = jitters[..., 1], jitters[..., 0]
     assert (factors >= 0.99).all() and (factors <= 1.01).all() and factors.std() > 0.003
     assert (orders.sort(-1).values == torch.arange(3.0)).all() and len(orders.flatten(0, 1).unique(dim=0)) == 6
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_one_affine_map_is_the_steps_one_after_the_other(channels):
+    images = points(3)[0].double()[:, :channels] * 3 - 1
+    jitters = tangents.draw_jitters(images, 1, 5, seed=0)[:, 0]
+    jitters[..., 1] = 1 + 40 * (jitters[..., 1] - 1)  # strong ones
+    found = tangents.apply_jitters(images, jitters)
+    for n in range(3):
+        for m in range(5):
+            x = images[n]
+            for operation, factor in jitters[n, m].tolist():
+                grey = (
+                    torch.tensor(tangents.GREY, dtype=x.dtype) @ x.flatten(1) if channels == 3 else x.flatten(1).mean(0)
+                )
+                grey = grey.view(1, 32, 32)
+                x = factor * x + (1 - factor) * [0, grey.mean(), grey][int(operation)]
+            torch.testing.assert_close(found[n, m], x, rtol=1e-12, atol=1e-12)
 
 
 def test_nothing_depends_on_chunks_batches_order_or_threads():
@@ -154,10 +172,11 @@ def test_float32_agrees_with_float64():
 def test_volume_size_zero_is_the_point():
     model, (images, labels) = network(), points(4)
     found = volume_metrics(model, images, labels, **SMALL)
-    alone = point_metrics(model, images, labels, normalize=NORMALIZE, n_tangents=2, delta=0.1, seed=7)
+    near = neighbourhoods.make(images, **{k: v for k, v in SMALL.items() if k != "normalize"})
+    alone = anchor_metrics(model, near.anchors[:, :1], near.jitters[:, :1], labels, NORMALIZE, delta=0.1)
     assert found._fields == METRICS
     for metric in METRICS:
-        torch.testing.assert_close(getattr(found, metric)[:, 0], alone[metric], rtol=1e-5, atol=1e-12)
+        torch.testing.assert_close(getattr(found, metric)[:, :1], getattr(alone, metric), rtol=1e-5, atol=1e-12)
         assert getattr(found, metric).shape == (4, 3)
 
 

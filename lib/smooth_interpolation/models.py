@@ -1,6 +1,7 @@
 """The two families of networks: ConvNets without normalisation, ResNet18s with it (Section 4).
 
-Both take normalised images (N, 3, 32, 32) and return logits (N, n_classes).
+Both take normalised images (N, 3, 32, 32) and return logits (N, n_classes). ReLUs work in place and, where they can,
+after the pooling: max-pooling commutes with them, gradients included, and leaves a quarter of the values.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ class ConvNet(nn.Module):
         self.linear = nn.Linear(8 * width, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(self.convolutions[0](images))
+        x = F.relu(self.convolutions[0](images), inplace=True)
         for convolution in self.convolutions[1:]:
-            x = F.max_pool2d(F.relu(convolution(x)), 2)
+            x = F.relu(F.max_pool2d(convolution(x), 2), inplace=True)
         return self.linear(F.max_pool2d(x, 4).flatten(1))
 
 
@@ -55,8 +56,8 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x), inplace=True)
 
 
 class ResNet18(nn.Module):
@@ -76,7 +77,7 @@ class ResNet18(nn.Module):
         self.linear = nn.Linear(8 * width, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.stages(F.relu(self.bn(self.stem(images))))
+        x = self.stages(F.relu(self.bn(self.stem(images)), inplace=True))
         return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,20 @@ class Prepared:
     corrupted_classes: tuple[int, ...]  # of asymmetric noise
     points: Tensor  # indices into train
     normalize: training.Normalization
+
+    def description(self) -> dict[str, Any]:
+        """What a record says of its data."""
+        return {
+            "name": self.dataset.name,
+            "source": self.dataset.source,
+            "fingerprint": self.dataset.fingerprint,
+            "n_train": len(self.train),
+            "n_test": len(self.test),
+            "n_corrupted": int(self.corrupted.sum()),
+            "corrupted_classes": list(self.corrupted_classes),
+            "mean": list(self.normalize.mean),
+            "std": list(self.normalize.std),
+        }
 
 
 def prepare(settings: Settings) -> Prepared:

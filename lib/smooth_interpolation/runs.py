@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from . import files, locations, models, provenance, store, training, volumes
+from . import files, locations, models, provenance, store, training
 from .config import SCHEMA, Measurement, Run
 from .errors import ConfigError, RecordError
+from .evaluation import Evaluator
+from .precision import full_precision
 from .preparation import Prepared, prepare
+from .training import Acceleration, Trainer, TrainingData
 
 log = logging.getLogger(__name__)
-MEASURE_BATCH = 64  # images per call of the progress display while measuring
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ def run(
     threads: int = 1,
     watch: Watch = lambda status: None,
     prepared: Prepared | None = None,
+    acceleration: Acceleration = Acceleration(),  # noqa: B008 (frozen)
 ) -> store.Record:
     """Train and measure one network.
 
@@ -54,6 +57,7 @@ def run(
         threads: CPU threads; records are equal bit by bit only for the same number.
         watch: called after every epoch and every few measured images.
         prepared: the data, if it is at hand already.
+        acceleration: parts of it can be turned off.
 
     Returns:
         The record, not yet written. The final weights are in the cache, see `network`.
@@ -61,167 +65,151 @@ def run(
     Raises:
         UserError: for what a user can mend; nothing has been trained then.
     """
+    [(_, record)] = run_side_by_side(
+        [config],
+        device=device,
+        threads=threads,
+        watch=lambda _, status: watch(status),
+        prepared=prepared,
+        acceleration=acceleration,
+    )
+    return record
+
+
+def run_side_by_side(
+    configs: Iterable[Run],
+    *,
+    at_once: int = 1,
+    device: str = "auto",
+    threads: int = 1,
+    watch: Callable[[Run, Status], None] = lambda run, status: None,
+    prepared: Prepared | None = None,
+    acceleration: Acceleration = Acceleration(),  # noqa: B008 (frozen)
+) -> Iterator[tuple[Run, store.Record]]:
+    """Runs of one experiment in one process, `at_once` of them in training at any time, as each is finished.
+
+    Small networks leave most of a GPU idle: their epochs overlap there, and seeds of one width share a captured graph. On
+    a CPU they take turns. Records are those of `run`, but for the times.
+
+    Raises:
+        ConfigError: if the runs differ in more than width and seed.
+        UserError: as `run`.
+    """
+    waiting = list(configs)
+    if not waiting:
+        return
+    if len({json.dumps(c.model_dump(mode="json", exclude={"width", "seed"}), sort_keys=True) for c in waiting}) > 1:
+        raise ConfigError("Runs side by side must be of one experiment: they may differ in width and seed alone.")
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return _run(config, choose_device(device), watch, prepared)
+        place = choose_device(device)
+        bench = _Bench(waiting[0], prepared or prepare(waiting[0]), place, at_once, acceleration)
+        active: list[_Job] = []
+        with full_precision():
+            while waiting or active:
+                while waiting and len(active) < at_once:
+                    active.append(_Job(waiting.pop(0), bench, watch))
+                for job in active:
+                    job.trainer.launch()
+                for job in list(active):
+                    job.after_epoch(job.trainer.finish())
+                    if job.trainer.done:
+                        active.remove(job)
+                        yield job.config, job.record()
     finally:
         torch.set_num_threads(threads_before)
 
 
-def _run(config: Run, place: torch.device, watch: Watch, prepared: Prepared | None) -> store.Record:
-    origin = {
-        **provenance.code(),
-        **provenance.machine(place),
-        "precision": config.precision,
-        "start": provenance.now(),
-    }
-    data = prepared or prepare(config)
-    model = models.create(config.model, config.width, config.n_classes, config.seed).to(place)
-    evaluate = set(training.evaluation_epochs(config.epochs, config.n_evaluations))
-    history: list[dict[str, Any]] = []
-    seconds = {"evaluate": 0.0, "measure": 0.0}
-    began = time.perf_counter()
-    epochs_run = 0
+class _Bench:
+    """What runs of one experiment share: the data where it is trained on, the evaluator, captured graphs."""
 
-    def after_epoch(progress: training.Progress) -> None:
-        nonlocal epochs_run
-        epochs_run = progress.epoch
-        if progress.epoch in evaluate and not progress.diverged:
-            started = time.perf_counter()
-            history.append({"epoch": progress.epoch, **evaluate_network(model, data, config)})
-            seconds["evaluate"] += time.perf_counter() - started
-        watch(Status("train", progress.epoch, config.epochs, progress.loss, progress.error))
+    def __init__(
+        self, config: Run, data: Prepared, device: torch.device, at_once: int, acceleration: Acceleration
+    ) -> None:
+        self.data, self.device, self.at_once, self.acceleration = data, device, at_once, acceleration
+        self.evaluator = Evaluator(data, config, device)
+        place = device if acceleration.data_on_device else torch.device("cpu")
+        train = data.train
+        self.training_data = TrainingData.of(train.images, train.labels, data.normalize, config.precision, place)
+        self.idle: dict[int, list[Trainer]] = {}  # by width
 
-    complete = training.train(
-        model,
-        data.train.images,
-        data.train.labels,
-        config,
-        normalize=data.normalize,
-        seed=config.seed,
-        after_epoch=after_epoch,
-    )
-    seconds["train"] = time.perf_counter() - began - seconds["evaluate"]
-    measured = None
-    if complete:
-        save_network(model, config)
+    def trainer(self, config: Run) -> Trainer:
+        model = models.create(config.model, config.width, config.n_classes, config.seed)
+        if self.idle.get(config.width):
+            trainer = self.idle[config.width].pop()
+            trainer.start(config.seed, model.state_dict())
+            return trainer
+        return Trainer(model.to(self.device), self.training_data, config, config.seed, self.acceleration)
+
+
+class _Job:
+    """A run under way."""
+
+    def __init__(self, config: Run, bench: _Bench, watch: Callable[[Run, Status], None]) -> None:
+        self.config, self.bench, self.watch = config, bench, watch
+        self.origin = {
+            **provenance.code(),
+            **provenance.machine(bench.device),
+            "precision": config.precision,
+            "at_once": bench.at_once,
+            "start": provenance.now(),
+        }
+        self.began, self.cpu_began = time.perf_counter(), time.process_time()
+        self.seconds = {"train": 0.0, "evaluate": 0.0, "measure": 0.0}
+        self.history: list[dict[str, Any]] = []
+        self.evaluate_at = set(training.evaluation_epochs(config.epochs, config.n_evaluations))
+        self.trainer = bench.trainer(config)
+
+    def after_epoch(self, progress: training.Progress) -> None:
+        if progress.epoch in self.evaluate_at and not progress.diverged:
+            with self._timed("evaluate"):
+                entry = self.bench.evaluator.epoch(self.trainer.model)
+            self.history.append({"epoch": progress.epoch, **entry})
+        self._tell(Status("train", progress.epoch, self.config.epochs, progress.loss, progress.error))
+
+    def record(self) -> store.Record:
+        """Measure the trained network and put everything together."""
+        config, trainer, bench = self.config, self.trainer, self.bench
+        self.seconds["train"] = time.perf_counter() - self.began - self.seconds["evaluate"]
+        measured = None
+        if trainer.done == "complete":
+            save_network(trainer.model, config)
+            with self._timed("measure"):
+                measured = bench.evaluator.volumes(
+                    trainer.model, lambda done, n: self._tell(Status("measure", done, n))
+                )
+        data = bench.data
+        origin = self.origin | {
+            "end": provenance.now(),
+            "wall_s": {stage: round(value, 2) for stage, value in self.seconds.items()},
+            "cpu_s": round(time.process_time() - self.cpu_began, 2),
+            "images_per_s": round(trainer.epoch * len(data.train) / self.seconds["train"], 1),
+            "peak_memory_mib": provenance.peak_memory_mib(bench.device),
+            "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        }
+        record = {
+            "schema": SCHEMA,
+            "status": trainer.done,
+            "digest": config.digest,
+            "config": config.model_dump(mode="json"),
+            "data": data.description(),
+            "epochs_run": trainer.epoch,
+            "history": self.history,
+            "volumes": measured,
+            "provenance": origin,
+        }
+        bench.idle.setdefault(config.width, []).append(trainer)
+        return record
+
+    def _tell(self, status: Status) -> None:
+        self.watch(self.config, status)
+
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
         started = time.perf_counter()
-        measured = measure_volumes(model, data, config, watch)
-        seconds["measure"] = time.perf_counter() - started
-    origin |= {
-        "end": provenance.now(),
-        "wall_s": {stage: round(value, 2) for stage, value in seconds.items()},
-        "images_per_s": round(epochs_run * len(data.train) / seconds["train"], 1),
-        "peak_memory_mib": provenance.peak_memory_mib(place),
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
-    return {
-        "schema": SCHEMA,
-        "status": "complete" if complete else "diverged",
-        "digest": config.digest,
-        "config": config.model_dump(mode="json"),
-        "data": {
-            "name": data.dataset.name,
-            "source": data.dataset.source,
-            "fingerprint": data.dataset.fingerprint,
-            "n_train": len(data.train),
-            "n_test": len(data.test),
-            "n_corrupted": int(data.corrupted.sum()),
-            "corrupted_classes": list(data.corrupted_classes),
-            "mean": list(data.normalize.mean),
-            "std": list(data.normalize.std),
-        },
-        "epochs_run": epochs_run,
-        "history": history,
-        "volumes": measured,
-        "provenance": origin,
-    }
-
-
-def evaluate_network(model: nn.Module, data: Prepared, config: Run) -> dict[str, Any]:
-    """Test and training error (percent) and crossentropy, and sharpness at the measured points, by subset."""
-    entry: dict[str, Any] = {}
-    logits = training.predict(model, data.test.images, data.normalize).double().cpu()
-    wrong = (logits.argmax(1) != data.test.labels).double()
-    entry["test_error"] = 100 * wrong.mean().item()
-    entry["test_crossentropy"] = F.cross_entropy(logits, data.test.labels).item()
-    if data.corrupted_classes:
-        among = torch.isin(data.test.labels, torch.tensor(data.corrupted_classes))
-        groups = {"corrupted_classes": wrong[among], "other_classes": wrong[~among]}
-        entry["test_error_by_group"] = {name: 100 * w.mean().item() for name, w in groups.items() if len(w)}
-    logits = training.predict(model, data.train.images, data.normalize).double().cpu()
-    wrong = (logits.argmax(1) != data.train.labels).double()
-    losses = F.cross_entropy(logits, data.train.labels, reduction="none")
-    subsets = {"all": torch.ones_like(data.corrupted), "clean": ~data.corrupted, "noisy": data.corrupted}
-    for name, values, unit in (("train_error", wrong, 100), ("train_crossentropy", losses, 1)):
-        entry[name] = {s: unit * values[mask].mean().item() for s, mask in subsets.items() if mask.any()}
-    points = data.train[data.points]
-    metrics = volumes.point_metrics(
-        model,
-        points.images.float() / 255,
-        points.labels,
-        normalize=data.normalize,
-        n_tangents=config.n_tangents,
-        delta=config.delta,
-        seed=config.data_seed,
-    )
-    for name in ("jacobian_norm", "tangent_hessian_norm"):
-        summary = summarise(metrics[name], data.corrupted[data.points], data.corrupted.double().mean().item())
-        entry[name] = {subset: values["mean"] for subset, values in summary.items()}
-    return entry
-
-
-def measure_volumes(
-    model: nn.Module, data: Prepared, config: Run, watch: Watch = lambda status: None
-) -> list[dict[str, Any]]:
-    """Mean and standard deviation over points of the four metrics, for each volume size and subset."""
-    points, corrupted = data.train[data.points], data.corrupted[data.points]
-    share = data.corrupted.double().mean().item()
-    collected: dict[str, list[Tensor]] = {metric: [] for metric in volumes.METRICS}
-    done = 0
-    for part in torch.arange(len(points)).split(MEASURE_BATCH):
-        metrics = volumes.volume_metrics(
-            model,
-            points.images[part].float() / 255,
-            points.labels[part],
-            normalize=data.normalize,
-            strengths=config.strengths,
-            n_paths=config.n_paths,
-            n_tangents=config.n_tangents,
-            delta=config.delta,
-            seed=config.data_seed,
-            path_kind=config.path_kind,
-        )
-        for metric, values in metrics._asdict().items():
-            collected[metric].append(values)
-        done += len(part)
-        watch(Status("measure", done, len(points)))
-    whole = {metric: torch.cat(values) for metric, values in collected.items()}
-    rows = []
-    for size, strength in enumerate((0, *config.strengths)):
-        summaries = {metric: summarise(values[:, size], corrupted, share) for metric, values in whole.items()}
-        counts = {"all": len(points), "clean": int((~corrupted).sum()), "noisy": int(corrupted.sum())}
-        for subset in summaries["accuracy"]:
-            row = {"size": size, "strength": strength, "subset": subset, "n_points": counts[subset]}
-            rows.append({**row, **{metric: summary[subset] for metric, summary in summaries.items()}})
-    return rows
-
-
-def summarise(values: Tensor, corrupted: Tensor, noisy_share: float) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation over points, for clean, noisy and all of them.
-
-    Points are stratified; 'all' weights the two strata back to the true share of noisy points. It is absent if a
-    stratum that the data has was not measured.
-    """
-    strata = {"clean": values[~corrupted], "noisy": values[corrupted]}
-    weights = {"clean": 1 - noisy_share, "noisy": noisy_share}
-    moments = {s: (v.mean().item(), (v**2).mean().item()) for s, v in strata.items() if len(v)}
-    if all(s in moments for s, weight in weights.items() if weight > 0):
-        moments["all"] = tuple(sum(weights[s] * m[i] for s, m in moments.items()) for i in (0, 1))
-    return {
-        s: {"mean": mean, "std": max(0.0, square - mean**2) ** 0.5} for s, (mean, square) in sorted(moments.items())
-    }
+        yield
+        self.seconds[stage] += time.perf_counter() - started
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -264,4 +252,4 @@ def network(config: Run) -> nn.Module:
         model.load_state_dict(tensors)
     except (OSError, ValueError, RuntimeError):
         raise RecordError(f"No weights of {config} in the cache ({path.parent}): run it again to make them.") from None
-    return model
+    return model.to(memory_format=torch.channels_last)

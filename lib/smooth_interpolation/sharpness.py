@@ -17,9 +17,10 @@ from torch.nn import functional as F
 from .errors import ConfigError, DataError
 from .precision import full_precision
 
-MEMORY_BUDGET = 1 << 30  # bytes for the activations of one chunk
-MAX_CHUNK = 256  # larger chunks leave a CPU's cache and are slower
-MAX_CHUNK_GPU = 8192
+MEMORY_BUDGET = 1 << 30  # bytes for the activations of one chunk; on a GPU, a quarter of what is free
+CPU_CACHE = 16 << 20  # bytes of activations that a CPU keeps near; larger chunks are slower
+CPU_CHUNK = (32, 128)  # least and most points of a chunk there
+GPU_CHUNK = 8192
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class PointValues:
 
 
 def loss_gradients(
-    model: nn.Module, images: Tensor, labels: Tensor, *, chunk_size: int | None = None, memory: int = MEMORY_BUDGET
+    model: nn.Module, images: Tensor, labels: Tensor, *, chunk_size: int | None = None, memory: int | None = None
 ) -> Tensor:
     """Gradient of each point's crossentropy with respect to its input, J(x, y) of Equation 1.
 
@@ -41,7 +42,7 @@ def loss_gradients(
         images: (N, C, H, W), normalised as the network expects.
         labels: (N,) integers, the labels trained on: noisy where noisy.
         chunk_size: points per pass; None: as many as fit in `memory`.
-        memory: bytes that a chunk's activations may take.
+        memory: bytes that a chunk's activations may take; None: 1 GiB, or a quarter of a GPU's free memory.
 
     Returns:
         (N, C, H, W), on the images' device.
@@ -57,7 +58,7 @@ def loss_gradients(
 
 
 def jacobian_norm(
-    model: nn.Module, images: Tensor, labels: Tensor, *, chunk_size: int | None = None, memory: int = MEMORY_BUDGET
+    model: nn.Module, images: Tensor, labels: Tensor, *, chunk_size: int | None = None, memory: int | None = None
 ) -> Tensor:
     """Norm of the loss gradient with respect to the input, ||J(x, y)||_F, the term of Equation 2's mean.
 
@@ -65,7 +66,7 @@ def jacobian_norm(
     """
     with measuring(model):
         chunks = _chunks(model, images, labels, chunk_size, memory)
-        norms = [evaluate_points(model, x, y).gradients.flatten(1).norm(dim=1) for _, x, y in chunks]
+        norms = [norms_of(evaluate_points(model, x, y).gradients) for _, x, y in chunks]
         return torch.cat(norms).to(images.device) if norms else images.new_zeros(0)
 
 
@@ -77,7 +78,7 @@ def tangent_hessian_norm(
     delta: float,
     *,
     chunk_size: int | None = None,
-    memory: int = MEMORY_BUDGET,
+    memory: int | None = None,
 ) -> Tensor:
     """Norm of the loss's Hessian along M tangent directions by finite differences, the term of Equation 5's mean:
 
@@ -117,14 +118,19 @@ def tangent_hessian_norm(
             squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
             for m in range(n_tangents):
                 moved = perturbed[part, m].to(x)
-                squares += square_distance(evaluate_points(model, moved, y).gradients, at_point)
+                squares += squares_of(evaluate_points(model, moved, y).gradients - at_point)
             norms.append(hessian_norm(squares, n_tangents, delta).to(x.dtype))
     return torch.cat(norms).to(images.device) if norms else images.new_zeros(0)
 
 
-def square_distance(a: Tensor, b: Tensor) -> Tensor:
-    """||a_n - b_n||^2 for each n, in float64."""
-    return (a - b).flatten(1).norm(dim=1).double() ** 2
+def norms_of(gradients: Tensor) -> Tensor:
+    """The 2-norm (N,) of each of N tensors."""
+    return torch.linalg.vector_norm(gradients, dim=tuple(range(1, gradients.ndim)))
+
+
+def squares_of(gradients: Tensor) -> Tensor:
+    """The squared 2-norm (N,) of each of N tensors, float64."""
+    return norms_of(gradients).double() ** 2
 
 
 def hessian_norm(square_distances: Tensor, n_tangents: int, delta: float) -> Tensor:
@@ -155,7 +161,9 @@ def measuring(model: nn.Module) -> Iterator[None]:
 def evaluate_points(model: nn.Module, images: Tensor, labels: Tensor) -> PointValues:
     """One forward and one backward pass over one chunk, inside `measuring`."""
     inputs = images.detach().requires_grad_()
-    logits = model(inputs.clone())  # networks may begin with an in-place operation
+    # A copy, since networks may begin with an in-place operation; in the layout that a CPU's convolutions like best.
+    on_cpu = images.ndim == 4 and images.device.type == "cpu"
+    logits = model(inputs.clone(memory_format=torch.channels_last if on_cpu else torch.preserve_format))
     if not isinstance(logits, Tensor):
         raise DataError(
             f"The network must return logits, a tensor of shape (N, n_classes), not a {type(logits).__name__}."
@@ -175,7 +183,7 @@ def evaluate_points(model: nn.Module, images: Tensor, labels: Tensor) -> PointVa
     return PointValues(gradients, losses.detach(), (logits.argmax(1) == labels).double())
 
 
-def chunk_length(model: nn.Module, example: Tensor, memory: int = MEMORY_BUDGET) -> int:
+def chunk_length(model: nn.Module, example: Tensor, memory: int | None = None) -> int:
     """How many points of one pass fit in `memory` bytes, from what autograd keeps of one point.
 
     Args:
@@ -192,12 +200,19 @@ def chunk_length(model: nn.Module, example: Tensor, memory: int = MEMORY_BUDGET)
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         model(example.detach().requires_grad_().clone())
     activations = max(kept - parameters, example.numel() * example.element_size())
-    limit = MAX_CHUNK if example.device.type == "cpu" else MAX_CHUNK_GPU
-    return max(1, min(limit, memory // (4 * activations)))  # 4: activations, their gradients, and what kernels need
+    if memory is None:
+        memory = MEMORY_BUDGET
+        if example.device.type == "cuda":
+            memory = max(memory, torch.cuda.mem_get_info(example.device)[0] // 4)
+    fitting = memory // (4 * activations)  # 4: activations, their gradients, and what kernels need
+    if example.device.type == "cpu":
+        least, most = CPU_CHUNK
+        return max(1, min(fitting, most, max(least, CPU_CACHE // activations)))
+    return max(1, min(fitting, GPU_CHUNK))
 
 
 def _chunks(
-    model: nn.Module, images: Tensor, labels: Tensor, chunk_size: int | None, memory: int
+    model: nn.Module, images: Tensor, labels: Tensor, chunk_size: int | None, memory: int | None
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Images and labels part by part, in the model's type and place, once they are known to fit."""
     check_points(images, labels)

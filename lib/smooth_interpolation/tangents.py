@@ -43,28 +43,37 @@ def draw_jitters(images: Tensor, n_anchors: int, n_tangents: int, seed: int) -> 
 def apply_jitters(images: Tensor, jitters: Tensor) -> Tensor:
     """The jittered images.
 
+    Each step maps a pixel x, with the weights w of its grey value and the image's mean grey value g, to a mixture of
+    x, w.x and g; so does the whole jitter: x' = (a I + b 1 w^T) x + c g, one small matrix product.
+
     Args:
-        images: (B, 3, H, W) or one channel (B, 1, H, W), values about [0, 1].
-        jitters: (B, 3, 2) from `draw_jitters`.
+        images: (B, C, H, W), values about [0, 1]; grey is the mean channel unless C = 3.
+        jitters: (B, M, 3, 2) from `draw_jitters`.
 
     Returns:
-        (B, C, H, W).
+        (B, M, C, H, W).
     """
-    jitters = jitters.to(images.device)
-    x = images
-    for step in range(3):
-        operation = jitters[:, step, 0, None, None, None]
-        factor = jitters[:, step, 1, None, None, None].to(images.dtype)
-        grey = _grey(x)
-        contrast = grey.mean(dim=(2, 3), keepdim=True)
-        base = torch.where(operation == 0, torch.zeros_like(contrast), contrast)
-        base = torch.where(operation == 2, grey, base.expand_as(grey))
-        x = base + factor * (x - base)
-    return x
+    n, channels, height, width = images.shape
+    weights = torch.tensor(GREY if channels == 3 else [1 / channels] * channels, dtype=torch.float64)
+    a, b, c = _compose(jitters.cpu().double(), weights.sum()).unbind(-1)
+    maps = a[..., None, None] * torch.eye(channels, dtype=torch.float64) + b[..., None, None] * weights
+    pixels = images.flatten(2)
+    grey = pixels.mean(dim=2, dtype=torch.float64) @ weights.to(images.device)
+    offsets = (c.to(images.device) * grey[:, None])[..., None].expand(-1, -1, channels).flatten(1)
+    moved = torch.baddbmm(offsets[..., None].to(images.dtype), maps.flatten(1, 2).to(pixels), pixels)
+    return moved.view(n, -1, channels, height, width)
 
 
-def _grey(images: Tensor) -> Tensor:
-    if images.shape[1] != 3:
-        return images.mean(dim=1, keepdim=True)
-    weights = torch.tensor(GREY, dtype=images.dtype, device=images.device)[None, :, None, None]
-    return (images * weights).sum(dim=1, keepdim=True)
+def _compose(jitters: Tensor, grey_of_white: Tensor) -> Tensor:
+    """(..., 3) coefficients a, b, c of the steps (..., 3, 2) one after the other."""
+    a = torch.ones_like(jitters[..., 0, 0])
+    b, c = torch.zeros_like(a), torch.zeros_like(a)
+    for operation, factor in (jitters[..., step, :].unbind(-1) for step in range(3)):
+        rest = 1 - factor
+        to_mean, to_grey = rest * (operation == 1), rest * (operation == 2)
+        a, b, c = (
+            factor * a,
+            factor * b + to_grey * (a + b * grey_of_white),
+            factor * c + to_grey * c * grey_of_white + to_mean * (a + (b + c) * grey_of_white),
+        )
+    return torch.stack([a, b, c], dim=-1)

@@ -2,7 +2,8 @@
 
 Images are normalised once and stay on the device as (N, H, W, C), the layout that convolutions like best
 (`channels_last`); batches and augmentation are index operations there. With `bf16`, `torch.autocast` runs the network
-in bfloat16 around float32 weights.
+in bfloat16 around float32 weights. A GPU replays the whole step as one CUDA graph and is not waited for within an
+epoch; several networks can train on it side by side.
 """
 
 from __future__ import annotations
@@ -31,6 +32,15 @@ class Progress:
     loss: float  # mean crossentropy over the epoch's batches, with the labels trained on
     error: float  # share of wrong predictions over the epoch's batches, in percent
     diverged: bool
+
+
+@dataclass(frozen=True)
+class Acceleration:
+    """What makes training fast and leaves its results alone but for rounding; each can be turned off to compare."""
+
+    channels_last: bool = True
+    data_on_device: bool = True  # else every batch is copied from the host
+    cuda_graph: bool = True  # on a GPU
 
 
 @dataclass(frozen=True)
@@ -69,10 +79,122 @@ def learning_rate(step: int, steps_per_epoch: int, settings: Settings) -> float:
     return start + (settings.learning_rate - start) * step / warmup
 
 
-def optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-    return torch.optim.SGD(model.parameters(), lr=settings.learning_rate, momentum=settings.momentum, fused=True)
+@dataclass(frozen=True)
+class TrainingData:
+    """Normalised images (N, H, W, C) in the type trained in, labels, and the colour of padding."""
+
+    images: Tensor
+    labels: Tensor
+    black: Tensor
+
+    @classmethod
+    def of(
+        cls, images: Tensor, labels: Tensor, normalize: Normalization, precision: str, device: torch.device
+    ) -> TrainingData:
+        """From uint8 images (N, C, H, W) and labels (N,)."""
+        x = normalize(images.to(device).float() / 255).permute(0, 2, 3, 1)
+        x = x.to(torch.bfloat16 if precision == "bf16" else torch.float32).contiguous()
+        black = normalize(torch.zeros(images.shape[1], 1, 1)).flatten().to(x)
+        return cls(x, labels.to(device), black)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Trainer:
+    """A network in training, an epoch at a time. It is trained in place, on the device it is on.
+
+    Args:
+        model: from normalised images to logits.
+        data: on the model's device, or on the host without `data_on_device`.
+        settings: optimiser, schedule, batch size, epochs, augmentation, precision.
+        seed: of the order of the batches and of the augmentation.
+        acceleration: how.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: TrainingData,
+        settings: Settings,
+        seed: int,
+        acceleration: Acceleration = Acceleration(),
+    ):
+        self.model, self.data, self.settings = model, data, settings
+        self.device = next(model.parameters()).device
+        if acceleration.channels_last:
+            model.to(memory_format=torch.channels_last)
+        self.steps_per_epoch = math.ceil(len(data) / settings.batch_size)
+        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and of wrong predictions
+        self.optimizer = self._optimizer()
+        self.graph = None
+        self.start(seed)
+        if acceleration.cuda_graph and self.device.type == "cuda" and data.images.device.type == "cuda":
+            from .graphs import GraphedEpoch
+
+            self.graph = GraphedEpoch(self)
+
+    def start(self, seed: int, weights: dict[str, Tensor] | None = None) -> None:
+        """Begin anew: from `weights`, or else from the model as it is, keeping a captured graph."""
+        if weights is not None:
+            self.model.load_state_dict(weights)
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                if isinstance(value, Tensor):
+                    value.zero_()
+        self.generator = torch.Generator().manual_seed(seed)
+        self.step = self.epoch = 0
+        self.done: str | None = None  # "complete" or "diverged"
+
+    def launch(self) -> None:
+        """Start the next epoch; a GPU goes on by itself until `finish` waits for it."""
+        self.epoch += 1
+        self.model.train()
+        order = torch.randperm(len(self.data), generator=self.generator)
+        inputs = self.data.images
+        if self.settings.augment:
+            inputs = crop_and_flip(inputs, self.data.black, self.generator)
+        self.sums.zero_()
+        if self.graph:
+            self.graph.launch(order, inputs)
+        else:
+            order = order.to(inputs.device)
+            for batch in order.split(self.settings.batch_size):
+                rate = learning_rate(self.step, self.steps_per_epoch, self.settings)
+                self.optimizer.param_groups[0]["lr"] = rate
+                self.train_on(inputs[batch].to(self.device), self.data.labels[batch].to(self.device))
+                self.step += 1
+
+    def finish(self) -> Progress:
+        """Wait for the epoch that was launched."""
+        if self.graph:
+            self.graph.finish()
+        loss, wrong = (self.sums / len(self.data)).tolist()
+        diverged = not (math.isfinite(loss) and _finite(self.model))
+        if diverged or self.epoch == self.settings.epochs:
+            self.done = "diverged" if diverged else "complete"
+        return Progress(self.epoch, loss, 100 * wrong, diverged)
+
+    def train_on(self, images: Tensor, labels: Tensor) -> None:
+        """One step of the optimiser on a batch of images (B, H, W, C)."""
+        bf16 = self.settings.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext():
+            logits = self.model(images.permute(0, 3, 1, 2))
+        loss = F.cross_entropy(logits.float(), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        wrong = (logits.detach().argmax(1) != labels).sum()
+        self.sums += torch.stack([loss.detach().double() * len(labels), wrong.double()])
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        settings, parameters = self.settings, self.model.parameters()
+        # On a GPU the rate is a tensor, so that a captured step reads it anew each time.
+        on_gpu = self.device.type == "cuda"
+        rate = torch.tensor(settings.learning_rate, device=self.device) if on_gpu else settings.learning_rate
+        if settings.optimizer == "adam":
+            return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
+        return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, fused=True)
 
 
 @full_precision()
@@ -85,6 +207,7 @@ def train(
     normalize: Normalization,
     seed: int,
     after_epoch: Callable[[Progress], None] = lambda progress: None,
+    acceleration: Acceleration = Acceleration(),
 ) -> bool:
     """Train in place with crossentropy, on the device the model is on.
 
@@ -96,46 +219,19 @@ def train(
         normalize: applied to images in [0, 1].
         seed: of the order of the batches and of the augmentation.
         after_epoch: called with every epoch's progress; it may evaluate the model, and must not change it.
+        acceleration: parts of it can be turned off.
 
     Returns:
         True when all epochs were run, False when the loss stopped being finite.
     """
     device = next(model.parameters()).device
-    model.to(memory_format=torch.channels_last)
-    bf16 = settings.precision == "bf16"
-    autocast = torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
-    x = normalize(images.to(device).float() / 255).permute(0, 2, 3, 1)
-    x = x.to(torch.bfloat16 if bf16 else torch.float32).contiguous()
-    black = normalize(torch.zeros(images.shape[1], 1, 1)).flatten().to(x)
-    y = labels.to(device)
-
-    generator = torch.Generator().manual_seed(seed)
-    optimizer_ = optimizer(model, settings)
-    steps_per_epoch = math.ceil(len(x) / settings.batch_size)
-    step = 0
-    for epoch in range(1, settings.epochs + 1):
-        model.train()
-        order = torch.randperm(len(x), generator=generator).to(device)
-        inputs = crop_and_flip(x, black, generator) if settings.augment else x
-        loss_sum = torch.zeros((), device=device)
-        n_wrong = torch.zeros((), dtype=torch.long, device=device)
-        for batch in order.split(settings.batch_size):
-            optimizer_.param_groups[0]["lr"] = learning_rate(step, steps_per_epoch, settings)
-            with autocast:
-                logits = model(inputs[batch].permute(0, 3, 1, 2))
-            loss = F.cross_entropy(logits.float(), y[batch])
-            optimizer_.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer_.step()
-            loss_sum += loss.detach() * len(batch)
-            n_wrong += (logits.detach().argmax(1) != y[batch]).sum()
-            step += 1
-        mean = loss_sum.item() / len(x)
-        diverged = not (math.isfinite(mean) and _finite(model))
-        after_epoch(Progress(epoch, mean, 100 * n_wrong.item() / len(x), diverged))
-        if diverged:
-            return False
-    return True
+    place = device if acceleration.data_on_device else torch.device("cpu")
+    data = TrainingData.of(images, labels, normalize, settings.precision, place)
+    trainer = Trainer(model, data, settings, seed, acceleration)
+    while not trainer.done:
+        trainer.launch()
+        after_epoch(trainer.finish())
+    return trainer.done == "complete"
 
 
 def crop_and_flip(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
@@ -152,18 +248,30 @@ def crop_and_flip(images: Tensor, black: Tensor, generator: torch.Generator) -> 
     return padded[index, rows.to(images.device)[:, :, None], columns.to(images.device)[:, None, :]]
 
 
+def network_inputs(images: Tensor, normalize: Normalization, device: torch.device | None = None) -> Tensor:
+    """uint8 images as networks take them: normalised float32 on the device, channels last."""
+    return normalize(images.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
+
+
 @torch.no_grad()
 @full_precision()
-def predict(model: nn.Module, images: Tensor, normalize: Normalization, chunk_size: int = 500) -> Tensor:
-    """Logits (N, n_classes) of uint8 images, float32, in evaluation mode; the training mode is put back."""
+def predict(model: nn.Module, images: Tensor, normalize: Normalization, chunk_size: int | None = None) -> Tensor:
+    """Logits (N, n_classes), float32, in evaluation mode; the training mode is put back.
+
+    Args:
+        model: from normalised images to logits.
+        images: (N, C, H, W) uint8, or floating point and normalised already, see `network_inputs`.
+        normalize: applied to uint8 images in [0, 1].
+        chunk_size: images per pass; None: 64, or 4,096 on a GPU.
+    """
     device = next(model.parameters()).device
+    chunk_size = chunk_size or (64 if device.type == "cpu" else 4096)
     was_training = model.training
     model.eval()
     try:
         parts = []
-        for part in images.split(chunk_size):
-            x = normalize(part.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
-            parts.append(model(x))
+        for x in images.split(chunk_size):
+            parts.append(model(network_inputs(x, normalize, device) if x.dtype == torch.uint8 else x.to(device)))
         return torch.cat(parts)
     finally:
         model.train(was_training)

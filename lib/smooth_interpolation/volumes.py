@@ -8,13 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from . import neighbourhoods, sharpness, tangents
 from . import paths as path_kinds
-from . import sharpness, tangents
 from .errors import ConfigError, DataError
-from .paths import segment_lengths
+from .neighbourhoods import Neighbourhood
 
 METRICS = ("accuracy", "crossentropy", "jacobian_norm", "tangent_hessian_norm")
-PATHS = {"svd": path_kinds.svd_paths, "shift": path_kinds.shift_paths}
 
 
 class VolumeMetrics(NamedTuple):
@@ -71,7 +70,7 @@ def volume_metrics(
     seed: int = 0,
     path_kind: str = "svd",
     chunk_size: int | None = None,
-    memory: int = sharpness.MEMORY_BUDGET,
+    memory: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> VolumeMetrics:
     """Accuracy, crossentropy, Jacobian norm and tangent Hessian norm over growing volumes (Equation 6, per point).
@@ -92,7 +91,7 @@ def volume_metrics(
         seed: of the tangent directions; they depend on it and on each image's pixels alone.
         path_kind: "svd" or "shift".
         chunk_size: points per pass; None: as many as fit in `memory`.
-        memory: bytes that a chunk may take, whatever N is.
+        memory: bytes that a chunk may take, whatever N is; None: 1 GiB, or a quarter of a GPU's free memory.
         progress: called with the number of images done.
 
     Returns:
@@ -101,8 +100,6 @@ def volume_metrics(
     Raises:
         DataError, ConfigError: for images, labels or settings that do not fit.
     """
-    if path_kind not in PATHS:
-        raise ConfigError(f"path_kind is {path_kind!r}: it must be one of {', '.join(PATHS)}.")
     if isinstance(n_tangents, bool) or not isinstance(n_tangents, int) or n_tangents < 1:
         raise ConfigError(f"n_tangents is {n_tangents!r}: it must be a whole number of at least 1.")
     if not delta > 0:
@@ -110,80 +107,83 @@ def volume_metrics(
     sharpness.check_model(model)
     path_kinds.check_paths(images[:1], strengths, n_paths)
     sharpness.check_points(images, labels)
+    dtype = sharpness.model_type(model)[0] or torch.float32
+    # Anchors take about four times their own bytes while they are made, in float64.
+    group = max(
+        1,
+        (memory or sharpness.MEMORY_BUDGET) // (64 * (1 + n_paths * len(list(strengths))) * max(1, images[:1].numel())),
+    )
+    parts = []
+    for start in range(0, max(1, len(images)), group):
+        part = slice(start, start + group)
+        near = neighbourhoods.make(
+            images[part].to(dtype),
+            strengths=strengths,
+            n_paths=n_paths,
+            n_tangents=n_tangents,
+            seed=seed,
+            path_kind=path_kind,
+        )
+        measure = neighbourhood_metrics
+        parts.append(
+            measure(model, near, labels[part], normalize=normalize, delta=delta, size=chunk_size, memory=memory)
+        )
+        if progress:
+            progress(len(near))
+    return VolumeMetrics(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+def neighbourhood_metrics(
+    model: nn.Module,
+    near: Neighbourhood,
+    labels: Tensor,
+    *,
+    normalize: Callable[[Tensor], Tensor] | None = None,
+    delta: float = 0.1,
+    size: int | None = None,
+    memory: int | None = None,
+) -> VolumeMetrics:
+    """`volume_metrics` over paths and directions that are at hand already, see `neighbourhoods`."""
     normalize = normalize or (lambda x: x)
-    dtype, device = _place(model)
-    n_steps = len(list(strengths))
-    n_anchors = 1 + n_paths * n_steps
-    results = {metric: torch.empty(len(images), n_steps + 1, dtype=torch.float64) for metric in METRICS}
-    if len(images) == 0:
-        return VolumeMetrics(**results)
-    with sharpness.measuring(model):
-        example = normalize(images[:1].to(device=device, dtype=dtype))
-        size = chunk_size or sharpness.chunk_length(model, example, memory)
-        # Anchors take about four times their own bytes while they are made, in float64.
-        group = max(1, min(len(images), memory // (64 * n_anchors * images[0].numel())))
-        for start in range(0, len(images), group):
-            part = slice(start, start + group)
-            x = images[part].to(device=device, dtype=dtype)
-            y = labels[part].to(device=x.device, dtype=torch.long)
-            paths = PATHS[path_kind](x, strengths, n_paths)
-            lengths = segment_lengths(normalize(paths)).double().cpu()
-            anchors = torch.cat([paths[:, :1, 0], paths[:, :, 1:].flatten(1, 2)], dim=1)  # (n, 1 + P K, C, H, W)
-            jitters = tangents.draw_jitters(images[part], n_anchors, n_tangents, seed)
-            values = _anchor_values(model, anchors, y, jitters, normalize, delta, size)
-            for metric in METRICS:
-                along = values[metric].view(len(x), n_anchors)
-                at_image = along[:, :1, None].expand(-1, n_paths, 1)
-                full = torch.cat([at_image, along[:, 1:].view(len(x), n_paths, n_steps)], dim=2)
-                results[metric][part] = integrate_paths(full, lengths)
-            if progress:
-                progress(len(x))
-    return VolumeMetrics(**results)
+    values = anchor_metrics(model, near.anchors, near.jitters, labels, normalize, delta, size, memory)
+    lengths = near.lengths(normalize)
+    return VolumeMetrics(*(integrate_paths(near.along_paths(v), lengths) for v in values))
 
 
-def _anchor_values(
+def anchor_metrics(
     model: nn.Module,
     anchors: Tensor,
-    labels: Tensor,
     jitters: Tensor,
+    labels: Tensor,
     normalize: Callable[[Tensor], Tensor],
     delta: float,
-    size: int,
-) -> dict[str, Tensor]:
-    """The metrics at every anchor, flat (n * n_anchors,), float64 on the CPU."""
-    n_tangents = jitters.shape[2]
-    labels = labels.repeat_interleave(anchors.shape[1])
-    anchors, jitters = anchors.flatten(0, 1), jitters.flatten(0, 1)
-    parts: dict[str, list[Tensor]] = {metric: [] for metric in METRICS}
-    for start in range(0, len(anchors), size):
-        x, y, draws = (t[start : start + size] for t in (anchors, labels, jitters))
-        point = sharpness.evaluate_points(model, normalize(x), y)
-        squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        for m in range(n_tangents):
-            moved = normalize(tangents.apply_jitters(x, draws[:, m]))
-            squares += sharpness.square_distance(sharpness.evaluate_points(model, moved, y).gradients, point.gradients)
-        parts["accuracy"].append(point.correct)
-        parts["crossentropy"].append(point.crossentropy)
-        parts["jacobian_norm"].append(point.gradients.flatten(1).norm(dim=1))
-        parts["tangent_hessian_norm"].append(sharpness.hessian_norm(squares, n_tangents, delta))
-    return {metric: torch.cat(values).double().cpu() for metric, values in parts.items()}
+    size: int | None = None,
+    memory: int | None = None,
+) -> VolumeMetrics:
+    """The metrics at every anchor itself: (N, A, C, H, W) and (N, A, M, 3, 2) give (N, A) each, float64 on the CPU.
 
-
-def point_metrics(
-    model: nn.Module, images: Tensor, labels: Tensor, *, normalize, n_tangents: int, delta: float, seed: int
-) -> dict[str, Tensor]:
-    """The four metrics at the points alone (N,): `volume_metrics` for volume size 0, with the same directions."""
-    with sharpness.measuring(model):
-        dtype, device = _place(model)
-        size = sharpness.chunk_length(model, normalize(images[:1].to(device=device, dtype=dtype)))
-        parts = []
-        for x, y in zip(images.split(1024), labels.split(1024), strict=True):
-            jitters = tangents.draw_jitters(x, 1, n_tangents, seed)
-            anchors = x[:, None].to(device=device, dtype=dtype)
-            parts.append(_anchor_values(model, anchors, y.to(anchors.device), jitters, normalize, delta, size))
-    return {metric: torch.cat([part[metric] for part in parts]) for metric in METRICS}
-
-
-def _place(model: nn.Module) -> tuple[torch.dtype, torch.device | None]:
+    An anchor and its M jittered copies go through the network side by side, `size` inputs at a time.
+    """
+    n, n_anchors, n_tangents = jitters.shape[:3]
     dtype, device = sharpness.model_type(model)
-    return dtype or torch.float32, device
+    dtype = dtype or torch.float32
+    if n == 0:
+        return VolumeMetrics(*(torch.empty(n, n_anchors, dtype=torch.float64) for _ in METRICS))
+    labels = labels.repeat_interleave(n_anchors).to(device=device, dtype=torch.long)
+    anchors, jitters = anchors.flatten(0, 1), jitters.flatten(0, 1)
+    parts = []
+    with sharpness.measuring(model):
+        example = normalize(anchors[:1].to(device=device, dtype=dtype))
+        size = size or sharpness.chunk_length(model, example, memory)
+        together = max(1, size // (1 + n_tangents))
+        for start in range(0, len(anchors), together):
+            x = anchors[start : start + together].to(device=device, dtype=dtype)
+            copies = torch.cat([x[:, None], tangents.apply_jitters(x, jitters[start : start + together])], dim=1)
+            targets = labels[start : start + together].repeat_interleave(1 + n_tangents)
+            point = sharpness.evaluate_points(model, normalize(copies).flatten(0, 1), targets)
+            gradients = point.gradients.unflatten(0, (-1, 1 + n_tangents))
+            squares = sharpness.squares_of((gradients[:, 1:] - gradients[:, :1]).flatten(0, 1))
+            hessian = sharpness.hessian_norm(squares.view(-1, n_tangents).sum(1), n_tangents, delta)
+            at_anchor = (values[:: 1 + n_tangents] for values in (point.correct, point.crossentropy))
+            parts.append((*at_anchor, sharpness.norms_of(gradients[:, 0]), hessian))
+    return VolumeMetrics(*(torch.cat(values).double().cpu().view(n, n_anchors) for values in zip(*parts, strict=True)))
