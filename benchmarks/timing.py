@@ -1,0 +1,79 @@
+"""Alternating repetitions, their medians and their spread."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from smooth_interpolation import provenance
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def alternate(cases: Mapping[str, Callable[[], Any]], repetitions: int, warm_up: bool = True) -> dict[str, list[float]]:
+    """Seconds of each case, one after the other and again, so that a machine's moods meet all of them alike."""
+    if warm_up:
+        for case in cases.values():
+            case()
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(repetitions):
+        for name, case in cases.items():
+            gc.collect()
+            synchronize()
+            began = time.perf_counter()
+            case()
+            synchronize()
+            times[name].append(time.perf_counter() - began)
+    return times
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
+    """Median, least and largest of the ratios within each repetition."""
+    ratios = [a / b for a, b in zip(slow, fast, strict=True)]
+    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+
+
+def rate(amount: float, times: list[float]) -> dict[str, float]:
+    """Amount per second: median, least, largest."""
+    return {"median": amount / statistics.median(times), "min": amount / max(times), "max": amount / min(times)}
+
+
+def matrix_product_rate(dtype: torch.dtype, device: str = "cpu", n: int = 1024, repetitions: int = 7) -> float:
+    """Floating-point operations per second of a product of two random n x n matrices, the best of several."""
+    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+    times = alternate({"product": lambda: a @ b}, repetitions)["product"]
+    return 2 * n**3 / min(times)
+
+
+def origin(device: str = "cpu") -> dict[str, Any]:
+    place = torch.device(device)
+    return {**provenance.code(), **provenance.machine(place), "measured": datetime.date.today().isoformat()}
+
+
+def write(name: str, content: Mapping[str, Any], directory: Path | None = None) -> Path:
+    path = (directory or RESULTS) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return path
+
+
+def rounded(value: Any) -> Any:
+    """Numbers to four digits, throughout."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    return [rounded(v) for v in value] if isinstance(value, list) else value
