@@ -31,7 +31,7 @@ class GraphedEpoch:
         self.inputs = torch.empty_like(data.images) if settings.augment else data.images
         self.order = torch.zeros(len(data), dtype=torch.long, device=device)
         self.position = torch.zeros((), dtype=torch.long, device=device)
-        self.step = torch.zeros((), dtype=torch.long, device=device)
+        self.step = torch.zeros(1, dtype=torch.long, device=device)
         n_rates = settings.warmup_epochs * trainer.steps_per_epoch + 1
         rates = [learning_rate(step, trainer.steps_per_epoch, settings) for step in range(n_rates)]
         self.rates = torch.tensor(rates, device=device)
@@ -81,7 +81,8 @@ class GraphedEpoch:
         trainer = self.trainer
         places = self.position + torch.arange(size, device=trainer.device)
         batch = self.order[places]
-        self.rate.copy_(self.rates[self.step.clamp(max=len(self.rates) - 1)])
+        # A tensor without dimensions would be read by the host to index with it.
+        self.rate.copy_(self.rates[self.step.clamp(max=len(self.rates) - 1)].squeeze(0))
         trainer.train_on(self.inputs[batch], trainer.data.labels[batch])
         self.position += size
         self.step += 1
