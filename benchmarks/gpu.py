@@ -253,17 +253,17 @@ def main() -> None:
         content[name] = timing.rounded(value)
         timing.write("gpu-quick" if quick else "gpu", content, arguments.output)
 
-    keep("errors", check(device))
+    with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):  # else repetitions differ by rounding
+        keep("errors", check(device))
     print(*(f"{name}: {error:.1e}" for name, error in content["errors"].items()), sep="\n", flush=True)
     if not quick:
         keep("ceilings", ceilings(device))
         print(content["ceilings"], flush=True)
-    with full_precision():
-        keep("training", training_rates(device, widths, n, repetitions))
-        counts = [1, 2] if quick else [1, 2, 4, 8, 16]
-        keep("side by side", side_by_side_rates(device, [1, 2] if quick else [1, 2, 4, 8, 16], counts, n, repetitions))
-        keep("measuring", measuring_rates(device, [2] if quick else [1, 8, 64], 2 if quick else 3))
-        keep("reference", reference_rates(device, [128] if quick else [128, 1024], n, repetitions))
+    keep("training", training_rates(device, widths, n, repetitions))
+    counts = [1, 2] if quick else [1, 2, 4, 8, 16]
+    keep("side by side", side_by_side_rates(device, counts, counts, n, repetitions))
+    keep("measuring", measuring_rates(device, [2] if quick else [1, 8, 64], repetitions))
+    keep("reference", reference_rates(device, [128] if quick else [128, 1024], n, repetitions))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from . import files, locations, models, provenance, store, training
 from .config import SCHEMA, Measurement, Run
 from .errors import ConfigError, RecordError
 from .evaluation import Evaluator
-from .precision import full_precision
 from .preparation import Prepared, prepare
 from .training import Acceleration, Trainer, TrainingData
 
@@ -106,17 +105,16 @@ def run_side_by_side(
         place = choose_device(device)
         bench = _Bench(waiting[0], prepared or prepare(waiting[0]), place, at_once, acceleration)
         active: list[_Job] = []
-        with full_precision():
-            while waiting or active:
-                while waiting and len(active) < at_once:
-                    active.append(_Job(waiting.pop(0), bench, watch))
-                for job in active:
-                    job.trainer.launch()
-                for job in list(active):
-                    job.after_epoch(job.trainer.finish())
-                    if job.trainer.done:
-                        active.remove(job)
-                        yield job.config, job.record()
+        while waiting or active:
+            while waiting and len(active) < at_once:
+                active.append(_Job(waiting.pop(0), bench, watch))
+            for job in active:
+                job.trainer.launch()
+            for job in list(active):
+                job.after_epoch(job.trainer.finish())
+                if job.trainer.done:
+                    active.remove(job)
+                    yield job.config, job.record()
     finally:
         torch.set_num_threads(threads_before)
 

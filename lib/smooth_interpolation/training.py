@@ -112,6 +112,7 @@ class Trainer:
         acceleration: how.
     """
 
+    @full_precision()
     def __init__(
         self,
         model: nn.Module,
@@ -146,6 +147,7 @@ class Trainer:
         self.step = self.epoch = 0
         self.done: str | None = None  # "complete" or "diverged"
 
+    @full_precision()
     def launch(self) -> None:
         """Start the next epoch; a GPU goes on by itself until `finish` waits for it."""
         self.epoch += 1
@@ -197,7 +199,6 @@ class Trainer:
         return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, fused=True)
 
 
-@full_precision()
 def train(
     model: nn.Module,
     images: Tensor,
