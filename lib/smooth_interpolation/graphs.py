@@ -7,6 +7,7 @@ tensors (`Trainer.start`).
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import torch
@@ -72,8 +73,13 @@ class GraphedEpoch:
         self.stream.synchronize()
         self.position.zero_()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream):
-            self._step(size)
+        gc.collect()  # not during the capture, which fails if an older graph is freed
+        gc.disable()
+        try:
+            with torch.cuda.graph(graph, stream=self.stream):
+                self._step(size)
+        finally:
+            gc.enable()
         return graph
 
     def _step(self, size: int) -> None:
