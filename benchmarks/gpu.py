@@ -44,7 +44,8 @@ def data_of(images: Tensor, labels: Tensor, precision: str, device: str) -> trai
     return training.TrainingData.of(images, labels, NORMALIZE, precision, torch.device(device))
 
 
-def check(device: str) -> dict[str, float]:
+@torch.backends.cudnn.flags(deterministic=True, allow_tf32=False)  # else repetitions differ by rounding
+def check(device: str, quick: bool) -> dict[str, float]:
     """Relative errors: measures against float64 on the CPU, a graph's epoch against eager steps, together against alone."""
     images, labels = random_images(40)
     options = {"normalize": NORMALIZE, "strengths": (5, 15, 25), "n_paths": 2}
@@ -77,10 +78,7 @@ def check(device: str) -> dict[str, float]:
         other = training.Trainer(models.create("convnet", 4, 10, 0).to(device), data, settings, 0)
         trainer.start(1, models.create("convnet", 4, 10, 1).state_dict())
         while not trainer.done:
-            for one in (trainer, other):
-                one.launch()
-            for one in (trainer, other):
-                one.finish()
+            epochs_of([trainer, other])
         alone = models.create("convnet", 4, 10, 1).to(device)
         training.train(alone, images, labels, settings, normalize=NORMALIZE, seed=1)
         pairs = (
@@ -94,12 +92,12 @@ def check(device: str) -> dict[str, float]:
     for name, error in errors.items():
         if not error < TOLERANCE[name.split(",")[0]]:
             sys.exit(f"Wrong on this device: {name} is off by {error:.1e}.")
+        print(f"{name}: {error:.1e}", flush=True)
     return errors
 
 
 def epochs_of(trainers: list[training.Trainer]) -> None:
-    for trainer in trainers:
-        trainer.launch()
+    training.launch(trainers)
     for trainer in trainers:
         trainer.finish()
 
@@ -116,12 +114,14 @@ def trainers_of(
     ]
 
 
-def training_rates(device: str, widths: list[int], n_images: int, repetitions: int) -> list[dict[str, Any]]:
+def training_rates(device: str, quick: bool) -> list[dict[str, Any]]:
+    """One network, with parts of the acceleration turned off."""
+    widths, n_images, repetitions = ([1, 2], 256, 1) if quick else ([1, 4, 16, 64], 25_600, 3)
     rows = []
     for family in models.FAMILIES:
         for width in widths:
             operations = flops.count(models.create(family, width, 10, 0)).step
-            n = max(2560, n_images // (1 + width // 16) // (1 if family == "convnet" else 2))
+            n = n_images // (1 + width // 16) // (1 if family == "convnet" else 2)
             images, labels = random_images(n)
             for mode in MODES:
                 if family == "resnet18" and mode not in ("eager, bf16", "graph, bf16"):
@@ -135,7 +135,9 @@ def training_rates(device: str, widths: list[int], n_images: int, repetitions: i
     return rows
 
 
-def side_by_side_rates(device: str, widths: list[int], counts: list[int], n: int, repetitions: int) -> list[dict]:
+def side_by_side_rates(device: str, quick: bool) -> list[dict[str, Any]]:
+    """Networks of one width in training together, against one alone."""
+    widths, counts, n, repetitions = ([1], [1, 2], 256, 1) if quick else ([1, 2, 4, 8, 16], [1, 4, 16], 12_800, 3)
     rows = []
     images, labels = random_images(n)
     for width in widths:
@@ -152,7 +154,9 @@ def side_by_side_rates(device: str, widths: list[int], counts: list[int], n: int
     return rows
 
 
-def measuring_rates(device: str, widths: list[int], repetitions: int) -> list[dict[str, Any]]:
+def measuring_rates(device: str, quick: bool) -> list[dict[str, Any]]:
+    """All four metrics over seven volumes, in chunks of several sizes."""
+    widths, repetitions = ([2], 1) if quick else ([1, 8, 64], 3)
     rows = []
     images, labels = random_images(64)
     for width in widths:
@@ -205,8 +209,9 @@ class Airbench(nn.Module):
         return self.layers(x)
 
 
-def reference_rates(device: str, batches: list[int], n: int, repetitions: int) -> list[dict[str, Any]]:
+def reference_rates(device: str, quick: bool) -> list[dict[str, Any]]:
     """The speed-run network and ours of width 64, in the same loop, at the batch of each."""
+    batches, n, repetitions = ([128], 256, 1) if quick else ([128, 1024], 25_600, 3)
     rows = []
     images, labels = random_images(n)
     data = data_of(images, labels, "bf16", device)
@@ -225,17 +230,21 @@ def reference_rates(device: str, batches: list[int], n: int, repetitions: int) -
     return rows
 
 
-def ceilings(device: str) -> dict[str, float]:
-    x = torch.randn(1 << 28, device=device)
+def ceilings(device: str, quick: bool) -> dict[str, float]:
+    """What the device can do: matrix products, and copying (bytes read and written)."""
+    side = 256 if quick else 8192
+    x = torch.randn(1 << (16 if quick else 28), device=device)
     y = torch.empty_like(x)
     copy = timing.alternate({"copy": lambda: y.copy_(x)}, 10)["copy"]
     with full_precision():
-        single = timing.matrix_product_rate(torch.float32, device, 8192)
-    return {
-        "matrix product, bf16, FLOP/s": timing.matrix_product_rate(torch.bfloat16, device, 8192),
+        single = timing.matrix_product_rate(torch.float32, device, side)
+    found = {
+        "matrix product, bf16, FLOP/s": timing.matrix_product_rate(torch.bfloat16, device, side),
         "matrix product, float32, FLOP/s": single,
         "copy, bytes/s": 2 * x.numel() * 4 / min(copy),
     }
+    print(*(f"{name}: {value:.3g}" for name, value in found.items()), sep="\n", flush=True)
+    return found
 
 
 def main() -> None:
@@ -243,28 +252,26 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--quick", action="store_true", help="sizes for a test, not for numbers")
     parser.add_argument("--output", type=Path, help="directory of the results")
+    parser.add_argument("--only", action="append", choices=SECTIONS, help="measure only this part again")
     arguments = parser.parse_args()
-    device, quick = arguments.device, arguments.quick
-    widths = [1, 2] if quick else [1, 4, 16, 64]
-    n, repetitions = (256, 1) if quick else (25_600, 3)
-    content: dict[str, Any] = {"origin": timing.origin(device)}
+    quick = arguments.quick
+    name = "gpu-quick" if quick else "gpu"
+    content = timing.read(name, arguments.output)
+    for section in arguments.only or SECTIONS:
+        result = SECTIONS[section](arguments.device, quick)
+        # Written at once: what is measured is not lost if a later part fails.
+        content[section] = {"origin": timing.origin(arguments.device), "result": timing.rounded(result)}
+        timing.write(name, content, arguments.output)
 
-    def keep(name: str, value: Any) -> None:  # what is measured is not lost if a later part fails
-        content[name] = timing.rounded(value)
-        timing.write("gpu-quick" if quick else "gpu", content, arguments.output)
 
-    with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):  # else repetitions differ by rounding
-        keep("errors", check(device))
-    print(*(f"{name}: {error:.1e}" for name, error in content["errors"].items()), sep="\n", flush=True)
-    if not quick:
-        keep("ceilings", ceilings(device))
-        print(content["ceilings"], flush=True)
-    keep("training", training_rates(device, widths, n, repetitions))
-    counts = [1, 2] if quick else [1, 2, 4, 8, 16]
-    keep("side by side", side_by_side_rates(device, counts, counts, n, repetitions))
-    keep("measuring", measuring_rates(device, [2] if quick else [1, 8, 64], repetitions))
-    keep("reference", reference_rates(device, [128] if quick else [128, 1024], n, repetitions))
-
+SECTIONS = {
+    "errors": check,
+    "ceilings": ceilings,
+    "training": training_rates,
+    "side by side": side_by_side_rates,
+    "measuring": measuring_rates,
+    "reference": reference_rates,
+}
 
 if __name__ == "__main__":
     main()

@@ -70,6 +70,11 @@ def write(name: str, content: Mapping[str, Any], directory: Path | None = None) 
     return path
 
 
+def read(name: str, directory: Path | None = None) -> dict[str, Any]:
+    path = (directory or RESULTS) / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def rounded(value: Any) -> Any:
     """Numbers to four digits, throughout."""
     if isinstance(value, float):

@@ -60,13 +60,18 @@ def test_a_sweep_does_what_is_missing_and_nothing_else(tmp_path):
     assert one == alone and alone["volumes"] != beside["volumes"]
 
 
-def test_the_sweep_and_a_single_run_give_the_same_record(tmp_path):
+def test_a_single_run_a_sweep_and_runs_side_by_side_give_the_same_record(tmp_path):
     command("run", PARAMS, "--width", 2, "--results", tmp_path / "a", *SETTINGS)
-    command("sweep", PARAMS, "--width", 2, "--results", tmp_path / "b", *SETTINGS)
-    a, b = (json.loads(next((tmp_path / name).rglob("*.json")).read_text()) for name in "ab")
-    assert {k: v for k, v in a.items() if k not in ("provenance", "checksum")} == {
-        k: v for k, v in b.items() if k not in ("provenance", "checksum")
-    }
+    command("sweep", PARAMS, "--width", 2, "--results", tmp_path / "b", "--without", "data_on_device", *SETTINGS)
+    widths = ("--width", 1, "--width", 2, "--width", 3)
+    together = command("sweep", PARAMS, *widths, "--results", tmp_path / "c", "--at-once", 2, *SETTINGS)
+    assert together.returncode == 0 and "3 complete" in together.stdout, together.stderr
+    found = [json.loads(next((tmp_path / name).rglob("w002*.json")).read_text()) for name in "abc"]
+    assert [record["provenance"]["at_once"] for record in found] == [1, 1, 2]
+    assert [record["provenance"]["acceleration"]["data_on_device"] for record in found] == [True, False, True]
+    for record in found:
+        del record["provenance"], record["checksum"]
+    assert found[0] == found[1] == found[2]
 
 
 def test_an_interrupted_sweep_redoes_only_what_was_unfinished(tmp_path):

@@ -13,15 +13,6 @@ from typing import Annotated
 import typer
 import yaml
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from . import config, cost, display, locations, store
@@ -48,6 +39,10 @@ Set = Annotated[
     typer.Option("--set", metavar="FIELD=VALUE", help="Set a field apart from the file; can be repeated."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(help="Turn off channels_last, data_on_device or cuda_graph, to compare; can be repeated."),
+]
 Results = Annotated[
     Path | None, typer.Option(help="Directory of the records, instead of results/.", show_default=False)
 ]
@@ -63,6 +58,7 @@ def run(
     results: Results = None,
     threads: Annotated[int, typer.Option(help="CPU threads; results are the same bits only for the same number.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Measure again although there is a record.")] = False,
+    without: Without = None,
 ) -> None:
     """Train and measure one network, and keep its record.
 
@@ -75,11 +71,12 @@ def run(
     if threads < 1:
         raise ConfigError(f"--threads is {threads}: it must be at least 1.")
     runs_module.choose_device(device)
+    acceleration = _acceleration(without)
     if not force and store.read(one, results) is not None:
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
     with _interruptible():
-        record = progress.measure(one, results, device=device, threads=threads)
+        record = progress.measure(one, results, device=device, threads=threads, acceleration=acceleration)
     console.print(*display.record_summary(record), sep="\n", highlight=False)
     console.print(f"Record: {store.path_of(one, results)}", soft_wrap=True)
 
@@ -92,21 +89,29 @@ def sweep(
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed; can be repeated.")] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Runs side by side, each on one thread; by default one per core, or one on a GPU."),
+        typer.Option(help="Processes side by side, each on one thread; by default one per core, or one on a GPU."),
+    ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option(help="Networks that a process trains side by side; by default 1, or 16 on a GPU."),
     ] = None,
     device: Device = "auto",
     results: Results = None,
+    without: Without = None,
 ) -> None:
     """Do all runs of an experiment that have no record yet, narrow networks first.
 
     Stop it with Ctrl-C whenever you like: started again, it redoes only what was unfinished.
     """
+    from . import progress
     from . import runs as runs_module
     from . import sweep as engine
 
     experiment = _experiment(params, set_)
-    if workers is not None and workers < 1:
-        raise ConfigError(f"--workers is {workers}: it must be at least 1.")
+    for option, value in (("--workers", workers), ("--at-once", at_once)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{option} is {value}: it must be at least 1.")
+    acceleration = _acceleration(without)
     if width or seed:
         chosen = {
             "widths": sorted(set(width or experiment.widths)),
@@ -118,40 +123,20 @@ def sweep(
     if not todo:
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
         return
-    if workers is None:
-        workers = _cores() if runs_module.choose_device(device).type == "cpu" else 1
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[news]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=errors,
-    )
-    with _interruptible(), bars:
-        whole = bars.add_task(
-            f"{experiment.scale}/{experiment.name}", total=done + len(todo), completed=done, news="runs"
+    on_cpu = runs_module.choose_device(device).type == "cpu"
+    workers = workers or (_cores() if on_cpu else 1)
+    at_once = at_once or (1 if on_cpu else 16)
+    with _interruptible():
+        outcome = progress.sweep(
+            experiment,
+            todo,
+            errors,
+            workers=workers,
+            at_once=at_once,
+            device=device,
+            root=results,
+            acceleration=acceleration,
         )
-        tasks: dict[Run, TaskID] = {}
-
-        def watch(event: engine.Event) -> None:
-            if event.outcome:
-                bars.remove_task(tasks.pop(event.run))
-                bars.advance(whole)
-                bars.console.print(f"{event.run}: {event.outcome}")
-                return
-            if event.run not in tasks:
-                tasks[event.run] = bars.add_task(
-                    f"  w = {event.run.width}, seed {event.run.seed}", total=event.run.epochs, news=""
-                )
-            status = event.status
-            news = "starting" if status.stage == "start" else f"images measured, of {status.total}"
-            if status.stage == "train":
-                news = f"epochs, loss {status.loss:.3f}, error {status.error:.1f}%"
-            bars.update(tasks[event.run], completed=status.done, total=status.total, news=news)
-
-        outcome = engine.sweep(todo, workers=workers, device=device, root=results, watch=watch)
     for name in ("complete", "diverged", "failed"):
         if getattr(outcome, name):
             console.print(f"{len(getattr(outcome, name))} {name}")
@@ -259,6 +244,16 @@ def _experiment(params: Path, set_: list[str] | None) -> Experiment:
         except yaml.YAMLError:
             raise ConfigError(f"--set {text}: the value is not valid YAML.") from None
     return config.load(params, overrides)
+
+
+def _acceleration(without: list[str] | None):
+    from .training import Acceleration
+
+    parts = Acceleration.__dataclass_fields__
+    for name in without or []:
+        if name not in parts:
+            raise ConfigError(f"--without: {config.unknown_name(name, parts)}")
+    return Acceleration(**dict.fromkeys(without or [], False))
 
 
 def _cores() -> int:

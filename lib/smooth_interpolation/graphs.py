@@ -8,6 +8,7 @@ tensors (`Trainer.start`).
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,8 +46,8 @@ class GraphedEpoch:
         trainer.start(0, before)
         trainer.generator.set_state(generator)
 
-    def launch(self, order: Tensor, inputs: Tensor) -> None:
-        """Start an epoch: `order` on the host, `inputs` the augmented images if there is augmentation."""
+    def epoch(self, order: Tensor, inputs: Tensor) -> Iterator[None]:
+        """An epoch's replays, one at each `next`: `order` on the host, `inputs` augmented if there is augmentation."""
         trainer = self.trainer
         self.stream.wait_stream(torch.cuda.current_stream(trainer.device))
         with torch.cuda.stream(self.stream):
@@ -55,11 +56,11 @@ class GraphedEpoch:
                 self.inputs.copy_(inputs)
             self.position.zero_()
             self.step.fill_(trainer.step)
-            for _ in range(self.n_full):
-                self.graphs[trainer.settings.batch_size].replay()
-            if self.n_last:
-                self.graphs[self.n_last].replay()
         trainer.step += trainer.steps_per_epoch
+        for size in [trainer.settings.batch_size] * self.n_full + [self.n_last] * bool(self.n_last):
+            with torch.cuda.stream(self.stream):
+                self.graphs[size].replay()
+            yield
 
     def finish(self) -> None:
         self.stream.synchronize()

@@ -1,14 +1,25 @@
-"""A progress bar for one run, on a terminal and in a notebook."""
+"""Progress bars: for one run, on a terminal and in a notebook, and for a sweep, on a terminal."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from tqdm.auto import tqdm
 
 from . import runs, store
-from .config import Run
+from . import sweep as engine
+from .config import Experiment, Run
 
 
 def measure(run: Run, root: Path | None = None, **options: Any) -> store.Record:
@@ -19,7 +30,7 @@ def measure(run: Run, root: Path | None = None, **options: Any) -> store.Record:
     Args:
         run: what to do.
         root: of the records; None: the usual place.
-        options: `device` and `threads` of `runs.run`.
+        options: `device`, `threads` and `acceleration` of `runs.run`.
     """
     runs.choose_device(options.get("device", "auto"))
     store.check_writable(run, root)
@@ -50,3 +61,40 @@ def _with_bars(run: Run, **options: Any) -> store.Record:
     finally:
         for bar in bars.values():
             bar.close()
+
+
+def sweep(experiment: Experiment, todo: list[Run], console: Console, **options: Any) -> engine.Outcome:
+    """`sweep.sweep` with a bar for the whole and one for each run under way."""
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[news]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    total = len(experiment.runs())
+    tasks: dict[Run, TaskID] = {}
+
+    def watch(event: engine.Event) -> None:
+        if event.outcome:
+            bars.remove_task(tasks.pop(event.run))
+            bars.advance(whole)
+            bars.console.print(f"{event.run}: {event.outcome}")
+            return
+        if event.run not in tasks:
+            tasks[event.run] = bars.add_task(
+                f"  w = {event.run.width}, seed {event.run.seed}", total=event.run.epochs, news=""
+            )
+        status = event.status
+        news = "starting" if status.stage == "start" else f"images measured, of {status.total}"
+        if status.stage == "train":
+            news = f"epochs, loss {status.loss:.3f}, error {status.error:.1f}%"
+        bars.update(tasks[event.run], completed=status.done, total=status.total, news=news)
+
+    with bars:
+        whole = bars.add_task(
+            f"{experiment.scale}/{experiment.name}", total=total, completed=total - len(todo), news="runs"
+        )
+        return engine.sweep(todo, watch=watch, **options)

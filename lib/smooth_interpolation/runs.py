@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -108,8 +109,7 @@ def run_side_by_side(
         while waiting or active:
             while waiting and len(active) < at_once:
                 active.append(_Job(waiting.pop(0), bench, watch))
-            for job in active:
-                job.trainer.launch()
+            training.launch(job.trainer for job in active)
             for job in list(active):
                 job.after_epoch(job.trainer.finish())
                 if job.trainer.done:
@@ -151,6 +151,7 @@ class _Job:
             **provenance.machine(bench.device),
             "precision": config.precision,
             "at_once": bench.at_once,
+            "acceleration": dataclasses.asdict(bench.acceleration),
             "start": provenance.now(),
         }
         self.began, self.cpu_began = time.perf_counter(), time.process_time()

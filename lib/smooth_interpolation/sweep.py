@@ -19,6 +19,7 @@ from pathlib import Path
 from . import runs, store
 from .config import Experiment, Run
 from .errors import UserError
+from .training import Acceleration
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -60,45 +61,54 @@ def sweep(
     todo: Iterable[Run],
     *,
     workers: int,
+    at_once: int = 1,
     device: str = "auto",
     root: Path | None = None,
+    acceleration: Acceleration = Acceleration(),  # noqa: B008 (frozen)
     watch: Callable[[Event], None] = lambda event: None,
 ) -> Outcome:
-    """Do runs, `workers` at a time; a run that fails does not stop the others.
+    """Do runs, `workers` processes at a time; a run that fails does not stop those of other processes.
 
-    On KeyboardInterrupt the unfinished runs are stopped, and the interrupt goes on to the caller.
+    Each run has a process of its own. With `at_once` above 1 one process does them all, so many side by side, which is
+    for GPUs: see `runs.run_side_by_side`. On KeyboardInterrupt the unfinished runs are stopped, and the interrupt goes on
+    to the caller.
     """
-    waiting, outcome = list(todo), Outcome()
+    runs_, outcome = list(todo), Outcome()
+    waiting = [[run] for run in runs_] if at_once == 1 else [runs_] * bool(runs_)
     context = multiprocessing.get_context("spawn")
-    active: dict[Connection, tuple[Run, multiprocessing.process.BaseProcess]] = {}
+    active: dict[Connection, tuple[list[Run], multiprocessing.process.BaseProcess]] = {}
     try:
         while waiting or active:
             while waiting and len(active) < workers:
-                run = waiting.pop(0)
+                group = waiting.pop(0)
                 receiver, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(run, device, root, sender, os.getpid()), daemon=True)
+                arguments = (group, at_once, device, root, acceleration, sender, os.getpid())
+                process = context.Process(target=_work, args=arguments, daemon=True)
                 with _single_threaded():
                     process.start()
                 sender.close()
-                active[receiver] = run, process
-                watch(Event(run, runs.Status("start", 0, 1)))
+                active[receiver] = list(group), process
+                for run in group:
+                    watch(Event(run, runs.Status("start", 0, 1)))
             for connection in wait(list(active)):
-                run, process = active[connection]
+                group, process = active[connection]
                 try:
-                    kind, content = connection.recv()
+                    run, kind, content = connection.recv()
                 except EOFError:
-                    kind, content = "failed", None
+                    run, kind, content = None, "ended", None
                 if kind == "status":
                     watch(Event(run, content))
-                    continue
-                process.join()
-                connection.close()
-                del active[connection]
-                if kind == "failed":
-                    outcome.failed.append((run, content or f"its process ended with code {process.exitcode}"))
-                else:
+                elif kind in ("complete", "diverged"):
+                    group.remove(run)
                     getattr(outcome, kind).append(run)
-                watch(Event(run, outcome=kind))
+                    watch(Event(run, outcome=kind))
+                else:  # an error, or the end, of the whole process
+                    process.join()
+                    connection.close()
+                    del active[connection]
+                    for run in group:
+                        outcome.failed.append((run, content or f"its process ended with code {process.exitcode}"))
+                        watch(Event(run, outcome="failed"))
     finally:
         for _, process in active.values():
             process.terminate()
@@ -107,23 +117,32 @@ def sweep(
     return outcome
 
 
-def _work(run: Run, device: str, root: Path | None, sender: Connection, parent: int) -> None:
-    """The body of a worker process: one run, from configuration to record."""
+def _work(
+    todo: list[Run],
+    at_once: int,
+    device: str,
+    root: Path | None,
+    acceleration: Acceleration,
+    sender: Connection,
+    parent: int,
+) -> None:
+    """The body of a worker process: runs, from configuration to record."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
 
-    def watch(status: runs.Status) -> None:
+    def watch(run: Run, status: runs.Status) -> None:
         if os.getppid() != parent:  # the sweep was killed: nobody waits for this run
             os._exit(1)
-        sender.send(("status", status))
+        sender.send((run, "status", status))
 
     try:
-        record = runs.run(run, device=device, watch=watch)
-        store.write(record, run, root)
-        sender.send((record["status"], None))
+        options = {"at_once": at_once, "device": device, "acceleration": acceleration}
+        for run, record in runs.run_side_by_side(todo, watch=watch, **options):
+            store.write(record, run, root)
+            sender.send((run, record["status"], None))
     except UserError as error:
-        sender.send(("failed", str(error)))
+        sender.send((None, "failed", str(error)))
     except Exception:
-        sender.send(("failed", traceback.format_exc()))
+        sender.send((None, "failed", traceback.format_exc()))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,9 +147,12 @@ class Trainer:
         self.step = self.epoch = 0
         self.done: str | None = None  # "complete" or "diverged"
 
-    @full_precision()
     def launch(self) -> None:
         """Start the next epoch; a GPU goes on by itself until `finish` waits for it."""
+        launch([self])
+
+    def begin_epoch(self) -> Iterator[None]:
+        """The epoch's steps, one at each `next`."""
         self.epoch += 1
         self.model.train()
         order = torch.randperm(len(self.data), generator=self.generator)
@@ -158,14 +161,15 @@ class Trainer:
             inputs = crop_and_flip(inputs, self.data.black, self.generator)
         self.sums.zero_()
         if self.graph:
-            self.graph.launch(order, inputs)
-        else:
-            order = order.to(inputs.device)
-            for batch in order.split(self.settings.batch_size):
-                rate = learning_rate(self.step, self.steps_per_epoch, self.settings)
-                self.optimizer.param_groups[0]["lr"] = rate
-                self.train_on(inputs[batch].to(self.device), self.data.labels[batch].to(self.device))
-                self.step += 1
+            yield from self.graph.epoch(order, inputs)
+            return
+        order = order.to(inputs.device)
+        for batch in order.split(self.settings.batch_size):
+            rate = learning_rate(self.step, self.steps_per_epoch, self.settings)
+            self.optimizer.param_groups[0]["lr"] = rate
+            self.train_on(inputs[batch].to(self.device), self.data.labels[batch].to(self.device))
+            self.step += 1
+            yield
 
     def finish(self) -> Progress:
         """Wait for the epoch that was launched."""
@@ -197,6 +201,14 @@ class Trainer:
         if settings.optimizer == "adam":
             return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
         return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, fused=True)
+
+
+@full_precision()
+def launch(trainers: Iterable[Trainer]) -> None:
+    """Start the next epoch of each; their steps are given to a GPU in turn, so that they overlap there."""
+    under_way = [trainer.begin_epoch() for trainer in trainers]
+    while under_way:
+        under_way = [steps for steps in under_way if next(steps, steps) is not steps]
 
 
 def train(
