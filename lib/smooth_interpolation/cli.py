@@ -124,7 +124,7 @@ def sweep(
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
         return
     on_cpu = runs_module.choose_device(device).type == "cpu"
-    workers = workers or (_cores() if on_cpu else 1)
+    workers = workers or (cores() if on_cpu else 1)
     at_once = at_once or (1 if on_cpu else 16)
     with _interruptible():
         outcome = progress.sweep(
@@ -256,7 +256,7 @@ def _acceleration(without: list[str] | None):
     return Acceleration(**dict.fromkeys(without or [], False))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
