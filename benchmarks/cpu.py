@@ -38,9 +38,9 @@ def epoch(trainer: training.Trainer) -> None:
 
 def ceilings(quick: bool) -> dict[str, float]:
     """What one thread's multipliers can do."""
-    side = 128 if quick else 1024
+    sides = (64,) if quick else (256, 512, 1024)
     found = {
-        f"matrix product, {name}, FLOP/s": timing.matrix_product_rate(dtype, n=side)
+        f"matrix product, {name}, FLOP/s": timing.matrix_product_rate(dtype, sides=sides)
         for name, dtype in (("bf16", torch.bfloat16), ("float32", torch.float32))
     }
     print(*(f"{name}: {value:.3g}" for name, value in found.items()), sep="\n", flush=True)

@@ -294,3 +294,6 @@ def _times(ratio: float) -> str:
 
 def _listed(widths: list[int]) -> str:
     return ", ".join(map(str, sorted(set(widths))))
+
+
+from . import epoch_claims  # noqa: E402, F401 (it adds its claims to the registry above)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import numpy as np
 
@@ -11,8 +12,34 @@ from .store import Record
 
 
 def seconds(record: Record) -> float:
-    """Wall time of a run: training, evaluating, measuring."""
-    return sum(record["provenance"]["wall_s"].values())
+    """Time of a run: training, evaluating, measuring.
+
+    On one CPU thread the processor's time, which other work on the machine does not stretch; else wall time, shared
+    among the networks that trained side by side.
+    """
+    origin = record["provenance"]
+    wall = sum(origin["wall_s"].values())
+    if origin["device"] == "cpu" and origin["threads"] == 1:
+        return min(wall, origin.get("cpu_s", wall))
+    return wall / origin.get("at_once", 1)
+
+
+def machine_seconds(records: Iterable[Record]) -> float:
+    """Time that a machine spent on the runs: where they overlapped on a GPU, it counts once."""
+    total, spans = 0.0, []
+    for record in records:
+        origin = record["provenance"]
+        if origin["device"] == "cpu":
+            total += seconds(record)
+        else:
+            spans.append([datetime.fromisoformat(origin[end]) for end in ("start", "end")])
+    latest = None
+    for start, end in sorted(spans):
+        start = start if latest is None else max(start, latest)
+        if end > start:
+            total += (end - start).total_seconds()
+        latest = end if latest is None else max(latest, end)
+    return total
 
 
 def predict_seconds(missing: Iterable[Run], records: Iterable[Record]) -> float | None:

@@ -20,7 +20,8 @@ PANELS = {
     "tangent_hessian_norm": "Hessian norm",
 }
 ROWS = {"all": "All points", "clean": "Clean labels", "noisy": "Noisy labels"}
-FIGURES = ("fig2", "fig3")
+FIGURES = ("fig1c", "fig2", "fig3", "fig5")
+ERROR = "#0072b2"  # of test errors
 ACCENT = "#d55e00"  # of the chosen width: vermilion of Okabe and Ito, apart from the sequence of the curves
 LOG_RANGE = 10  # an axis whose values span more than this factor is logarithmic
 
@@ -40,6 +41,74 @@ STYLE = {
     "svg.hashsalt": "smooth-interpolation",  # the same figure is the same file
     "figure.constrained_layout.use": True,
 }
+
+
+HEATMAPS = {
+    "test_error": "Test error, %",
+    "train_crossentropy": "Training crossentropy",
+    "jacobian_norm": "Jacobian norm",
+    "tangent_hessian_norm": "Hessian norm",
+}
+
+
+def fig1c(history: pd.DataFrame, *, threshold: int | None = None, width: int | None = None) -> Figure:
+    """Figure 1c: test and training error at the last epoch against width. Shaded: one standard deviation over seeds.
+
+    Args:
+        history: from `store.history_table`.
+        threshold: the interpolation threshold, dotted.
+        width: a width to mark.
+    """
+    with mpl.rc_context(STYLE):
+        figure, panel = plt.subplots(figsize=(5.2, 3.1))
+        last = history[history["epoch"] == history.groupby(["width", "seed"])["epoch"].transform("max")]
+        for metric, name, colour in (("test_error", "test error", ERROR), ("train_error", "training error", "#999999")):
+            part = last[(last.metric == metric) & (last.subset == "all")].rename(columns={"value": "mean"})
+            _curve(panel, part, colour, name, mark=width)
+        _mark_widths(panel, "accuracy", threshold, width)
+        panel.set(xlabel="base width $w$", ylabel="error, %")
+        panel.set_ylim(-2, None)
+        _scale_widths([panel], last)
+        panel.legend()
+        plt.close(figure)
+        return figure
+
+
+def fig5(history: pd.DataFrame, *, threshold: int | None = None, width: int | None = None) -> Figure:
+    """Figure 5: heatmaps over epoch and width of test error, training crossentropy, Jacobian and Hessian norm.
+
+    Means over seeds; arguments as `fig1c`.
+    """
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure, axes = plt.subplots(1, len(HEATMAPS), figsize=(10.5, 3.1), sharey=True)
+        whole = history[history.subset == "all"]
+        for panel, (metric, title) in zip(axes, HEATMAPS.items(), strict=True):
+            table = whole[whole.metric == metric].pivot_table(index="epoch", columns="width", values="value")
+            if table.empty:
+                continue
+            positive = metric != "test_error" and bool((table > 0).any(axis=None))
+            scale = mpl.colors.LogNorm() if positive else mpl.colors.Normalize()
+            values = np.ma.masked_invalid(table.where(table > 0) if positive else table)
+            edges = [_edges(np.log(axis.to_numpy(float))) for axis in (table.columns, table.index)]
+            mesh = panel.pcolormesh(*map(np.exp, edges), values, norm=scale, cmap="viridis", rasterized=True)
+            figure.colorbar(mesh, ax=panel, pad=0.02)
+            panel.set(title=title, xlabel="base width $w$", xscale="log", yscale="log")
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            for place, style in ((threshold, {"color": "white", "linestyle": ":"}), (width, {"color": ACCENT})):
+                if place is not None:
+                    panel.axvline(place, linewidth=1.4, **style)
+        axes[0].set_ylabel("epoch")
+        _scale_widths(axes, whole)
+        plt.close(figure)
+        return figure
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Borders of cells around their centres."""
+    if len(centres) == 1:
+        return centres[0] + np.array([-0.5, 0.5])
+    middles = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - middles[0]], middles, [2 * centres[-1] - middles[-1]]])
 
 
 def fig2(volumes: pd.DataFrame, *, threshold: int | None = None, width: int | None = None) -> Figure:
@@ -99,7 +168,8 @@ def volumes_by_width(
         return figure
 
 
-def _curve(panel: Axes, part: pd.DataFrame, colour: str, size: int, mark: int | None) -> None:
+def _curve(panel: Axes, part: pd.DataFrame, colour: str, size: int | str, mark: int | None) -> None:
+    """A curve over width of a volume size, or of another name."""
     first = size == 0
     by_width = part.groupby("width")["mean"]
     mean, std = by_width.mean(), by_width.std()

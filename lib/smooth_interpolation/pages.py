@@ -60,6 +60,29 @@ class Page:
         ]
         return _markdown("\n".join(["| The paper | Verdict | What was found |", "|---|---|---|", *rows]))
 
+    def at(self, scale: str) -> Page:
+        """The same experiment at another scale, as its params file has it."""
+        experiment = config.find(scale, self.experiment.experiment)
+        planned = experiment.runs()
+        records = store.read_all(planned)
+        return Page(experiment, None, records, [run for run in planned if not store.path_of(run).exists()])
+
+    def verdicts_by_scale(self, figure: str) -> Any:
+        """The claims made with a figure, and the verdict at every scale that has records, as Markdown."""
+        from . import claims
+
+        tables = {}
+        for scale in config.SCALES:
+            page = self if scale == self.experiment.scale else self.at(scale)
+            if page.records:
+                tables[scale] = claims.judge(page.records)
+        head = "| The paper | " + " | ".join(f"`{scale}`" for scale in tables) + " |"
+        lines = [head, "|---" * (len(tables) + 1) + "|"]
+        for name, row in next(iter(tables.values())).iterrows() if tables else ():
+            if row.place.endswith(figure):
+                lines.append(f"| {row.statement} | " + " | ".join(t.loc[name].verdict for t in tables.values()) + " |")
+        return _markdown("\n".join(lines))
+
     def verdict_count(self) -> Any:
         """How many of the claims checked so far hold in these records, as Markdown."""
         from . import claims
@@ -157,7 +180,7 @@ def describe(page: Page) -> str:
     mark = f"w = {threshold} (dotted)" if threshold else "not reached"
     devices = {f"{o['device_name']} ({o['device'].upper()})" for o in origins}
     commits = {f"`{(o['commit'] or 'unknown')[:10]}`{' with changes' if o['dirty'] else ''}" for o in origins}
-    hours = sum(map(cost.seconds, page.records)) / 3600
+    hours = cost.machine_seconds(page.records) / 3600
     diverged = {str(c) for c in map(_run_of, page.records) if c}
     sentences = [
         f"**Scale `{e.scale}`.** Data: {data['name']}, {data['source']}, fingerprint `{data['fingerprint'][:12]}`; "

@@ -1,0 +1,155 @@
+"""What the benchmarks found: their files, as tables, and what they say of the cost of every scale."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import config, cost, locations, store, training
+from .config import Experiment
+from .errors import RecordError
+
+HARDWARE = {"cpu": "one CPU thread", "gpu": "one GPU"}
+
+
+class Benchmarks:
+    """One file of `benchmarks/results`: its sections, each with its origin.
+
+    Args:
+        name: "cpu" or "gpu".
+
+    Raises:
+        RecordError: if the file is missing or damaged.
+    """
+
+    def __init__(self, name: str):
+        path = locations.repository() / "benchmarks" / "results" / f"{name}.json"
+        module = "benchmarks" if name == "cpu" else f"benchmarks.{name}"
+        try:
+            self._sections = json.loads(path.read_text())
+            self.origins = {section: content["origin"] for section, content in self._sections.items()}
+        except (OSError, ValueError, TypeError, KeyError):
+            raise RecordError(f"{path} is missing or damaged: python -m {module} makes it.") from None
+        self.name = name
+
+    def __getitem__(self, section: str) -> Any:
+        return self._sections[section]["result"]
+
+    @property
+    def hardware(self) -> str:
+        return "; ".join(sorted({origin["device_name"] for origin in self.origins.values()}))
+
+    def origin(self) -> str:
+        """Where the numbers come from, in a sentence."""
+        commits = sorted({origin["commit"][:7] for origin in self.origins.values()})
+        versions = sorted({f"PyTorch {origin['torch']}" for origin in self.origins.values()})
+        dates = sorted({origin["measured"] for origin in self.origins.values()})
+        return f"Measured on {self.hardware}, {HARDWARE[self.name]}, {', '.join(dates)}; {', '.join(versions)}; commit {', '.join(commits)}."
+
+
+def ratios(cpu: Benchmarks) -> pd.DataFrame:
+    """Library against baseline: median and range of the ratios, and the share of the machine's multipliers in use."""
+    rows = []
+    for section, unit, precision in (("training", "images/s", "bf16"), ("measuring", "points/s", "float32")):
+        ceiling = cpu["ceilings"][f"matrix product, {precision}, FLOP/s"]
+        for row in cpu[section]:
+            ratio, speed = row["ratio"], row["library"]["median"]
+            rows.append(
+                {
+                    "": section,
+                    "width": row["width"],
+                    "baseline": f"{row['baseline']['median']:,.4g} {unit}",
+                    "library": f"{speed:,.4g} {unit}",
+                    "ratio": f"{ratio['median']:.1f} ({ratio['min']:.1f}-{ratio['max']:.1f})",
+                    "of the matrix-product rate": f"{row['flop'] * speed / ceiling:.0%}",
+                }
+            )
+    return pd.DataFrame(rows).set_index(["", "width"])
+
+
+def explorations(cpu: Benchmarks) -> pd.DataFrame:
+    """What was tried: time relative to what is kept, by width; above 1 it lost."""
+    table = pd.DataFrame(
+        {
+            name: {f"w = {width}": value["median"] for width, value in row.items()}
+            for name, row in cpu["explorations"].items()
+        }
+    ).T
+    return table.map(lambda value: f"{value:.2f}")
+
+
+def exponent(amounts: list[float], seconds: list[float]) -> float:
+    """Slope of the logarithms by least squares: cost grows with amount to this power."""
+    return float(np.polyfit(np.log(amounts), np.log(seconds), 1)[0])
+
+
+def predicted_hours(experiment: Experiment, benchmarks: Benchmarks) -> dict[str, float]:
+    """Hours of training, and of evaluating and measuring, that an experiment takes from the benchmarked rates.
+
+    Rates are interpolated in the logarithm of the width. A forward pass counts as half a gradient.
+    """
+    train, gradient = _rates(benchmarks)
+    n_train, n_test = _size(experiment.n_train, 50_000), _size(experiment.n_test, 10_000)
+    points = experiment.n_clean_points + experiment.n_noisy_points
+    n_evaluations = len(training.evaluation_epochs(experiment.epochs, experiment.n_evaluations))
+    directions = 1 + experiment.n_tangents
+    at_epoch = (n_train + n_test) / 2 + points * directions
+    at_end = points * directions * (1 + experiment.n_paths * len(experiment.strengths))
+    hours = {"training": 0.0, "measuring": 0.0}
+    for run in experiment.runs():
+        hours["training"] += n_train * run.epochs / _at(train, run.width) / 3600
+        hours["measuring"] += (n_evaluations * at_epoch + at_end) / _at(gradient, run.width) / 3600
+    return hours
+
+
+def cost_table(name: str, benchmarks: Mapping[str, Benchmarks]) -> pd.DataFrame:
+    """Predicted and measured hours of an experiment at every scale and on every benchmarked machine."""
+    rows = []
+    for scale in config.SCALES:
+        experiment = config.find(scale, name)
+        records = store.read_all(experiment.runs())
+        for kind, found in benchmarks.items():
+            hours = predicted_hours(experiment, found)
+            here = [r for r in records if r["provenance"]["device"] == {"cpu": "cpu", "gpu": "cuda"}[kind]]
+            measured = cost.machine_seconds(here) / 3600
+            n_runs = len(experiment.runs())
+            rows.append(
+                {
+                    "scale": scale,
+                    "on": f"{HARDWARE[kind]} ({found.hardware})",
+                    "runs": n_runs,
+                    "training, h": f"{hours['training']:,.3g}",
+                    "measuring, h": f"{hours['measuring']:,.3g}",
+                    "measured so far, h": f"{measured:,.3g} ({len(here)} of {n_runs} runs)" if here else "-",
+                }
+            )
+    return pd.DataFrame(rows).set_index(["scale", "on"])
+
+
+def _rates(benchmarks: Benchmarks) -> tuple[dict[int, float], dict[int, float]]:
+    """Images trained on, and gradients measured, per second, by width."""
+    if benchmarks.name == "cpu":
+        train = {row["width"]: row["library"]["median"] for row in benchmarks["training"]}
+        points = {row["width"]: row["library"]["median"] for row in benchmarks["measuring"]}
+    else:
+        train, points = {}, {}
+        alone = [row for row in benchmarks["training"] if row["family"] == "convnet" and row["mode"] == "graph, bf16"]
+        for row in [*alone, *benchmarks["side by side"]]:
+            train[row["width"]] = max(train.get(row["width"], 0.0), row["images_per_s"]["median"])
+        for row in benchmarks["measuring"]:
+            points[row["width"]] = max(points.get(row["width"], 0.0), row["points_per_s"]["median"])
+    return train, {width: 125 * rate for width, rate in points.items()}  # 25 anchors, 1 + 4 gradients at each
+
+
+def _at(rates: Mapping[int, float], width: int) -> float:
+    widths = sorted(rates)
+    rate = np.exp(np.interp(np.log(width), np.log(widths), np.log([rates[w] for w in widths])))
+    return float(rate * min(1.0, widths[-1] / width) ** 2)  # beyond the widest, operations grow with the square
+
+
+def _size(asked: int | None, whole: int) -> int:
+    return whole if asked is None else asked
