@@ -172,12 +172,15 @@ def _product_seconds(seconds: float) -> float:
 
 
 def cost_curves(quick: bool) -> dict[str, list[dict[str, float]]]:
-    """Seconds against images, points and paths, at width 4."""
+    """Seconds, and the operations needed, against images, points and paths, at width 4."""
     width = 4
     curves: dict[str, list[dict[str, float]]] = {}
-    cases = {}
+    cases: dict[tuple[str, int], Any] = {}
+    work = {}
+    one = flops.count(models.ConvNet(width))
     for n in [128, 256] if quick else [500, 1000, 2000, 4000]:
         cases["images", n] = partial(epoch, trainer_of(width, *random_images(n)))
+        work["images", n] = n * one.step
     model = models.create("convnet", width, 10, 0).to(memory_format=torch.channels_last)
     for what, amounts in (
         ("points", [1, 2] if quick else [8, 16, 32, 64]),
@@ -189,10 +192,10 @@ def cost_curves(quick: bool) -> dict[str, list[dict[str, float]]]:
                 images.float() / 255, **PATHS | {"n_paths": amount if what == "paths" else PATHS["n_paths"]}
             )
             cases[what, amount] = partial(volumes.neighbourhood_metrics, model, near, labels, normalize=NORMALIZE)
+            work[what, amount] = near.jitters[..., 0, 0].numel() // near.jitters.shape[2] * 5 * one.gradient
     for (what, amount), times in timing.alternate(cases, 1 if quick else 5).items():
-        # Nominally each path has K anchors beside the image's own.
-        row = {"amount": amount, "seconds": sorted(times)[len(times) // 2], "min": min(times), "max": max(times)}
-        curves.setdefault(what, []).append(row)
+        row = {"amount": amount, "width": width, "flop": work[what, amount], "seconds": sorted(times)[len(times) // 2]}
+        curves.setdefault(what, []).append({**row, "min": min(times), "max": max(times)})
     return curves
 
 

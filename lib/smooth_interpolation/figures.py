@@ -87,11 +87,13 @@ def fig5(history: pd.DataFrame, *, threshold: int | None = None, width: int | No
             if table.empty:
                 continue
             positive = metric != "test_error" and bool((table > 0).any(axis=None))
-            scale = mpl.colors.LogNorm() if positive else mpl.colors.Normalize()
+            # The first epochs' test errors, all near chance, would take most of a linear scale.
+            top = None if positive else np.nanquantile(table, 0.85)
+            scale = mpl.colors.LogNorm() if positive else mpl.colors.Normalize(vmax=top)
             values = np.ma.masked_invalid(table.where(table > 0) if positive else table)
             edges = [_edges(np.log(axis.to_numpy(float))) for axis in (table.columns, table.index)]
             mesh = panel.pcolormesh(*map(np.exp, edges), values, norm=scale, cmap="viridis", rasterized=True)
-            figure.colorbar(mesh, ax=panel, pad=0.02)
+            figure.colorbar(mesh, ax=panel, pad=0.02, extend="neither" if positive else "max")
             panel.set(title=title, xlabel="base width $w$", xscale="log", yscale="log")
             panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             for place, style in ((threshold, {"color": "white", "linestyle": ":"}), (width, {"color": ACCENT})):
@@ -223,7 +225,7 @@ def _scale_widths(panels: Sequence[Axes], volumes: pd.DataFrame) -> None:
     labelled: list[int] = []
     for w in widths:
         position = np.log(w) if wide else w
-        room = (np.log(widths[-1] / widths[0]) if wide else widths[-1] - widths[0]) / 11
+        room = (np.log(widths[-1] / widths[0]) if wide else widths[-1] - widths[0]) / 8
         if not labelled or position - (np.log(labelled[-1]) if wide else labelled[-1]) >= room:
             labelled.append(w)
     for panel in panels:

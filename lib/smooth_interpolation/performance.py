@@ -122,9 +122,10 @@ def cost_table(name: str, benchmarks: Mapping[str, Benchmarks]) -> pd.DataFrame:
                     "scale": scale,
                     "on": f"{HARDWARE[kind]} ({found.hardware})",
                     "runs": n_runs,
-                    "training, h": f"{hours['training']:,.3g}",
-                    "measuring, h": f"{hours['measuring']:,.3g}",
-                    "measured so far, h": f"{measured:,.3g} ({len(here)} of {n_runs} runs)" if here else "-",
+                    "training": _duration(hours["training"]),
+                    "evaluating and measuring": _duration(hours["measuring"]),
+                    "together": _duration(sum(hours.values())),
+                    "measured": f"{_duration(measured)} ({len(here)} of {n_runs} runs)" if here else "-",
                 }
             )
     return pd.DataFrame(rows).set_index(["scale", "on"])
@@ -149,6 +150,13 @@ def _at(rates: Mapping[int, float], width: int) -> float:
     widths = sorted(rates)
     rate = np.exp(np.interp(np.log(width), np.log(widths), np.log([rates[w] for w in widths])))
     return float(rate * min(1.0, widths[-1] / width) ** 2)  # beyond the widest, operations grow with the square
+
+
+def _duration(hours: float) -> str:
+    for unit, length in (("days", 24.0), ("hours", 1.0), ("minutes", 1 / 60)):
+        if hours >= 2 * length:
+            return f"{hours / length:,.0f} {unit}" if hours >= 10 * length else f"{hours / length:.1f} {unit}"
+    return f"{3600 * hours:.0f} seconds"
 
 
 def _size(asked: int | None, whole: int) -> int:

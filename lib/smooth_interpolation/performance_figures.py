@@ -40,17 +40,23 @@ def cost_by_width(cpu: Benchmarks) -> Figure:
 
 
 def cost_by_amount(cpu: Benchmarks) -> Figure:
-    """Time against images, points and paths, with the exponent."""
+    """Time against images, points and paths at one width, with the exponent, over the time that the operations need."""
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(1, 3, figsize=(8.4, 2.7))
-        for panel, (what, rows), title in zip(
-            axes, cpu["cost"].items(), ("An epoch's images", "Points measured", "Paths per point"), strict=True
-        ):
+        titles = {"images": "An epoch's images", "points": "Points measured", "paths": "Paths per point"}
+        for panel, (what, rows) in zip(axes, cpu["cost"].items(), strict=True):
+            precision = "bf16" if what == "images" else "float32"
+            ceiling = cpu["ceilings"][f"matrix product, {precision}, FLOP/s"]
             amounts, seconds = [row["amount"] for row in rows], [row["seconds"] for row in rows]
             spread = [[r["seconds"] - r["min"] for r in rows], [r["max"] - r["seconds"] for r in rows]]
-            panel.errorbar(amounts, seconds, yerr=spread, fmt="o-", color=LIBRARY)
-            panel.set(title=f"{title}: ~ $n^{{{exponent(amounts, seconds):.2f}}}$", ylabel="seconds, $w = 4$")
+            panel.errorbar(amounts, seconds, yerr=spread, fmt="o-", color=LIBRARY, label="library")
+            floor = [row["flop"] / ceiling for row in rows]
+            panel.plot(amounts, floor, "--", color=CEILING, label=f"operations at the {precision} rate")
+            panel.set(title=f"{titles[what]}: cost ~ $n^{{{exponent(amounts, seconds):.2f}}}$")
             _log(panel, amounts, what)
+        axes[0].set_ylabel(f"seconds, $w = {rows[0]['width']}$")
+        axes[0].legend(fontsize=7)
+        axes[1].legend(fontsize=7)
         return figure
 
 
@@ -73,7 +79,8 @@ def gpu_rates(gpu: Benchmarks) -> Figure:
         )
         axes[0].set(title="One network", ylabel="images per second")
         _log(axes[0], list(work), "base width $w$")
-        axes[0].legend(fontsize=7)
+        axes[0].legend(fontsize=7, loc="upper left")
+        axes[0].set_ylim(1.5e4, 1e7)
         counts = sorted({row["networks"] for row in gpu["side by side"]})
         for count, colour in zip(counts, plt.get_cmap("viridis")(np.linspace(0, 0.85, len(counts))), strict=True):
             chosen = [row for row in gpu["side by side"] if row["networks"] == count]
@@ -82,7 +89,7 @@ def gpu_rates(gpu: Benchmarks) -> Figure:
             axes[1].plot(widths, [r["images_per_s"]["median"] for r in chosen], "o-", color=colour, label=name)
         axes[1].set(title="Networks side by side, together")
         _log(axes[1], widths, "base width $w$")
-        axes[1].legend()
+        axes[1].legend(loc="upper left")
         return figure
 
 
