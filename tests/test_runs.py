@@ -2,12 +2,13 @@
 
 import json
 import os
+import platform
 
 import numpy as np
 import pytest
 import torch
 
-from smooth_interpolation import config, evaluation, files, locations, progress, runs, store
+from smooth_interpolation import config, evaluation, files, locations, memory, progress, runs, store
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
 
 TINY = {
@@ -124,6 +125,15 @@ def test_side_by_side_gives_the_records_of_runs_alone(record):
     assert found[todo[0]]["provenance"]["at_once"] == 2
     with pytest.raises(ConfigError, match="of one experiment"):
         list(runs.run_side_by_side([todo[0], tiny(epochs=5).run(3, 0)]))
+
+
+def test_freed_memory_is_kept_where_the_c_library_can_be_told(monkeypatch):
+    kept = memory.keep_freed_blocks()
+    assert kept or platform.libc_ver()[0] != "glibc"
+    memory.keep_freed_blocks.cache_clear()
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
+    assert memory.keep_freed_blocks() is False
+    memory.keep_freed_blocks.cache_clear()
 
 
 def test_bad_settings_end_before_training(monkeypatch):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import files, locations, models, provenance, store, training
+from . import files, locations, memory, models, provenance, store, training
 from .config import SCHEMA, Measurement, Run
 from .errors import ConfigError, RecordError
 from .evaluation import Evaluator
@@ -100,6 +100,7 @@ def run_side_by_side(
         return
     if len({json.dumps(c.model_dump(mode="json", exclude={"width", "seed"}), sort_keys=True) for c in waiting}) > 1:
         raise ConfigError("Runs side by side must be of one experiment: they may differ in width and seed alone.")
+    memory.keep_freed_blocks()
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
