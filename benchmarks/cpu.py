@@ -254,6 +254,38 @@ def explorations(quick: bool) -> dict[str, dict[str, Any]]:
     return found
 
 
+PARTS = {  # of a profile: what PyTorch calls the operations
+    "convolutions": ("convolution",),
+    "pooling": ("max_pool",),
+    "ReLU": ("relu", "clamp_min", "threshold"),
+    "copies, casts, zeros": ("copy", "index", "cat", "clone", "fill_", "zero_", "empty", "contiguous"),
+    "optimiser": ("SGD",),
+}
+
+
+def profile(quick: bool) -> dict[str, dict[str, dict[str, float]]]:
+    """Where the time goes: the share of each kind of operation, by width."""
+    found: dict[str, dict[str, dict[str, float]]] = {"training": {}, "measuring": {}}
+    for width in [1] if quick else [1, 2, 4, 8, 32]:
+        trainer = trainer_of(width, *random_images(128 if quick else 1024 if width < 32 else 256))
+        images, labels = random_images(1 if quick or width == 32 else 8)
+        near = neighbourhoods.make(images.float() / 255, **PATHS)
+        model = models.create("convnet", width, 10, 0).to(memory_format=torch.channels_last)
+        measure = partial(volumes.neighbourhood_metrics, model, near, labels, normalize=NORMALIZE)
+        for what, case in (("training", partial(epoch, trainer)), ("measuring", measure)):
+            case()
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+                case()
+            times = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+            shares = dict.fromkeys([*PARTS, "the rest"], 0.0)
+            for key, seconds in times.items():
+                part = next((p for p, names in PARTS.items() if any(name in key for name in names)), "the rest")
+                shares[part] += seconds / sum(times.values())
+            found[what][str(width)] = shares
+            print(f"{what}, w = {width}: " + ", ".join(f"{p} {s:.0%}" for p, s in shares.items()), flush=True)
+    return found
+
+
 class ReluFirst(models.ConvNet):
     """The network as it is usually written."""
 
@@ -334,5 +366,6 @@ SECTIONS = {
     "evaluating": epoch_shares,
     "cores": core_scaling,
     "cost": cost_curves,
+    "profile": profile,
     "explorations": explorations,
 }

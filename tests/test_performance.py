@@ -29,11 +29,17 @@ def test_counting_leaves_the_network_alone():
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
-@pytest.mark.parametrize("section", ["ceilings", "training", "measuring", "cost"])
+@pytest.mark.parametrize("section", ["ceilings", "training", "measuring", "cost", "profile"])
 def test_every_part_of_the_benchmark_runs(section):
     """Each asserts first that baseline and library agree."""
     result = cpu.SECTIONS[section](True)
     assert result and json.loads(json.dumps(timing.rounded(result)))
+
+
+def test_shares_of_a_profile_add_up():
+    for widths in performance.Benchmarks("cpu")["profile"].values():
+        for shares in widths.values():
+            assert sum(shares.values()) == pytest.approx(1, abs=1e-2) and shares["convolutions"] > 0.2
 
 
 def test_a_baseline_that_computes_something_else_is_noticed(monkeypatch):

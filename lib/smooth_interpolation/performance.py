@@ -71,6 +71,49 @@ def ratios(cpu: Benchmarks) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["", "width"])
 
 
+def profile(cpu: Benchmarks) -> pd.DataFrame:
+    """The share of the time that each kind of operation takes."""
+    rows = {(what, f"w = {w}"): shares for what, widths in cpu["profile"].items() for w, shares in widths.items()}
+    return pd.DataFrame(rows).T.map(lambda share: f"{share:.0%}")
+
+
+def gpu_rates(gpu: Benchmarks) -> pd.DataFrame:
+    """What a graph gains for one network, and the share of the device's matrix-product rate that training reaches."""
+    ceiling = gpu["ceilings"]["matrix product, bf16, FLOP/s"]
+    found = {(row["family"], row["width"], row["mode"]): row for row in gpu["training"]}
+    rows = []
+    for family, width, mode in found:
+        if mode == "graph, bf16":
+            eager, graph = (found[family, width, m] for m in ("eager, bf16", mode))
+            speeds = [row["images_per_s"]["median"] for row in (eager, graph)]
+            rows.append(
+                {
+                    "network": family,
+                    "width": width,
+                    "eager, images/s": f"{speeds[0]:,.0f}",
+                    "graph, images/s": f"{speeds[1]:,.0f}",
+                    "ratio": f"{speeds[1] / speeds[0]:.1f}",
+                    "of the bf16 rate": _percent(graph["flop_per_s"] / ceiling),
+                }
+            )
+    return pd.DataFrame(rows).set_index(["network", "width"])
+
+
+def gpu_measuring(gpu: Benchmarks) -> pd.DataFrame:
+    """Points measured per second in the best chunk, and the share of the device's float32 rate."""
+    ceiling = gpu["ceilings"]["matrix product, float32, FLOP/s"]
+    ordered = sorted(gpu["measuring"], key=lambda row: row["points_per_s"]["median"])
+    best = {row["width"]: row for row in ordered}  # the last one stays
+    rows = {
+        width: {
+            "points/s": f"{row['points_per_s']['median']:,.0f}",
+            "of the float32 rate": _percent(row["flop_per_s"] / ceiling),
+        }
+        for width, row in best.items()
+    }
+    return pd.DataFrame(rows).T.rename_axis("width")
+
+
 def explorations(cpu: Benchmarks) -> pd.DataFrame:
     """What was tried: time relative to what is kept, by width; above 1 it lost."""
     table = pd.DataFrame(
@@ -150,6 +193,10 @@ def _at(rates: Mapping[int, float], width: int) -> float:
     widths = sorted(rates)
     rate = np.exp(np.interp(np.log(width), np.log(widths), np.log([rates[w] for w in widths])))
     return float(rate * min(1.0, widths[-1] / width) ** 2)  # beyond the widest, operations grow with the square
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.095 else f"{100 * share:.2f}%"
 
 
 def _duration(hours: float) -> str:
