@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import config, cost, locations, store, training
+from . import config, cost, display, locations, store, training
 from .config import Experiment
 from .errors import RecordError
 
@@ -60,10 +60,10 @@ def ratios(cpu: Benchmarks) -> pd.DataFrame:
             ratio, speed = row["ratio"], row["library"]["median"]
             rows.append(
                 {
-                    "": section,
+                    "": f"{section}, {unit}",
                     "width": row["width"],
-                    "baseline": f"{row['baseline']['median']:,.4g} {unit}",
-                    "library": f"{speed:,.4g} {unit}",
+                    "baseline": _number(row["baseline"]["median"]),
+                    "library": _number(speed),
                     "ratio": f"{ratio['median']:.1f} ({ratio['min']:.1f}-{ratio['max']:.1f})",
                     "of the matrix-product rate": f"{row['flop'] * speed / ceiling:.0%}",
                 }
@@ -104,9 +104,10 @@ def gpu_measuring(gpu: Benchmarks) -> pd.DataFrame:
     ceiling = gpu["ceilings"]["matrix product, float32, FLOP/s"]
     ordered = sorted(gpu["measuring"], key=lambda row: row["points_per_s"]["median"])
     best = {row["width"]: row for row in ordered}  # the last one stays
+    best = dict(sorted(best.items()))
     rows = {
         width: {
-            "points/s": f"{row['points_per_s']['median']:,.0f}",
+            "points/s": _number(row["points_per_s"]["median"]),
             "of the float32 rate": _percent(row["flop_per_s"] / ceiling),
         }
         for width, row in best.items()
@@ -200,10 +201,11 @@ def _percent(share: float) -> str:
 
 
 def _duration(hours: float) -> str:
-    for unit, length in (("days", 24.0), ("hours", 1.0), ("minutes", 1 / 60)):
-        if hours >= 2 * length:
-            return f"{hours / length:,.0f} {unit}" if hours >= 10 * length else f"{hours / length:.1f} {unit}"
-    return f"{3600 * hours:.0f} seconds"
+    return f"{hours / 24:,.1f} days" if hours >= 48 else display.duration(3600 * hours)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _size(asked: int | None, whole: int) -> int:
