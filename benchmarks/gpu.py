@@ -60,7 +60,7 @@ def check(device: str, quick: bool) -> dict[str, float]:
         for metric in volumes.METRICS[1:]:
             error = (getattr(found, metric) / getattr(reference, metric) - 1).abs().median().item()
             errors[f"measures, {family}, {metric}"] = error
-    images, labels = random_images(1000)
+    images, labels = random_images(300 if quick else 1000)
     for optimizer in ("sgd", "adam"):
         settings = settings_of("fp32", optimizer=optimizer, epochs=3, augment=True, learning_rate=0.002)
         data = data_of(images, labels, "fp32", device)

@@ -52,7 +52,9 @@ def rate(amount: float, times: list[float]) -> dict[str, float]:
     return {"median": amount / statistics.median(times), "min": amount / max(times), "max": amount / min(times)}
 
 
-def matrix_product_rate(dtype: torch.dtype, device: str = "cpu", sides: tuple[int, ...] = (256, 512, 1024)) -> float:
+def matrix_product_rate(
+    dtype: torch.dtype, device: str = "cpu", sides: tuple[int, ...] = (256, 512, 1024), repetitions: int = 10
+) -> float:
     """Floating-point operations per second of products of two random n x n matrices: the best size, library and try.
 
     A product is also a 1 x 1 convolution, which another library does, on some processors the faster one.
@@ -63,7 +65,7 @@ def matrix_product_rate(dtype: torch.dtype, device: str = "cpu", sides: tuple[in
         image = a.view(1, n, 1, n).permute(0, 3, 1, 2)  # n pixels of n channels, channels last
         kernel = b.view(n, n, 1, 1).contiguous(memory_format=torch.channels_last)
         cases = {"product": lambda a=a, b=b: a @ b, "convolution": lambda i=image, k=kernel: F.conv2d(i, k)}
-        for times in alternate(cases, 10).values():
+        for times in alternate(cases, repetitions).values():
             best = max(best, 2 * n**3 / min(times))
     return best
 
