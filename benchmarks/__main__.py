@@ -20,9 +20,10 @@ def main() -> None:
     name = "cpu-quick" if arguments.quick else "cpu"
     content = timing.read(name, arguments.output)
     for section in arguments.only or cpu.SECTIONS:
+        origin = timing.origin()
         result = cpu.SECTIONS[section](arguments.quick)
         # Written at once: what is measured is not lost if a later part fails.
-        content[section] = {"origin": timing.origin(), "result": timing.rounded(result)}
+        content[section] = {"origin": origin, "result": timing.rounded(result)}
         path = timing.write(name, content, arguments.output)
     print(f"Written: {path}")
 

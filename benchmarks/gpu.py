@@ -255,12 +255,14 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=SECTIONS, help="measure only this part again")
     arguments = parser.parse_args()
     quick = arguments.quick
+    torch.set_num_threads(1)  # as sweeps have it
     name = "gpu-quick" if quick else "gpu"
     content = timing.read(name, arguments.output)
     for section in arguments.only or SECTIONS:
+        origin = timing.origin(arguments.device)
         result = SECTIONS[section](arguments.device, quick)
         # Written at once: what is measured is not lost if a later part fails.
-        content[section] = {"origin": timing.origin(arguments.device), "result": timing.rounded(result)}
+        content[section] = {"origin": origin, "result": timing.rounded(result)}
         timing.write(name, content, arguments.output)
 
 

@@ -6,6 +6,7 @@ import datetime
 import gc
 import json
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -71,8 +72,12 @@ def matrix_product_rate(
 
 
 def origin(device: str = "cpu") -> dict[str, Any]:
-    place = torch.device(device)
-    return {**provenance.code(), **provenance.machine(place), "measured": datetime.date.today().isoformat()}
+    """Of what is about to be measured; `dirty` if the library or the benchmarks have uncommitted changes."""
+    code = provenance.code()
+    here = Path(__file__).parent
+    status = subprocess.run(["git", "-C", here, "status", "--porcelain", "--", "*.py"], capture_output=True, text=True)
+    code["dirty"] = bool(code["dirty"] or status.stdout.strip()) if code["commit"] else None
+    return {**code, **provenance.machine(torch.device(device)), "measured": datetime.date.today().isoformat()}
 
 
 def write(name: str, content: Mapping[str, Any], directory: Path | None = None) -> Path:

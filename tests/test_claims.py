@@ -119,6 +119,27 @@ def test_double_descent_over_epochs_in_three_of_four_widths_is_inconclusive(metr
     assert "w = 12" in {c.name: c for c in CLAIMS}[claim](Evidence(evidence.volumes, history)).sentence
 
 
+@pytest.mark.parametrize(
+    ("values", "state"),
+    [([30, 20, 40, 25], "supported"), ([30, 20, 26, 30], "contradicted"), ([30, 20, 25, 24.5], "contradicted"),
+     ([30, 40, 20, 41], "contradicted"), ([30, 20, 19, 18], "contradicted")],
+)  # fmt: skip
+def test_double_descent_over_epochs_must_end_below_its_peak(values, state):
+    evidence = paper_like()
+    history = evidence.history.copy()
+    wide = (history.metric == "test_error") & (history.width >= THRESHOLD)
+    history.loc[wide, "value"] = history.epoch[wide].map(dict(zip(EPOCHS, values, strict=True)))
+    verdict = {c.name: c for c in CLAIMS}["epochwise-test-error"](Evidence(evidence.volumes, history))
+    assert verdict.state == state and verdict.effect >= 0
+
+
+def test_a_few_epochs_show_no_trend_over_epochs():
+    evidence = paper_like()
+    few = Evidence(evidence.volumes, evidence.history[evidence.history.epoch.isin((1, 9))])
+    found = verdicts(few)
+    assert {found[c.name] for c in CLAIMS if c.place.endswith("Figure 5")} == {"not measured"}
+
+
 def test_some_narrow_networks_that_fall_again_are_inconclusive():
     evidence, falling = paper_like(), paper_like(narrow_fall=True)
     history = evidence.history.copy()

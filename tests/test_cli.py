@@ -1,6 +1,7 @@
 """The command line and sweeps, as a user runs them."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -108,13 +109,26 @@ def test_an_interrupted_sweep_redoes_only_what_was_unfinished(tmp_path):
     assert all(path.read_bytes() == content for path, content in done.items())
 
 
-def test_a_failed_run_does_not_stop_the_others(tmp_path):
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_failed_run_does_not_stop_the_others(tmp_path, at_once):
     experiment = config.find("demo", "convnet-noise20", {"widths": [1, 2], **dict(_parsed(t) for t in TINY)})
     blocked = store.path_of(experiment.run(1, 0), tmp_path)
     blocked.mkdir(parents=True)  # a directory where the record should go
-    outcome = sweep.sweep(experiment.runs(), workers=2, root=tmp_path)
+    outcome = sweep.sweep(experiment.runs(), workers=2, at_once=at_once, root=tmp_path)
     assert [run.width for run in outcome.complete] == [2] and [run.width for run, _ in outcome.failed] == [1]
     assert "Cannot write" in outcome.failed[0][1]
+
+
+def test_when_a_process_dies_what_it_had_not_finished_has_failed(tmp_path):
+    experiment = config.find("demo", "convnet-noise20", {"widths": [1, 2], **dict(_parsed(t) for t in TINY)})
+    together = sweep.sweep(experiment.runs(), workers=1, at_once=2, root=tmp_path, watch=_kill_at_start)
+    assert len(together.failed) == 2 and "ended with code -9" in together.failed[0][1]
+
+
+def _kill_at_start(event):
+    if event.status and event.status.stage == "train":
+        for process in multiprocessing.active_children():
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def _parsed(text):
@@ -125,7 +139,11 @@ def _parsed(text):
 def test_time_left_is_predicted_from_the_runs_done():
     experiment = config.find("demo", "convnet-noise20")
     done = [
-        {"status": "complete", "config": {"width": w}, "provenance": {"wall_s": {"train": 10.0 * w, "measure": 0.0}}}
+        {
+            "status": "complete",
+            "config": {"width": w},
+            "provenance": {"device": "cpu", "threads": 1, "wall_s": {"train": 10.0 * w, "measure": 0.0}},
+        }
         for w in (1, 4)
     ]
     predicted = cost.predict_seconds([experiment.run(w, 0) for w in (2, 8)], done)

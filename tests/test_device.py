@@ -43,6 +43,29 @@ def test_a_run_is_the_same_everywhere_to_rounding(device):
     assert (weights[1] - weights[0]).norm() < 1e-2 * (weights[0] - start).norm()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="graphs are captured on a GPU")
+@pytest.mark.parametrize("family", ["convnet", "resnet18"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@torch.backends.cudnn.flags(deterministic=True, allow_tf32=False)
+def test_a_captured_step_is_the_eager_one(family, precision):
+    settings = settings_of(augment=True, precision=precision)
+    data = runs.prepare(settings)
+    weights = []
+    for graph in (False, True):
+        network = models.create(family, 4, 10, seed=0).to("cuda")
+        training.train(
+            network,
+            data.train.images,
+            data.train.labels,
+            settings,
+            normalize=data.normalize,
+            seed=0,
+            acceleration=training.Acceleration(cuda_graph=graph),
+        )
+        weights.append(torch.cat([p.detach().flatten() for p in network.parameters()]))
+    torch.testing.assert_close(weights[1], weights[0], rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_record_names_its_device(device, precision):

@@ -69,6 +69,13 @@ def test_a_damaged_file_is_made_again(damage, caplog):
     assert torch.equal(files.read_tensors(path)[0]["anchors"], before.anchors)
 
 
+def test_a_disk_with_little_room_is_left_alone(monkeypatch):
+    monkeypatch.setattr(neighbourhoods, "_free", lambda directory: 10 * 4 * 7 * images().numel())
+    assert len(list(neighbourhoods.shared(images(), **SETTINGS))) == 3 and not kept()
+    monkeypatch.setattr(neighbourhoods, "_free", lambda directory: 10 * 4 * 7 * images().numel() + 10)
+    assert len(list(neighbourhoods.shared(images(), **SETTINGS))) == 3 and len(kept()) == 3
+
+
 def test_without_a_place_to_keep_them_they_are_made_each_time(monkeypatch, caplog):
     def full(*_):
         raise OSError(28, "No space left on device")

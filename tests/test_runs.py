@@ -123,8 +123,30 @@ def test_side_by_side_gives_the_records_of_runs_alone(record):
     alone = runs.run(todo[2])  # it took over the trainer of (3, 0)
     assert store.checksum(without_origin(found[todo[2]])) == store.checksum(without_origin(alone))
     assert found[todo[0]]["provenance"]["at_once"] == 2
+    assert found[todo[0]]["provenance"]["side_by_side"] == 2
+    with pytest.raises(ConfigError, match="at least 1"):
+        list(runs.run_side_by_side(todo, at_once=0))
     with pytest.raises(ConfigError, match="of one experiment"):
         list(runs.run_side_by_side([todo[0], tiny(epochs=5).run(3, 0)]))
+
+
+def test_a_run_that_cannot_be_measured_does_not_take_others_along(monkeypatch):
+    measure, calls = evaluation.Evaluator.volumes, []
+
+    def fails_once(self, model, progress):
+        calls.append(model)
+        if len(calls) == 1:
+            raise MemoryError("no room")
+        return measure(self, model, progress)
+
+    monkeypatch.setattr(evaluation.Evaluator, "volumes", fails_once)
+    todo = [tiny().run(width, 7) for width in (1, 2)]
+    (_, failed), (_, record) = runs.run_side_by_side(todo, at_once=2)
+    assert isinstance(failed, MemoryError) and record["status"] == "complete"
+    assert all(runs.weights_path(run).exists() for run in todo)
+    with pytest.raises(MemoryError):
+        calls.clear()
+        runs.run(todo[0])
 
 
 def test_freed_memory_is_kept_where_the_c_library_can_be_told(monkeypatch):

@@ -14,14 +14,14 @@ from .store import Record
 def seconds(record: Record) -> float:
     """Time of a run: training, evaluating, measuring.
 
-    On one CPU thread the processor's time, which other work on the machine does not stretch; else wall time, shared
-    among the networks that trained side by side.
+    On one CPU thread the processor's time, which other work on the machine does not stretch; else wall time. Of networks
+    side by side each has its share of the time; records that do not say so hold the whole, of `at_once` networks.
     """
     origin = record["provenance"]
     wall = sum(origin["wall_s"].values())
     if origin["device"] == "cpu" and origin["threads"] == 1:
         return min(wall, origin.get("cpu_s", wall))
-    return wall / origin.get("at_once", 1)
+    return wall if "side_by_side" in origin else wall / origin.get("at_once", 1)
 
 
 def machine_seconds(records: Iterable[Record]) -> float:

@@ -11,6 +11,7 @@ from . import trends
 from .claims import Evidence, State, Verdict, claim
 from .trends import POINTS, STEP
 
+MIN_EPOCHS = 4  # fewer show no rise between two falls
 MOST, FEW = 0.9, 0.5  # shares of networks of which a trend is said to hold, and not to
 
 
@@ -24,9 +25,14 @@ def _curves(evidence: Evidence, metric: str, past_threshold: bool) -> Iterator[t
 
 
 def _fall(curve: pd.Series, step: float) -> float:
-    """From the curve's peak to its last value; 0 if it does not rise and fall again by `step`."""
+    """From the curve's peak to its end; 0 if it does not rise and end lower again, both by `step`."""
     peak = trends.peak(curve, step)
-    return 0.0 if peak is None else float(curve[peak] - curve.iloc[-1])
+    fall = 0.0 if peak is None else float(curve[peak] - curve.iloc[-1])
+    return fall if fall >= step else 0.0
+
+
+def _measured(falls: list[float], lengths: list[int]) -> bool:
+    return bool(falls) and min(lengths) >= MIN_EPOCHS
 
 
 def _share(evidence: Evidence, metric: str, name: str) -> Verdict:
@@ -34,13 +40,15 @@ def _share(evidence: Evidence, metric: str, name: str) -> Verdict:
     if evidence.threshold is None:
         return Verdict("inconclusive", "No width reaches zero training error for good.")
     logarithmic = metric != "test_error"
-    falls, without = [], []
+    falls, without, lengths = [], [], []
     for width, curve in _curves(evidence, metric, past_threshold=True):
         values = np.log(curve.clip(lower=np.finfo(float).tiny)) if logarithmic else curve
-        fall = _fall(values, np.log(STEP) if logarithmic else POINTS)
-        falls.append(fall)
-        if not fall:
+        falls.append(_fall(values, np.log(STEP) if logarithmic else POINTS))
+        lengths.append(len(curve))
+        if not falls[-1]:
             without.append(width)
+    if not _measured(falls, lengths):
+        return Verdict("not measured", f"Needs at least {MIN_EPOCHS} evaluated epochs of all training points.")
     total = len(falls)
     found = total - len(without)
     state: State = "supported" if found >= MOST * total else "contradicted" if found < FEW * total else "inconclusive"
@@ -49,9 +57,14 @@ def _share(evidence: Evidence, metric: str, name: str) -> Verdict:
     )
     if without:
         sentence += f", not for w = {', '.join(map(str, sorted(set(without))))}"
+    mean = trends.mean([fall for fall in falls if fall]) if found else 0.0
     if logarithmic:
-        return Verdict(state, f"{sentence}.", float(np.exp(np.mean(falls))), None, "peak / last epoch, geometric mean")
-    return Verdict(state, f"{sentence}.", trends.mean(falls), None, "percentage points from the peak to the last epoch")
+        return Verdict(
+            state, f"{sentence}.", float(np.exp(mean)), None, "peak / last epoch where there is a peak, geometric mean"
+        )
+    return Verdict(
+        state, f"{sentence}.", mean, None, "percentage points from peak to last epoch, where there is a peak"
+    )
 
 
 @claim("Section 4.3, Figure 5", "Past the threshold the test error shows epoch-wise double descent.")
@@ -78,12 +91,15 @@ def epochwise_hessian(evidence: Evidence) -> Verdict:
 def narrow_networks_stay(evidence: Evidence) -> Verdict:
     if evidence.threshold is None:
         return Verdict("inconclusive", "No width reaches zero training error for good.")
-    falls = {}
+    falls, lengths = {}, []
     for width, curve in _curves(evidence, "test_error", past_threshold=False):
         falls.setdefault(width, []).append(_fall(curve, POINTS))
+        lengths.append(len(curve))
     values = [fall for seeds in falls.values() for fall in seeds]
     if not values:
         return Verdict("inconclusive", "Every network measured is past the threshold.")
+    if not _measured(values, lengths):
+        return Verdict("not measured", f"Needs at least {MIN_EPOCHS} evaluated epochs.")
     stay = sum(fall < POINTS for fall in values)
     state: State = (
         "supported" if stay >= MOST * len(values) else "contradicted" if stay < FEW * len(values) else "inconclusive"

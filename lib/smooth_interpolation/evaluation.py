@@ -33,7 +33,8 @@ class Evaluator:
             "train": self._keep(data.train.images, device),
             "test": self._keep(data.test.images, device),
         }
-        near = [(group.anchors[:, :1], group.jitters[:, :1]) for _, group in self._neighbourhoods()]
+        # Copies: a view would keep its whole group in memory.
+        near = [(group.anchors[:, :1].clone(), group.jitters[:, :1].clone()) for _, group in self._neighbourhoods()]
         self._anchors, self._jitters = (torch.cat(parts) for parts in zip(*near, strict=True))
 
     def epoch(self, model: nn.Module) -> dict[str, Any]:

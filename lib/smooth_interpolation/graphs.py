@@ -54,6 +54,7 @@ class GraphedEpoch:
             self.order.copy_(order.pin_memory(), non_blocking=True)
             if inputs is not self.inputs:
                 self.inputs.copy_(inputs)
+                inputs.record_stream(self.stream)  # else its memory may be reused before the copy
             self.position.zero_()
             self.step.fill_(trainer.step)
         trainer.step += trainer.steps_per_epoch

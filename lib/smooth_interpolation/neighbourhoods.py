@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 PATHS = {"svd": path_kinds.svd_paths, "shift": path_kinds.shift_paths}
 GROUP = 64  # points in a file of the cache
+SHARE_OF_DISK = 0.1
 VERSION = 1  # of what is kept; raise it whenever paths or jitters change
 
 
@@ -80,14 +83,23 @@ def make(
 def shared(images: Tensor, **settings: Any) -> Iterator[tuple[slice, Neighbourhood]]:
     """`make(images, **settings)` group by group, from the cache; what is not there yet is made and kept.
 
-    Images are uint8. A damaged file is made again; where the cache cannot be written, nothing is kept.
+    Images are uint8. A damaged file is made again. Nothing is kept where the cache cannot be written, or where all groups
+    together would take more than a tenth of the disk's free space.
     """
+    n_anchors = 1 + settings["n_paths"] * len(settings["strengths"])
+    keep = 4 * n_anchors * images.numel() < SHARE_OF_DISK * _free(locations.cache())
     for start in range(0, len(images), GROUP):
         part = slice(start, start + GROUP)
-        yield part, _group(images[part], settings)
+        yield part, _group(images[part], settings, keep)
 
 
-def _group(images: Tensor, settings: dict[str, Any]) -> Neighbourhood:
+def _free(directory: Path) -> int:
+    """Bytes free on the disk that a directory is on, or will be."""
+    existing = next(d for d in (directory, *directory.parents) if d.exists())
+    return shutil.disk_usage(existing).free
+
+
+def _group(images: Tensor, settings: dict[str, Any], keep: bool) -> Neighbourhood:
     text = json.dumps([VERSION, list(images.shape), settings], sort_keys=True)
     key = hashlib.sha256(text.encode() + images.contiguous().numpy().tobytes()).hexdigest()
     path = locations.cache() / "neighbourhoods" / f"{key[:32]}.safetensors"
@@ -99,6 +111,8 @@ def _group(images: Tensor, settings: dict[str, Any]) -> Neighbourhood:
     except (OSError, ValueError, KeyError) as error:
         log.warning("%s is damaged and made again (%s).", path, error)
     made = make(images.float() / 255, **settings)
+    if not keep:
+        return made
     try:
         files.write_tensors(path, {"anchors": made.anchors, "jitters": made.jitters}, {"settings": text})
     except OSError as error:

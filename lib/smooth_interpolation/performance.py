@@ -100,17 +100,14 @@ def gpu_rates(gpu: Benchmarks) -> pd.DataFrame:
 
 
 def gpu_measuring(gpu: Benchmarks) -> pd.DataFrame:
-    """Points measured per second in the best chunk, and the share of the device's float32 rate."""
+    """Points measured per second, and the share of the device's float32 rate."""
     ceiling = gpu["ceilings"]["matrix product, float32, FLOP/s"]
-    ordered = sorted(gpu["measuring"], key=lambda row: row["points_per_s"]["median"])
-    best = {row["width"]: row for row in ordered}  # the last one stays
-    best = dict(sorted(best.items()))
     rows = {
-        width: {
+        row["width"]: {
             "points/s": _number(row["points_per_s"]["median"]),
             "of the float32 rate": _percent(row["flop_per_s"] / ceiling),
         }
-        for width, row in best.items()
+        for row in _as_used(gpu)
     }
     return pd.DataFrame(rows).T.rename_axis("width")
 
@@ -134,9 +131,10 @@ def exponent(amounts: list[float], seconds: list[float]) -> float:
 def predicted_hours(experiment: Experiment, benchmarks: Benchmarks) -> dict[str, float]:
     """Hours of training, and of evaluating and measuring, that an experiment takes from the benchmarked rates.
 
-    Rates are interpolated in the logarithm of the width. A forward pass counts as half a gradient.
+    Rates are interpolated in the logarithm of the width; beyond the widest they fall with its square, as the operations
+    grow. A forward pass counts as half a gradient.
     """
-    train, gradient = _rates(benchmarks)
+    train, gradient = _rates(benchmarks, experiment.precision)
     n_train, n_test = _size(experiment.n_train, 50_000), _size(experiment.n_test, 10_000)
     points = experiment.n_clean_points + experiment.n_noisy_points
     n_evaluations = len(training.evaluation_epochs(experiment.epochs, experiment.n_evaluations))
@@ -145,8 +143,12 @@ def predicted_hours(experiment: Experiment, benchmarks: Benchmarks) -> dict[str,
     at_end = points * directions * (1 + experiment.n_paths * len(experiment.strengths))
     hours = {"training": 0.0, "measuring": 0.0}
     for run in experiment.runs():
-        hours["training"] += n_train * run.epochs / _at(train, run.width) / 3600
-        hours["measuring"] += (n_evaluations * at_epoch + at_end) / _at(gradient, run.width) / 3600
+        for what, amount, rates in (
+            ("training", n_train * run.epochs, train),
+            ("measuring", n_evaluations * at_epoch + at_end, gradient),
+        ):
+            beyond = max(1.0, run.width / max(rates)) ** 2
+            hours[what] += beyond * amount / _at(rates, run.width) / 3600
     return hours
 
 
@@ -175,25 +177,33 @@ def cost_table(name: str, benchmarks: Mapping[str, Benchmarks]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["scale", "on"])
 
 
-def _rates(benchmarks: Benchmarks) -> tuple[dict[int, float], dict[int, float]]:
-    """Images trained on, and gradients measured, per second, by width."""
+def _rates(benchmarks: Benchmarks, precision: str) -> tuple[dict[int, float], dict[int, float]]:
+    """Images trained on in this precision, and gradients measured, per second, by width."""
     if benchmarks.name == "cpu":
-        train = {row["width"]: row["library"]["median"] for row in benchmarks["training"]}
+        train = {row["width"]: row["library"]["median"] for row in benchmarks["training"]}  # in bf16
+        if precision == "fp32":
+            slower = {int(w): ratio["median"] for w, ratio in benchmarks["explorations"]["training: float32"].items()}
+            train = {width: rate / _at(slower, width) for width, rate in train.items()}
         points = {row["width"]: row["library"]["median"] for row in benchmarks["measuring"]}
     else:
-        train, points = {}, {}
-        alone = [row for row in benchmarks["training"] if row["family"] == "convnet" and row["mode"] == "graph, bf16"]
-        for row in [*alone, *benchmarks["side by side"]]:
+        # Float32 was measured without graphs and one network at a time: a cautious rate.
+        mode = {"bf16": "graph, bf16", "fp32": "eager, float32"}[precision]
+        rows = [row for row in benchmarks["training"] if row["family"] == "convnet" and row["mode"] == mode]
+        train = {}
+        for row in rows + (benchmarks["side by side"] if precision == "bf16" else []):
             train[row["width"]] = max(train.get(row["width"], 0.0), row["images_per_s"]["median"])
-        for row in benchmarks["measuring"]:
-            points[row["width"]] = max(points.get(row["width"], 0.0), row["points_per_s"]["median"])
+        points = {row["width"]: row["points_per_s"]["median"] for row in _as_used(benchmarks)}
     return train, {width: 125 * rate for width, rate in points.items()}  # 25 anchors, 1 + 4 gradients at each
+
+
+def _as_used(gpu: Benchmarks) -> list[dict[str, Any]]:
+    """The rates of measuring in the layout and the chunk that runs use."""
+    return [row for row in gpu["measuring"] if row["layout"] == "channels last" and row["chunk"] is None]
 
 
 def _at(rates: Mapping[int, float], width: int) -> float:
     widths = sorted(rates)
-    rate = np.exp(np.interp(np.log(width), np.log(widths), np.log([rates[w] for w in widths])))
-    return float(rate * min(1.0, widths[-1] / width) ** 2)  # beyond the widest, operations grow with the square
+    return float(np.exp(np.interp(np.log(width), np.log(widths), np.log([rates[w] for w in widths]))))
 
 
 def _percent(share: float) -> str:

@@ -73,6 +73,8 @@ def run(
         prepared=prepared,
         acceleration=acceleration,
     )
+    if isinstance(record, Exception):
+        raise record
     return record
 
 
@@ -85,17 +87,21 @@ def run_side_by_side(
     watch: Callable[[Run, Status], None] = lambda run, status: None,
     prepared: Prepared | None = None,
     acceleration: Acceleration = Acceleration(),  # noqa: B008 (frozen)
-) -> Iterator[tuple[Run, store.Record]]:
+) -> Iterator[tuple[Run, store.Record | Exception]]:
     """Runs of one experiment in one process, `at_once` of them in training at any time, as each is finished.
+
+    Yields each run with its record, or with what went wrong while it was measured; those beside it go on.
 
     Small networks leave most of a GPU idle: their epochs overlap there, and seeds of one width share a captured graph. On
     a CPU they take turns. Records are those of `run`, but for the times.
 
     Raises:
-        ConfigError: if the runs differ in more than width and seed.
+        ConfigError: if the runs differ in more than width and seed, or `at_once` is below 1.
         UserError: as `run`.
     """
     waiting = list(configs)
+    if at_once < 1:
+        raise ConfigError(f"at_once is {at_once}: it must be at least 1.")
     if not waiting:
         return
     if len({json.dumps(c.model_dump(mode="json", exclude={"width", "seed"}), sort_keys=True) for c in waiting}) > 1:
@@ -110,12 +116,24 @@ def run_side_by_side(
         while waiting or active:
             while waiting and len(active) < at_once:
                 active.append(_Job(waiting.pop(0), bench, watch))
-            training.launch(job.trainer for job in active)
-            for job in list(active):
-                job.after_epoch(job.trainer.finish())
-                if job.trainer.done:
-                    active.remove(job)
-                    yield job.config, job.record()
+            with _timed() as spent:
+                training.launch(job.trainer for job in active)
+                epochs = [job.trainer.finish() for job in active]
+            for job, progress in zip(active, epochs, strict=True):
+                job.after_epoch(progress, spent, len(active))
+            finished = [job for job in active if job.trainer.done]
+            for job in finished:  # before anything is measured, which may fail
+                if job.trainer.done == "complete":
+                    save_network(job.trainer.model, job.config)
+            for job in finished:
+                active.remove(job)
+                try:
+                    result: store.Record | Exception = job.record()
+                except Exception as error:
+                    result = error
+                if any(config.width == job.config.width for config in waiting):
+                    bench.idle.setdefault(job.config.width, []).append(job.trainer)
+                yield job.config, result
     finally:
         torch.set_num_threads(threads_before)
 
@@ -127,11 +145,12 @@ class _Bench:
         self, config: Run, data: Prepared, device: torch.device, at_once: int, acceleration: Acceleration
     ) -> None:
         self.data, self.device, self.at_once, self.acceleration = data, device, at_once, acceleration
+        self.code = provenance.code()
         self.evaluator = Evaluator(data, config, device)
         place = device if acceleration.data_on_device else torch.device("cpu")
         train = data.train
         self.training_data = TrainingData.of(train.images, train.labels, data.normalize, config.precision, place)
-        self.idle: dict[int, list[Trainer]] = {}  # by width
+        self.idle: dict[int, list[Trainer]] = {}  # by width, for the next seed
 
     def trainer(self, config: Run) -> Trainer:
         model = models.create(config.model, config.width, config.n_classes, config.seed)
@@ -148,47 +167,51 @@ class _Job:
     def __init__(self, config: Run, bench: _Bench, watch: Callable[[Run, Status], None]) -> None:
         self.config, self.bench, self.watch = config, bench, watch
         self.origin = {
-            **provenance.code(),
+            **bench.code,
             **provenance.machine(bench.device),
             "precision": config.precision,
             "at_once": bench.at_once,
             "acceleration": dataclasses.asdict(bench.acceleration),
             "start": provenance.now(),
         }
-        self.began, self.cpu_began = time.perf_counter(), time.process_time()
         self.seconds = {"train": 0.0, "evaluate": 0.0, "measure": 0.0}
+        self.cpu_seconds = self.networks = 0.0
         self.history: list[dict[str, Any]] = []
         self.evaluate_at = set(training.evaluation_epochs(config.epochs, config.n_evaluations))
         self.trainer = bench.trainer(config)
 
-    def after_epoch(self, progress: training.Progress) -> None:
+    def after_epoch(self, progress: training.Progress, spent: _Spent, active: int) -> None:
+        """Evaluate where it is time; the time of the epoch is shared among the networks that trained in it."""
+        self._spend("train", spent, active)
+        self.networks += active / self.config.epochs
         if progress.epoch in self.evaluate_at and not progress.diverged:
-            with self._timed("evaluate"):
+            with _timed() as spent:
                 entry = self.bench.evaluator.epoch(self.trainer.model)
+            self._spend("evaluate", spent)
             self.history.append({"epoch": progress.epoch, **entry})
         self._tell(Status("train", progress.epoch, self.config.epochs, progress.loss, progress.error))
 
     def record(self) -> store.Record:
         """Measure the trained network and put everything together."""
         config, trainer, bench = self.config, self.trainer, self.bench
-        self.seconds["train"] = time.perf_counter() - self.began - self.seconds["evaluate"]
         measured = None
         if trainer.done == "complete":
-            save_network(trainer.model, config)
-            with self._timed("measure"):
+            with _timed() as spent:
                 measured = bench.evaluator.volumes(
                     trainer.model, lambda done, n: self._tell(Status("measure", done, n))
                 )
+            self._spend("measure", spent)
         data = bench.data
         origin = self.origin | {
             "end": provenance.now(),
             "wall_s": {stage: round(value, 2) for stage, value in self.seconds.items()},
-            "cpu_s": round(time.process_time() - self.cpu_began, 2),
+            "cpu_s": round(self.cpu_seconds, 2),
+            "side_by_side": round(self.networks, 2),
             "images_per_s": round(trainer.epoch * len(data.train) / self.seconds["train"], 1),
             "peak_memory_mib": provenance.peak_memory_mib(bench.device),
             "parameters": sum(p.numel() for p in trainer.model.parameters()),
         }
-        record = {
+        return {
             "schema": SCHEMA,
             "status": trainer.done,
             "digest": config.digest,
@@ -199,17 +222,29 @@ class _Job:
             "volumes": measured,
             "provenance": origin,
         }
-        bench.idle.setdefault(config.width, []).append(trainer)
-        return record
 
     def _tell(self, status: Status) -> None:
         self.watch(self.config, status)
 
-    @contextlib.contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[stage] += time.perf_counter() - started
+    def _spend(self, stage: str, spent: _Spent, shared_by: int = 1) -> None:
+        self.seconds[stage] += spent.wall / shared_by
+        self.cpu_seconds += spent.cpu / shared_by
+
+
+@dataclass
+class _Spent:
+    """Seconds by the clock, and of the processor."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+
+@contextlib.contextmanager
+def _timed() -> Iterator[_Spent]:
+    spent = _Spent()
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield spent
+    spent.wall, spent.cpu = time.perf_counter() - wall, time.process_time() - cpu
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -69,12 +69,12 @@ def sweep(
 ) -> Outcome:
     """Do runs, `workers` processes at a time; a run that fails does not stop those of other processes.
 
-    Each run has a process of its own. With `at_once` above 1 one process does them all, so many side by side, which is
-    for GPUs: see `runs.run_side_by_side`. On KeyboardInterrupt the unfinished runs are stopped, and the interrupt goes on
+    Each run has a process of its own. With `at_once` above 1 each process does its share of them, so many side by side,
+    which is for GPUs: see `runs.run_side_by_side`. On KeyboardInterrupt the unfinished runs are stopped, and the interrupt goes on
     to the caller.
     """
     runs_, outcome = list(todo), Outcome()
-    waiting = [[run] for run in runs_] if at_once == 1 else [runs_] * bool(runs_)
+    waiting = [[run] for run in runs_] if at_once == 1 else [runs_[i::workers] for i in range(min(workers, len(runs_)))]
     context = multiprocessing.get_context("spawn")
     active: dict[Connection, tuple[list[Run], multiprocessing.process.BaseProcess]] = {}
     try:
@@ -98,9 +98,9 @@ def sweep(
                     run, kind, content = None, "ended", None
                 if kind == "status":
                     watch(Event(run, content))
-                elif kind in ("complete", "diverged"):
+                elif run is not None:
                     group.remove(run)
-                    getattr(outcome, kind).append(run)
+                    getattr(outcome, kind).append((run, content) if kind == "failed" else run)
                     watch(Event(run, outcome=kind))
                 else:  # an error, or the end, of the whole process
                     process.join()
@@ -137,12 +137,20 @@ def _work(
     try:
         options = {"at_once": at_once, "device": device, "acceleration": acceleration}
         for run, record in runs.run_side_by_side(todo, watch=watch, **options):
-            store.write(record, run, root)
-            sender.send((run, record["status"], None))
-    except UserError as error:
-        sender.send((None, "failed", str(error)))
-    except Exception:
-        sender.send((None, "failed", traceback.format_exc()))
+            try:
+                if isinstance(record, Exception):
+                    raise record
+                store.write(record, run, root)
+            except Exception as error:  # those beside it go on
+                sender.send((run, "failed", _text(error)))
+            else:
+                sender.send((run, record["status"], None))
+    except Exception as error:
+        sender.send((None, "failed", _text(error)))
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error))
 
 
 @contextlib.contextmanager
