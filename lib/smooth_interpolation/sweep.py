@@ -84,7 +84,7 @@ def sweep(
                 receiver, sender = context.Pipe(duplex=False)
                 arguments = (group, at_once, device, root, acceleration, sender, os.getpid())
                 process = context.Process(target=_work, args=arguments, daemon=True)
-                with _single_threaded():
+                with _starting():
                     process.start()
                 sender.close()
                 active[receiver] = list(group), process
@@ -154,13 +154,16 @@ def _text(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Environment in which a process starts with one thread per library."""
+def _starting() -> Iterator[None]:
+    """How a worker starts: with one thread per library, and deaf to Ctrl-C from its first moment on."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
     try:
         yield
     finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
