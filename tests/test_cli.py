@@ -95,6 +95,7 @@ def test_an_interrupted_sweep_redoes_only_what_was_unfinished(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "smooth_interpolation.cli", *words],
         cwd=locations.repository(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells start background jobs without it
     )  # fmt: skip
     deadline = time.monotonic() + 100
     while len(records(tmp_path)) < 1 and process.poll() is None and time.monotonic() < deadline:
