@@ -124,10 +124,8 @@ def volume_metrics(
             seed=seed,
             path_kind=path_kind,
         )
-        measure = neighbourhood_metrics
-        parts.append(
-            measure(model, near, labels[part], normalize=normalize, delta=delta, size=chunk_size, memory=memory)
-        )
+        options = {"normalize": normalize, "delta": delta, "size": chunk_size, "memory": memory}
+        parts.append(neighbourhood_metrics(model, near, labels[part], **options))
         if progress:
             progress(len(near))
     return VolumeMetrics(*(torch.cat(values) for values in zip(*parts, strict=True)))
