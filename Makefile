@@ -14,6 +14,7 @@ book: setup
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/pytest --nbval-lax tests book/*.ipynb
 
 # The environment may serve several checkouts: this one's package is installed into it where another's is.

@@ -21,6 +21,9 @@ from . import locations
 from .errors import ConfigError
 
 SCALES = ("demo", "laptop", "gpu", "paper")
+NO_PARAMS = (
+    "params/ comes with the project's repository, not with the installed package: go there, or name a file of your own"
+)
 SCHEMA = 2  # of records; raise it whenever the numerics of training or measuring change
 
 
@@ -190,7 +193,7 @@ def build(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
         if first["type"] == "missing":
             raise ConfigError(f"{where}: the field '{field}' is missing.") from None
         message = message[0].lower() + message[1:]
-        raise ConfigError(f"{where}: {field} = {values.get(field)!r}: {message}.") from None
+        raise ConfigError(f"{where}: {field} = {values.get(str(field))!r}: {message}.") from None
 
 
 def unknown_name(name: str, allowed: Any) -> str:
@@ -211,9 +214,9 @@ def read(path: Path | str) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(
-            f"Cannot read {path}: {reason}; params files are named params/<scale>/<experiment>.yaml."
-        ) from None
+        known = (locations.repository() / "params").is_dir()
+        where = "params files are named params/<scale>/<experiment>.yaml" if known else NO_PARAMS
+        raise ConfigError(f"Cannot read {path}: {reason}; {where}.") from None
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -256,6 +259,8 @@ def find(scale: str, experiment: str, overrides: Mapping[str, Any] | None = None
     if scale not in SCALES:
         raise ConfigError(f"scale: {unknown_name(scale, SCALES)}")
     path = locations.params_file(scale, experiment)
+    if not path.parent.parent.is_dir():
+        raise ConfigError(f"No experiments here: {NO_PARAMS}.")
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise ConfigError(f"No experiment of this name at scale '{scale}': {unknown_name(experiment, known)}")

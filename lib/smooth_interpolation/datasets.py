@@ -89,7 +89,7 @@ def fingerprint(*tensors: Tensor) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+        digest.update(tensor.contiguous().numpy().data.cast("B"))
     return digest.hexdigest()
 
 
@@ -157,7 +157,8 @@ def _drawn(n_classes: int, n_train: int, n_test: int, seed: int) -> tuple[tuple[
     for split, n_images in enumerate((n_train, n_test)):
         images, labels = dead_leaves.draw(n_images, n_classes, seed, split)
         splits.append(Split(torch.from_numpy(images), torch.from_numpy(labels)))
-    return tuple(f"leaves {i}" for i in range(n_classes)), *splits
+    train, test = splits
+    return tuple(f"leaves {i}" for i in range(n_classes)), train, test
 
 
 def _find_images(name: str) -> Path | None:
@@ -190,11 +191,11 @@ def _read_torchvision(name: str, root: Path) -> tuple[tuple[str, ...], Split, Sp
     except Exception as error:  # no network, a broken download, a full disk: torchvision raises many kinds
         how = "put torchvision's archive or an image folder there, or run this once with a network"
         raise DataError(f"{_missing(name, how)} (The download failed: {type(error).__name__}.)") from None
-    splits = [
+    first, second = (
         Split(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
         for part in (train, test)
-    ]
-    return tuple(train.classes), *splits
+    )
+    return tuple(train.classes), first, second
 
 
 def _missing(name: str, how: str) -> str:
@@ -245,17 +246,16 @@ def _read_folder(place: Path) -> tuple[tuple[str, ...], Split, Split]:
         raise DataError(f"{place}: train and test must have the same classes; '{odd[0]}' is only in one of them.")
     opener = zipfile.ZipFile(place) if place.is_file() else None
     try:
-        splits = [
+        train, test = (
             _read_split(place, opener, [n for n in names if n.startswith(f"{split}/")], classes["train"])
             for split in ("train", "test")
-        ]
+        )
     finally:
         if opener:
             opener.close()
-    shapes = {tuple(split.images.shape[1:]) for split in splits}
-    if len(shapes) > 1:
+    if train.images.shape[1:] != test.images.shape[1:]:
         raise DataError(f"{place}: training and test images differ in size: resize them to one size.")
-    return tuple(classes["train"]), *splits
+    return tuple(classes["train"]), train, test
 
 
 def _read_split(place: Path, archive: zipfile.ZipFile | None, names: list[str], classes: list[str]) -> Split:

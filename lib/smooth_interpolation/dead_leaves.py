@@ -45,7 +45,9 @@ def draw(n_images: int, n_classes: int, seed: int, split: int) -> tuple[np.ndarr
     return images, labels.astype(np.int64)
 
 
-def _draw_block(palettes: np.ndarray, shapes: np.ndarray, laws: np.ndarray, generator: np.random.Generator):
+def _draw_block(
+    palettes: np.ndarray, shapes: np.ndarray, laws: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
     n = len(shapes)
     canvas = np.empty((n, 3, SIZE, SIZE), dtype=np.float32)
     canvas[:] = palettes[:, :, None, None]

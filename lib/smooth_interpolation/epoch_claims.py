@@ -91,7 +91,8 @@ def epochwise_hessian(evidence: Evidence) -> Verdict:
 def narrow_networks_stay(evidence: Evidence) -> Verdict:
     if evidence.threshold is None:
         return Verdict("inconclusive", "No width reaches zero training error for good.")
-    falls, lengths = {}, []
+    falls: dict[int, list[float]] = {}
+    lengths = []
     for width, curve in _curves(evidence, "test_error", past_threshold=False):
         falls.setdefault(width, []).append(_fall(curve, POINTS))
         lengths.append(len(curve))

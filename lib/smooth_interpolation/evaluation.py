@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -39,7 +39,8 @@ class Evaluator:
 
     def epoch(self, model: nn.Module) -> dict[str, Any]:
         """Test and training error (percent) and crossentropy, and sharpness at the measured points, by subset."""
-        data, entry = self.data, {}
+        data = self.data
+        entry: dict[str, Any] = {}
         logits = self._logits(model, "test")
         wrong = (logits.argmax(1) != data.test.labels).double()
         entry["test_error"] = 100 * wrong.mean().item()
@@ -62,7 +63,9 @@ class Evaluator:
             entry[name] = {subset: values["mean"] for subset, values in summary.items()}
         return entry
 
-    def volumes(self, model: nn.Module, progress: Callable[[int, int], None] = lambda done, n: None) -> list[dict]:
+    def volumes(
+        self, model: nn.Module, progress: Callable[[int, int], None] = lambda done, n: None
+    ) -> list[dict[str, Any]]:
         """Mean and standard deviation over points of the four metrics, for each volume size and subset.
 
         Args:
@@ -91,7 +94,7 @@ class Evaluator:
                 rows.append({**row, **{metric: summary[subset] for metric, summary in summaries.items()}})
         return rows
 
-    def _neighbourhoods(self):
+    def _neighbourhoods(self) -> Iterator[tuple[slice, neighbourhoods.Neighbourhood]]:
         config = self.config
         return neighbourhoods.shared(
             self.points.images,
@@ -123,7 +126,8 @@ def summarise(values: Tensor, corrupted: Tensor, noisy_share: float) -> dict[str
     weights = {"clean": 1 - noisy_share, "noisy": noisy_share}
     moments = {s: (v.mean().item(), (v**2).mean().item()) for s, v in strata.items() if len(v)}
     if all(s in moments for s, weight in weights.items() if weight > 0):
-        moments["all"] = tuple(sum(weights[s] * m[i] for s, m in moments.items()) for i in (0, 1))
+        mean, square = (sum(weights[s] * m[i] for s, m in moments.items()) for i in (0, 1))
+        moments["all"] = mean, square
     return {
         s: {"mean": mean, "std": max(0.0, square - mean**2) ** 0.5} for s, (mean, square) in sorted(moments.items())
     }

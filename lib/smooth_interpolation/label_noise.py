@@ -57,7 +57,9 @@ def asymmetric_noise(
     return _like(labels, *_moved(values, indices, n_classes, generator), classes)
 
 
-def _moved(values: np.ndarray, chosen: np.ndarray, n_classes: int, generator: np.random.Generator):
+def _moved(
+    values: np.ndarray, chosen: np.ndarray, n_classes: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     noisy, mask = values.copy(), np.zeros(len(values), dtype=bool)
     # A shift by 1..n_classes-1 reaches each other class with the same probability, and never the class itself.
     noisy[chosen] = (noisy[chosen] + generator.integers(1, n_classes, size=len(chosen))) % n_classes

@@ -26,7 +26,9 @@ def code() -> dict[str, Any]:
             return None
         return result.stdout.strip() if result.returncode == 0 else None
 
-    commit = git("rev-parse", "HEAD")
+    # An environment may lie inside another project's checkout, whose commit is not ours.
+    ours = git("ls-files", "--error-unmatch", "--", str(Path(__file__).resolve()))
+    commit = git("rev-parse", "HEAD") if ours else None
     changes = git("status", "--porcelain", "--", str(package)) if commit else None
     return {
         "commit": commit,

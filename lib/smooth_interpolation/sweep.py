@@ -90,7 +90,8 @@ def sweep(
                 active[receiver] = list(group), process
                 for run in group:
                     watch(Event(run, runs.Status("start", 0, 1)))
-            for connection in wait(list(active)):
+            ready: list[Connection] = wait(list(active))
+            for connection in ready:
                 group, process = active[connection]
                 try:
                     run, kind, content = connection.recv()

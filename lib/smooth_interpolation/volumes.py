@@ -124,8 +124,11 @@ def volume_metrics(
             seed=seed,
             path_kind=path_kind,
         )
-        options = {"normalize": normalize, "delta": delta, "size": chunk_size, "memory": memory}
-        parts.append(neighbourhood_metrics(model, near, labels[part], **options))
+        parts.append(
+            neighbourhood_metrics(
+                model, near, labels[part], normalize=normalize, delta=delta, size=chunk_size, memory=memory
+            )
+        )
         if progress:
             progress(len(near))
     return VolumeMetrics(*(torch.cat(values) for values in zip(*parts, strict=True)))
