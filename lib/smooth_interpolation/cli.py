@@ -211,7 +211,7 @@ def claims(params: Params, set_: Set = None, results: Results = None) -> None:
 
 @app.command()
 def figure(
-    name: Annotated[str, typer.Argument(help="fig1c, fig2, fig3 or fig5.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Such as fig2; an unknown name lists all.", show_default=False)],
     params: Params,
     output: Annotated[Path, typer.Option(help="Where to write it: .svg, .pdf or .png.", show_default=False)],
     width: Annotated[int | None, typer.Option(help="Mark this width.", show_default=False)] = None,
@@ -227,10 +227,7 @@ def figure(
         raise ConfigError(f"--output {output}: its name must end in .svg, .pdf or .png.")
     experiment = _experiment(params, set_)
     records = store.read_all(experiment.runs(), results)
-    threshold = store.interpolation_threshold(store.history_table(records))
-    table = store.history_table if name in ("fig1c", "fig5") else store.volumes_table
-    drawn = getattr(figures, name)(table(records), threshold=threshold, width=width)
-    figures.save(drawn, output)
+    figures.save(figures.draw(name, records, width=width), output)
     console.print(f"{output}: {len(records)} of {len(experiment.runs())} runs")
 
 

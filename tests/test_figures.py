@@ -1,0 +1,195 @@
+"""Figures: they draw what the tables hold, in one visual language, and say it in words."""
+
+import math
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+
+from smooth_interpolation import alt_text, cli, config, errors, figure_style, figures, locations, store
+
+ROOT = locations.repository()
+LIMIT = 300_000  # bytes of an SVG
+DISTINCT = ("fig1c", "fig2", "fig3", "fig5", "fig7b")  # the others differ from one of these by letters
+
+
+@pytest.fixture(scope="module")
+def records():
+    return store.read_all(config.find("laptop", "convnet-noise20").runs(), ROOT / "results")
+
+
+@pytest.fixture(scope="module")
+def volumes(records):
+    table = store.volumes_table(records)
+    return table[table.seed == 0]
+
+
+@pytest.fixture(scope="module")
+def history(records):
+    table = store.history_table(records)
+    return table[table.seed == 0]
+
+
+def by_group(history):
+    """Test errors by class group, as under asymmetric noise: 95% and the whole test error."""
+    whole = history[history.metric == "test_error"].assign(metric="test_error_by_group")
+    corrupted = whole.assign(subset="corrupted_classes", value=95.0)
+    return pd.concat([history, corrupted, whole.assign(subset="other_classes")])
+
+
+def marks(panel, colour):
+    return [line for line in panel.get_lines() if line.get_color() == colour]
+
+
+def test_volumes_are_drawn_as_the_table_holds_them(volumes):
+    drawn = figures.fig3(volumes, threshold=7, width=15)
+    assert len(drawn.axes) == 8
+    panel = drawn.axes[5]
+    assert panel.get_title() == "Jacobian norm, noisy labels"
+    curve = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "noisy") & (volumes["size"] == 2)]
+    (line,) = [one for one in panel.get_lines() if one.get_label() == "2"]
+    assert line.get_xdata().tolist() == sorted(curve.width.unique())
+    assert line.get_ydata().tolist() == curve.sort_values("width")["mean"].tolist()
+    for one in drawn.axes:
+        (threshold,) = [line for line in one.get_lines() if line.get_label() == figure_style.THRESHOLD]
+        assert list(threshold.get_xdata()) == [7, 7] and threshold.get_linestyle() == ":"
+        assert [15, 15] in [list(line.get_xdata()) for line in marks(one, figures.ACCENT)]
+
+
+def test_rows_of_clean_and_noisy_points_share_their_axes(volumes):
+    axes = figures.fig7a(volumes).axes
+    for clean, noisy in zip(axes[::2], axes[1::2], strict=True):
+        assert clean.get_ylim() == noisy.get_ylim() and clean.get_yscale() == noisy.get_yscale()
+
+
+def test_errors_are_those_of_the_last_epoch(history):
+    test, training = figures.fig1c(history, threshold=7).axes
+    for panel, metric in ((test, "test_error"), (training, "train_error")):
+        last = store.last_epoch(history, metric).sort_values("width")
+        assert panel.get_lines()[0].get_ydata().tolist() == last.value.tolist()
+        low, high = panel.get_ylim()
+        assert high - low >= 10 and low <= last.value.min() and high >= last.value.max()
+
+
+def test_class_groups_have_a_panel_each(history):
+    corrupted, untouched = figures.fig7b(by_group(history), threshold=7).axes
+    assert corrupted.get_title() == "Corrupted classes" and untouched.get_title() == "Untouched classes"
+    assert set(corrupted.get_lines()[0].get_ydata()) == {95.0}
+    last = store.last_epoch(history, "test_error").sort_values("width")
+    assert untouched.get_lines()[0].get_ydata().tolist() == last.value.tolist()
+    low, high = corrupted.get_ylim()
+    assert high - low >= 10  # what does not vary looks flat
+
+
+def test_heatmaps_hold_the_table(history):
+    drawn = figures.fig5(history, threshold=7)
+    panel = drawn.axes[2]
+    mesh = panel.collections[0]
+    part = history[(history.metric == "jacobian_norm") & (history.subset == "all")]
+    table = part.pivot_table(index="epoch", columns="width", values="value")
+    assert mesh.get_array().shape == table.shape and math.isclose(mesh.get_array().max(), table.max(axis=None))
+    assert panel.get_xscale() == panel.get_yscale() == "log"
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+def test_seeds_are_shaded(name, volumes, history):
+    kind = figures.FIGURES[name]
+    table = volumes if kind.table == "volumes" else by_group(history)
+    value = "mean" if kind.table == "volumes" else "value"
+    other = table.assign(seed=1, **{value: table[value] * 1.02})
+    both = kind.function(pd.concat([table, other]))
+    if kind.function is figures.fig5:
+        return  # a mean over seeds
+    assert not any(panel.collections for panel in kind.function(table).axes)
+    sizes = table["size"].nunique() if kind.table == "volumes" else 1
+    assert [len(panel.collections) for panel in both.axes] == [sizes] * len(both.axes)
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+def test_every_figure_is_of_the_visual_language(name, volumes, history, tmp_path):
+    kind = figures.FIGURES[name]
+    table = volumes if kind.table == "volumes" else by_group(history)
+    for part in (table, table[table.width == 8], table.iloc[:0]):
+        drawn = kind.function(part, threshold=8, width=8)
+        assert drawn.get_size_inches()[0] == figure_style.WIDTH
+        panels = [panel for panel in drawn.axes if panel.get_label() != "<colorbar>"]
+        assert panels[0].get_title(loc="left") and all(panel.get_title() for panel in panels)
+        if part.empty:
+            assert any("nothing measured" in text.get_text() for text in panels[0].texts)
+            assert alt_text.describe(drawn) == "An empty figure: nothing measured yet."
+        else:
+            assert all(marks(panel, figures.ACCENT) for panel in panels)
+            assert all(panel.get_xlabel() == "base width $w$" for panel in panels[-2:])
+            text = alt_text.describe(drawn)
+            assert "w = 8" in text and f"{len(panels)} panels" in text and text.endswith("threshold, w = 8.")
+    path = tmp_path / "figure.svg"
+    figures.save(kind.function(table, threshold=8, width=8), path)
+    first = path.read_bytes()
+    assert len(first) < LIMIT and ElementTree.fromstring(first).get("viewBox")
+    figures.save(kind.function(table, threshold=8, width=8), path)
+    assert path.read_bytes() == first
+
+
+def test_alternative_text_says_where_curves_begin_peak_and_end(volumes, history):
+    text = alt_text.describe(figures.fig2(volumes, threshold=7))
+    part = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "all") & (volumes["size"] == 6)]
+    curve = part.set_index("width")["mean"]
+    words = f"over 6 augmentations from {curve.iloc[0]:.3g} at w = 1 to {curve.iloc[-1]:.3g} at w = 24"
+    assert f"{words}, highest {curve.max():.3g} at w = {curve.idxmax()}" in text
+    part = history[(history.metric == "test_error") & (history.subset == "all")]
+    lowest = part.loc[part.value.idxmin()]
+    text = alt_text.describe(figures.fig5(history))
+    assert f"lowest {lowest.value:.3g} at w = {lowest.width}, epoch {lowest.epoch}" in text
+    assert "threshold" not in text
+
+
+def test_colours_are_seen_on_white():
+    for name in ("ACCENT", "TEST", "TRAIN", "CORRUPTED", "INK"):
+        rgb = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+            for c in mpl.colors.to_rgb(getattr(figure_style, name))
+        ]
+        luminance = 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]
+        assert 1.05 / (luminance + 0.05) >= 3, name
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+def test_the_data_behind_a_figure_are_what_it_draws(name, records):
+    table = figures.data(name, records)
+    drawn = figures.draw(name, records, width=15)
+    if name == "fig7b":
+        assert table.empty
+        return
+    assert not table.empty
+    panels = [panel for panel in drawn.axes if panel.get_label() != "<colorbar>"]
+    assert set(table.width) == {r["config"]["width"] for r in records}
+    if figures.FIGURES[name].function is not figures.fig5:
+        column = "mean" if "mean" in table else "value"
+        means = set(table.groupby([c for c in table if c not in ("seed", column, "std")])[column].mean().round(9))
+        for panel in panels:
+            for line in panel.get_lines():
+                if not line.get_label().startswith("_") and line.get_label() != figure_style.THRESHOLD:
+                    assert set(pd.Series(line.get_ydata()).round(9)) <= means
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+def test_the_command_draws_every_figure(name, tmp_path, capsys):
+    path = tmp_path / "figure.svg"
+    with pytest.raises(SystemExit) as end:
+        cli.app(["figure", name, str(ROOT / "params/demo/convnet-noise20.yaml"), "--output", str(path), "--width", "4"])
+    assert end.value.code == 0 and path.stat().st_size < LIMIT
+    assert "5 of 5 runs" in " ".join(capsys.readouterr().out.split())
+
+
+def test_letters_follow_the_paper(volumes, history):
+    first = {"fig1d": "d", "fig4": "a", "fig6a": "a", "fig6b": "b1", "fig7a": "a1", "fig7b": "b"}
+    for name, letter in first.items():
+        kind = figures.FIGURES[name]
+        table = volumes if kind.table == "volumes" else by_group(history)
+        assert kind.function(table).axes[0].get_title(loc="left") == letter
+
+
+def test_the_command_names_what_it_knows(tmp_path):
+    with pytest.raises(errors.ConfigError, match="'fig9' is not known; did you mean"):
+        cli.app(["figure", "fig9", "params/demo/convnet-noise20.yaml", "--output", str(tmp_path / "x.svg")])
