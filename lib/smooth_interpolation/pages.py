@@ -7,15 +7,17 @@ by papermill with any of them set.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from . import config, cost, locations, store
+from . import config, cost, presentation, store
 from .config import Experiment, Run
 from .errors import ConfigError
+from .presentation import Shown
 
 NAMES = ("width", *config.FIELDS)
 
@@ -105,6 +107,19 @@ class Page:
             means = jacobian[jacobian["size"] == size].groupby("width")["mean"].mean()
             table[f"Jacobian norm {name}"] = means.map(lambda value: f"{value:.3g}")
         return table
+
+    def show(self, draw: Callable[..., Figure], table: pd.DataFrame, name: str, alt: str, **options: Any) -> Shown:
+        """A figure of this page's records, with its alternative text, downloads and the origin of every run.
+
+        Last in its cell: `page.show(figures.fig2, page.volumes, "fig2", "Four panels over the base width: ...")`. The
+        function is called with the table, the page's `threshold` and `width`, and any further options; where it takes
+        `columns`, a second time with `columns=2` for phones, where four panels in a row cannot be read. The scale is added
+        to the name. For figures that are not drawn from records: `presentation.show`.
+        """
+        options = {"threshold": self.threshold, "width": self.width} | options
+        return presentation.show_records(
+            draw, table, name, alt, records=self.records, experiment=self.experiment, **options
+        )
 
     def numbers(self) -> Any:
         """The chosen width's metrics over every volume size, a table per subset; nothing if none was chosen."""
@@ -210,14 +225,8 @@ def missing_text(page: Page) -> str:
         by_width.setdefault(run.width, []).append(str(run.seed))
     runs = "; ".join(f"w = {width} (seed {', '.join(seeds)})" for width, seeds in by_width.items())
     file = f"params/{e.scale}/{e.experiment}.yaml"
-    filed = config.load(locations.repository() / file)
-    changed = [f for f in config.FIELDS if getattr(e, f) != getattr(filed, f)]
-    options = "".join(f" --set {f}={_plain(getattr(e, f))}" for f in changed)
+    options = presentation.changed_fields(e)
     return f"**Not measured yet:** {runs}. To compute them: `smooth-interpolation sweep {file}{options}`"
-
-
-def _plain(value: Any) -> str:
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple) else str(value)
 
 
 def _listed(texts: set[str]) -> str:

@@ -1,0 +1,183 @@
+"""A figure as the book shows it: scalable, described in words, with its data, its files and its origin beneath.
+
+The result is one piece of HTML that holds its files itself, so that it works in a notebook executed by papermill; in the
+built book the extension `book_files` moves them beside the pages.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import inspect
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from . import config, cost, display, figures, locations, store
+from .config import Experiment
+from .errors import ConfigError
+
+TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "csv": "text/csv"}
+PHONE = "(max-width: 600px)"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a notebook displays: HTML where it can, the drawing or its description elsewhere."""
+
+    html: str
+    svg: str
+    alt: str
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/html": self.html, "image/svg+xml": self.svg, "text/plain": self.alt}
+
+
+def show(
+    figure: Figure,
+    table: pd.DataFrame,
+    name: str,
+    alt: str,
+    *,
+    phone: Figure | None = None,
+    records: Sequence[store.Record] = (),
+    experiment: Experiment | None = None,
+) -> Shown:
+    """A figure with alternative text, downloads and, folded, the origin of every run that it is drawn from.
+
+    Args:
+        figure: from a function of `figures`.
+        table: the very table that was drawn, for the CSV file.
+        name: of the files, and the address of the figure in its page: `fig2-laptop`.
+        alt: what the figure shows, in words, for those who cannot see it.
+        phone: the same in a layout for narrow screens; without it the figure scrolls inside its box there.
+        records: those it is drawn from; none for figures that are not drawn from the store.
+        experiment: that of the records, for the commands that remake them.
+
+    Raises:
+        ConfigError: without a name fit for files or without alternative text.
+    """
+    if not re.fullmatch(r"[a-z0-9-]+", name):
+        raise ConfigError(f"name = {name!r}: small letters, digits and hyphens make a figure's name.")
+    if not alt.strip():
+        raise ConfigError(f"{name} has no alternative text.")
+    svg = drawn(figure, "svg")
+    files = {"csv": table.to_csv(index=False, lineterminator="\n").encode(), "pdf": drawn(figure, "pdf"), "svg": svg}
+    source = f'<source media="{PHONE}" srcset="{_uri(f"{name}-phone.svg", drawn(phone, "svg"))}">' if phone else ""
+    # A group that scrolls must be reached by the keyboard; named, since it can be.
+    scrolls = "" if phone else f' tabindex="0" role="group" aria-label="Figure {html.escape(name)}"'
+    links = {kind: _link(f"{name}.{kind}", content) for kind, content in files.items()}
+    parts = [
+        f'<figure class="measured" id="{name}">',
+        f'<div class="drawing{"" if phone else " wide"}"{scrolls}><picture>{source}<img src="{_uri(f"{name}.svg", svg)}" '
+        f'alt="{html.escape(alt)}"></picture></div>',
+        f'<div class="downloads">Data: {links["csv"]}. Figure: {links["pdf"]}, {links["svg"]}.</div>',
+        origin(records, experiment) if records else "",
+        "</figure>",
+    ]
+    return Shown("\n".join(filter(None, parts)), svg.decode(), alt)
+
+
+def show_records(
+    draw: Callable[..., Figure],
+    table: pd.DataFrame,
+    name: str,
+    alt: str,
+    *,
+    records: Sequence[store.Record],
+    experiment: Experiment,
+    **options: Any,
+) -> Shown:
+    """As `show`, of a function from a table to a figure: where it takes `columns`, phones get a figure of two."""
+    phone = draw(table, **options, columns=2) if "columns" in inspect.signature(draw).parameters else None
+    name = f"{name}-{experiment.scale}"
+    return show(draw(table, **options), table, name, alt, phone=phone, records=records, experiment=experiment)
+
+
+def drawn(figure: Figure, kind: str) -> bytes:
+    """A figure as SVG or PDF; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(figures.STYLE):
+        figure.savefig(buffer, format=kind, dpi=200, metadata={"Date" if kind == "svg" else "CreationDate": None})
+    content = buffer.getvalue()
+    return content[content.index(b"<svg") :] if kind == "svg" else content
+
+
+def origin_table(records: Iterable[store.Record], experiment: Experiment | None = None) -> pd.DataFrame:
+    """A row per run: width, seed, commit, data fingerprint, device, precision, cost, date, and how to remake it."""
+    rows = []
+    for record in records:
+        settings, made = record["config"], record["provenance"]
+        commit = (made["commit"] or "unknown")[:10] + (" with changes" if made["dirty"] else "")
+        rows.append(
+            {
+                "width": settings["width"],
+                "seed": settings["seed"],
+                "commit": commit,
+                "data": record["data"]["fingerprint"][:12],
+                "device": made["device_name"],
+                "precision": made["precision"],
+                "cost": display.duration(cost.seconds(record)),
+                "date": made["end"][:10],
+                "to remake it": remake(record, experiment),
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["width", "seed"], ignore_index=True)
+
+
+def remake(record: store.Record, experiment: Experiment | None = None) -> str:
+    """The command that trains and measures a record's network again."""
+    settings = record["config"]
+    words = f"smooth-interpolation run params/{settings['scale']}/{settings['experiment']}.yaml"
+    words += f" --width {settings['width']} --seed {settings['seed']} --force"
+    return words + (changed_fields(experiment, apart_from=("widths", "seeds")) if experiment else "")
+
+
+def changed_fields(experiment: Experiment, apart_from: Sequence[str] = ()) -> str:
+    """The options of the command line that say where an experiment differs from its params file."""
+    filed = config.load(locations.params_file(experiment.scale, experiment.experiment))
+    fields = [field for field in config.FIELDS if field not in apart_from]
+    changed = [field for field in fields if getattr(experiment, field) != getattr(filed, field)]
+    return "".join(f" --set {field}={_plain(getattr(experiment, field))}" for field in changed)
+
+
+def origin(records: Sequence[store.Record], experiment: Experiment | None = None) -> str:
+    """The table of `origin_table`, folded."""
+    table = origin_table(records, experiment)
+    head = "".join(f'<th scope="col">{name}</th>' for name in table.columns)
+    rows = "".join(
+        f"<tr>{''.join(_cell(name, value) for name, value in row.items())}</tr>" for _, row in table.iterrows()
+    )
+    runs = f"{len(table)} run{'s' if len(table) > 1 else ''}"
+    return (
+        f'<details class="origin"><summary>Origin of this figure: {runs}</summary>'
+        '<div class="scrolls" tabindex="0" role="group" aria-label="Origin of this figure">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
+    )
+
+
+def _cell(name: str, value: object) -> str:
+    text = html.escape(str(value))
+    return f"<td><code>{text}</code></td>" if name in ("commit", "data", "to remake it") else f"<td>{text}</td>"
+
+
+def _plain(value: Any) -> str:
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple) else str(value)
+
+
+def _uri(file: str, content: bytes) -> str:
+    """The content as an address; `book_files` reads the file's name from it."""
+    kind = TYPES[file.rsplit(".", 1)[1]]
+    return f"data:{kind};name={file};base64,{base64.b64encode(content).decode()}"
+
+
+def _link(file: str, content: bytes) -> str:
+    kind = file.rsplit(".", 1)[1].upper()
+    size = f"{max(1, round(len(content) / 1000))} kB"
+    return f'<a download="{file}" href="{_uri(file, content)}">{kind} ({size})</a>'

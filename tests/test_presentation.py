@@ -1,0 +1,84 @@
+"""Figures as the book shows them: described, downloadable, with their origin."""
+
+import base64
+import io
+import re
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from smooth_interpolation import book_files, config, figures, locations, pages, presentation, store
+from smooth_interpolation.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def page():
+    return pages.open_page({"scale": "demo", "experiment": "convnet-noise20"})
+
+
+@pytest.fixture(scope="module")
+def shown(page):
+    return page.show(figures.fig2, page.volumes, "fig2", 'Four panels, "all points".')
+
+
+def held(html, kind):
+    """The content of the first file of a kind in a piece of HTML."""
+    return base64.b64decode(
+        re.search(rf"data:{re.escape(presentation.TYPES[kind])};name=[^;]+;base64,([^\"]+)", html)[1]
+    )
+
+
+def test_a_figure_has_its_words_its_files_and_the_table_that_was_drawn(page, shown):
+    assert 'alt="Four panels, &quot;all points&quot;."' in shown.html and 'id="fig2-demo"' in shown.html
+    assert held(shown.html, "pdf").startswith(b"%PDF") and held(shown.html, "svg").decode() == shown.svg
+    pd.testing.assert_frame_equal(pd.read_csv(io.BytesIO(held(shown.html, "csv"))), page.volumes)
+    bundle = shown._repr_mimebundle_()
+    assert bundle["image/svg+xml"].startswith("<svg") and bundle["text/plain"] == shown.alt
+
+
+def test_the_same_figure_is_the_same_html(page, shown):
+    assert page.show(figures.fig2, page.volumes, "fig2", 'Four panels, "all points".').html == shown.html
+
+
+def test_each_run_has_a_row_of_origin_and_a_command_that_remakes_it(page, shown):
+    table = presentation.origin_table(page.records)
+    assert list(table.width) == [record["config"]["width"] for record in page.records]
+    record, row = page.records[0], table.iloc[0]
+    assert record["provenance"]["commit"].startswith(row.commit) and record["data"]["fingerprint"].startswith(row.data)
+    command = "smooth-interpolation run params/demo/convnet-noise20.yaml --width 1 --seed 0 --force"
+    assert row["to remake it"] == command and command in shown.html
+    assert (locations.repository() / "params/demo/convnet-noise20.yaml").exists()
+
+
+def test_a_command_names_the_fields_that_differ_from_the_file(page):
+    other = config.find("demo", "convnet-noise20", {"epochs": 3, "widths": [1, 2]})
+    assert presentation.remake(page.records[0], other).endswith("--force --set epochs=3")
+
+
+def test_phones_get_a_layout_of_their_own_where_the_function_has_one(page):
+    def draw(table, *, threshold, width, columns=4):
+        return figures.fig2(table, threshold=threshold, width=width)
+
+    assert presentation.PHONE in page.show(draw, page.volumes, "fig2", "Words.").html
+
+
+@pytest.mark.parametrize(("name", "alt"), [("Figure 2", "Words."), ("fig2", " ")])
+def test_a_figure_without_name_or_words_is_refused(page, name, alt):
+    with pytest.raises(ConfigError):
+        presentation.show(figures.fig2(page.volumes), page.volumes, name, alt)
+
+
+def test_the_book_keeps_a_file_once(tmp_path, shown):
+    app = SimpleNamespace(outdir=str(tmp_path))
+    context = {"body": shown.html, "pathto": lambda place, _: f"../{place}"}
+    book_files._write_files(app, "page", "page.html", context, None)
+    files = sorted(path.name for path in tmp_path.rglob("*.*"))
+    assert files == ["fig2-demo.csv", "fig2-demo.pdf", "fig2-demo.svg"] and "base64" not in context["body"]
+    (written,) = tmp_path.rglob("*.csv")
+    assert written.read_bytes() == held(shown.html, "csv")
+    assert f'href="../{written.relative_to(tmp_path)}"' in context["body"]
+
+
+def test_records_of_the_store_are_not_changed_by_showing_them(page, shown):
+    assert page.records == store.read_all(config.find("demo", "convnet-noise20").runs())
