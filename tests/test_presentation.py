@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from smooth_interpolation import book_files, config, figures, locations, pages, presentation, store
+from smooth_interpolation import alt_text, book_files, config, figures, locations, pages, presentation, store
 from smooth_interpolation.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def page():
 
 @pytest.fixture(scope="module")
 def shown(page):
-    return page.show(figures.fig2, page.volumes, "fig2", 'Four panels, "all points".')
+    return page.show("fig2", 'Four panels, "all points".')
 
 
 def held(html, kind):
@@ -32,13 +32,13 @@ def held(html, kind):
 def test_a_figure_has_its_words_its_files_and_the_table_that_was_drawn(page, shown):
     assert 'alt="Four panels, &quot;all points&quot;."' in shown.html and 'id="fig2-demo"' in shown.html
     assert held(shown.html, "pdf").startswith(b"%PDF") and held(shown.html, "svg").decode() == shown.svg
-    pd.testing.assert_frame_equal(pd.read_csv(io.BytesIO(held(shown.html, "csv"))), page.volumes)
+    pd.testing.assert_frame_equal(pd.read_csv(io.BytesIO(held(shown.html, "csv"))), figures.data("fig2", page.records))
     bundle = shown._repr_mimebundle_()
     assert bundle["image/svg+xml"].startswith("<svg") and bundle["text/plain"] == shown.alt
 
 
 def test_the_same_figure_is_the_same_html(page, shown):
-    assert page.show(figures.fig2, page.volumes, "fig2", 'Four panels, "all points".').html == shown.html
+    assert page.show("fig2", 'Four panels, "all points".').html == shown.html
 
 
 def test_each_run_has_a_row_of_origin_and_a_command_that_remakes_it(page, shown):
@@ -56,17 +56,14 @@ def test_a_command_names_the_fields_that_differ_from_the_file(page):
     assert presentation.remake(page.records[0], other).endswith("--force --set epochs=3")
 
 
-def test_phones_get_a_layout_of_their_own_where_the_function_has_one(page):
-    def draw(table, *, threshold, width, columns=4):
-        return figures.fig2(table, threshold=threshold, width=width)
-
-    assert presentation.PHONE in page.show(draw, page.volumes, "fig2", "Words.").html
+def test_without_words_a_figure_is_described_by_what_was_drawn(page):
+    text = page.show("fig2").alt
+    assert text == alt_text.describe(figures.draw("fig2", page.records)) and "at w = 16" in text
 
 
-@pytest.mark.parametrize(("name", "alt"), [("Figure 2", "Words."), ("fig2", " ")])
-def test_a_figure_without_name_or_words_is_refused(page, name, alt):
-    with pytest.raises(ConfigError):
-        presentation.show(figures.fig2(page.volumes), page.volumes, name, alt)
+def test_a_figure_needs_a_name_that_files_can_have(page):
+    with pytest.raises(ConfigError, match="Figure 2"):
+        presentation.show(figures.fig2(page.volumes), page.volumes, "Figure 2")
 
 
 def test_the_book_keeps_a_file_once(tmp_path, shown):

@@ -7,14 +7,13 @@ by papermill with any of them set.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from . import config, cost, presentation, store
+from . import config, cost, figures, presentation, store
 from .config import Experiment, Run
 from .errors import ConfigError
 from .presentation import Shown
@@ -108,18 +107,16 @@ class Page:
             table[f"Jacobian norm {name}"] = means.map(lambda value: f"{value:.3g}")
         return table
 
-    def show(self, draw: Callable[..., Figure], table: pd.DataFrame, name: str, alt: str, **options: Any) -> Shown:
-        """A figure of this page's records, with its alternative text, downloads and the origin of every run.
+    def show(self, name: str, alt: str = "") -> Shown:
+        """A figure of this page's records, a key of `figures.FIGURES`, ready to be the last line of a cell.
 
-        Last in its cell: `page.show(figures.fig2, page.volumes, "fig2", "Four panels over the base width: ...")`. The
-        function is called with the table, the page's `threshold` and `width`, and any further options; where it takes
-        `columns`, a second time with `columns=2` for phones, where four panels in a row cannot be read. The scale is added
-        to the name. For figures that are not drawn from records: `presentation.show`.
+        With alternative text (by default made of what is drawn), downloads of its data and of itself, and the origin of
+        every run: `page.show("fig2")`, and `page.at("gpu").show("fig2")` for another scale. A figure that is not drawn from
+        records is shown by `presentation.show(figure, table, name, alt)`.
         """
-        options = {"threshold": self.threshold, "width": self.width} | options
-        return presentation.show_records(
-            draw, table, name, alt, records=self.records, experiment=self.experiment, **options
-        )
+        figure, table = figures.draw(name, self.records, width=self.width), figures.data(name, self.records)
+        name = f"{name}-{self.experiment.scale}"
+        return presentation.show(figure, table, name, alt, records=self.records, experiment=self.experiment)
 
     def numbers(self) -> Any:
         """The chosen width's metrics over every volume size, a table per subset; nothing if none was chosen."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import base64
 import html
-import inspect
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +18,11 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import config, cost, display, figures, locations, store
+from . import alt_text, config, cost, display, figures, locations, store
 from .config import Experiment
 from .errors import ConfigError
 
 TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "csv": "text/csv"}
-PHONE = "(max-width: 600px)"
 
 
 @dataclass(frozen=True)
@@ -43,61 +41,42 @@ def show(
     figure: Figure,
     table: pd.DataFrame,
     name: str,
-    alt: str,
+    alt: str = "",
     *,
-    phone: Figure | None = None,
     records: Sequence[store.Record] = (),
     experiment: Experiment | None = None,
 ) -> Shown:
     """A figure with alternative text, downloads and, folded, the origin of every run that it is drawn from.
 
     Args:
-        figure: from a function of `figures`.
+        figure: from a function of `figures`, or any other.
         table: the very table that was drawn, for the CSV file.
         name: of the files, and the address of the figure in its page: `fig2-laptop`.
-        alt: what the figure shows, in words, for those who cannot see it.
-        phone: the same in a layout for narrow screens; without it the figure scrolls inside its box there.
+        alt: what the figure shows, in words, for those who cannot see it; by default `alt_text.describe`.
         records: those it is drawn from; none for figures that are not drawn from the store.
         experiment: that of the records, for the commands that remake them.
 
     Raises:
-        ConfigError: without a name fit for files or without alternative text.
+        ConfigError: without a name fit for files.
     """
     if not re.fullmatch(r"[a-z0-9-]+", name):
         raise ConfigError(f"name = {name!r}: small letters, digits and hyphens make a figure's name.")
-    if not alt.strip():
-        raise ConfigError(f"{name} has no alternative text.")
+    alt = alt or alt_text.describe(figure)
     svg = drawn(figure, "svg")
     files = {"csv": table.to_csv(index=False, lineterminator="\n").encode(), "pdf": drawn(figure, "pdf"), "svg": svg}
-    source = f'<source media="{PHONE}" srcset="{_uri(f"{name}-phone.svg", drawn(phone, "svg"))}">' if phone else ""
-    # A group that scrolls must be reached by the keyboard; named, since it can be.
-    scrolls = "" if phone else f' tabindex="0" role="group" aria-label="Figure {html.escape(name)}"'
     links = {kind: _link(f"{name}.{kind}", content) for kind, content in files.items()}
+    width = (
+        figure.get_figwidth()
+    )  # an inch is 96 pixels of the screen, and text of 9 points is then as small as it may be
     parts = [
         f'<figure class="measured" id="{name}">',
-        f'<div class="drawing{"" if phone else " wide"}"{scrolls}><picture>{source}<img src="{_uri(f"{name}.svg", svg)}" '
-        f'alt="{html.escape(alt)}"></picture></div>',
+        f'<div class="drawing"><img src="{_uri(f"{name}.svg", svg)}" style="max-width:{width * 1.35:.1f}in" '
+        f'alt="{html.escape(alt)}"></div>',
         f'<div class="downloads">Data: {links["csv"]}. Figure: {links["pdf"]}, {links["svg"]}.</div>',
         origin(records, experiment) if records else "",
         "</figure>",
     ]
     return Shown("\n".join(filter(None, parts)), svg.decode(), alt)
-
-
-def show_records(
-    draw: Callable[..., Figure],
-    table: pd.DataFrame,
-    name: str,
-    alt: str,
-    *,
-    records: Sequence[store.Record],
-    experiment: Experiment,
-    **options: Any,
-) -> Shown:
-    """As `show`, of a function from a table to a figure: where it takes `columns`, phones get a figure of two."""
-    phone = draw(table, **options, columns=2) if "columns" in inspect.signature(draw).parameters else None
-    name = f"{name}-{experiment.scale}"
-    return show(draw(table, **options), table, name, alt, phone=phone, records=records, experiment=experiment)
 
 
 def drawn(figure: Figure, kind: str) -> bytes:
