@@ -1,5 +1,7 @@
 """Params files, overrides, and what is said when they are wrong."""
 
+import os
+
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -49,15 +51,15 @@ def test_overrides_name_their_records_and_equal_values_are_none():
     assert config.find("demo", "convnet-noise20", {**same, "momentum": None}) == config.find("demo", "convnet-noise20")
     other_widths = config.find("demo", "convnet-noise20", {"widths": "[1, 3]", "seeds": [4]})
     assert other_widths.widths == (1, 3) and other_widths.seeds == (4,) and other_widths.name == "convnet-noise20"
-    odd = config.find("demo", "convnet-noise20", {"dataset": "../a b/c", "n_train": 5, "n_test": 5})
-    assert "/" not in odd.name and " " not in odd.name
+    odd = config.find("demo", "convnet-noise20", {"dataset": "a b"})
+    assert odd.name == "convnet-noise20+dataset=a-b"
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"widht": 3}, "'widht' is not known; did you mean 'widths'"),
-        ({"epochs": 0}, "epochs = 0.*greater than or equal to 1"),
+        ({"epochs": 0}, "epochs = 0: must be at least 1"),
         ({"epochs": 2.5}, "epochs"),
         ({"epochs": "many"}, "epochs = 'many'"),
         ({"epochs": True}, "epochs"),
@@ -85,24 +87,94 @@ def test_bad_values_are_one_sentence(change, words):
     assert "\n" not in str(caught.value)
 
 
-def test_bad_files_are_one_sentence(tmp_path):
+PLAIN = locations.params_file("demo", "convnet-noise20").read_text()
+ALIASES = "a: &a [x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdef", "bcdefg", strict=True)
+)
+
+
+def edited(**changes):
+    lines = [line.split(":")[0] for line in PLAIN.splitlines()]
+    return "\n".join(
+        f"{name}: {changes[name]}" if name in changes else line
+        for name, line in zip(lines, PLAIN.splitlines(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (edited(epochs=0), ", line 23: epochs = 0: must be at least 1."),
+        (edited(epochs=2.5), ", line 23: epochs = 2.5: must be a whole number."),
+        (edited(epochs=10**12), ", line 23: epochs = 1000000000000: must be at most 1,000,000."),
+        (edited(path_kind="sdv"), ", line 28: path_kind = 'sdv': must be one of svd, shift; did you mean 'svd'?"),
+        (edited(augment="perhaps"), ", line 24: augment = 'perhaps': must be true or false."),
+        (edited(learning_rate="fast"), ", line 18: learning_rate = 'fast': must be a number."),
+        (edited(widths="[1, 0]"), ", line 15: widths = [1, 0]: value 2 (0) must be at least 1."),
+        (edited(widths="[1, 1000000000]"), "value 2 (1000000000) must be at most 1,024."),
+        (edited(widths=3), "must be a list such as [1, 2]."),
+        (edited(seeds="[0, 0]"), "must not repeat"),
+        (edited(data_seed=2**40), "must be at most 2,147,483,647."),
+        (edited(n_train=10**6), ", line 7: n_train and n_test can be at most 200,000 for dead_leaves."),
+        (edited(n_noisy_points=300), ", line 34: n_noisy_points 300: there are 200 noisy training points"),
+        (edited(n_clean_points=801), ", line 33: n_clean_points 801: there are 800 clean training points"),
+        (edited(n_classes=200), ", line 6: n_classes 200: dead_leaves has 10 to 100 classes."),
+        (edited(n_paths=64, strengths=list(range(1, 20))), "at most 512"),
+        (edited(dataset="../../etc"), ", line 5: dataset = '../../etc': must be a name"),
+        (edited(delta="1e-300"), "delta = '1e-300': must be at least 1e-06."),
+        (PLAIN + "widht: 3", ", line 35: 'widht' is not known; did you mean 'widths'?"),
+        (PLAIN + "epochs: 3", ", line 35: 'epochs' is there twice, first on line 23: keep one."),
+        (ALIASES, ", line 1: names with & or * are not read"),
+        ("a: !!python/object/apply:os.system [ls]", ", line 1: types with ! are not read"),
+        ("a: " + "[" * 60_000, ", line 1: a list or mapping within another"),
+        ("a: {b: 1}", "a list or mapping within another"),
+        ("a: 1\n---\na: 2", ", line 2: a second document"),
+        ("a: 1\nb: 2001-99-99", ", line 2: '2001-99-99' is not a value."),
+        ("a: 1\nb: \x01", ", line 2: not valid YAML (a control character)"),
+        ("a: " + "1" * 5000, ", line 1: a value of more than 1,000 characters."),
+        ("a: 1\n" * 20_000, "it is larger than 64 KiB"),
+        ("a: [1", ", line 1: not valid YAML; write one 'field: value' a line."),
+        ("- 1", "write one 'field: value' a line."),
+        ("", "write one 'field: value' a line."),
+        ("experiment: x", "the field 'scale' is missing."),
+    ],
+    ids=lambda text: text[-20:].strip().replace("\n", " "),
+)
+def test_a_bad_file_is_one_sentence_with_line_value_and_what_is_allowed(text, words, tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    assert words in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_is_no_file_of_text_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "utf16").write_bytes("a: 1".encode("utf-16"))
     cases = {
-        "a: [1": "line",
-        "- 1": "field: value",
-        "widths: [1]\nfoo: 2": "'foo' is not known",
-        "experiment: x": "missing",
+        tmp_path: "Is a directory",
+        tmp_path / "pipe": "not a regular file",
+        "/dev/zero": "not a regular file",
+        tmp_path / "utf16": "not UTF-8 text",
+        tmp_path / "a\0b": "No such file",
+        tmp_path / "none.yaml": "No such file",
+        "params/dmeo/convnet-noise20.yaml": "did you mean 'params/demo/convnet-noise20.yaml'?",
     }
-    for text, words in cases.items():
-        path = tmp_path / "x.yaml"
-        path.write_text(text)
-        with pytest.raises(ConfigError, match=words):
+    for path, words in cases.items():
+        with pytest.raises(ConfigError, match=f"Cannot read .*{words}"):
             config.load(path)
-    with pytest.raises(ConfigError, match="Cannot read"):
-        config.load(tmp_path / "none.yaml")
-    with pytest.raises(ConfigError, match="did you mean 'demo'"):
-        config.find("demmo", "convnet-noise20")
-    with pytest.raises(ConfigError, match="did you mean 'convnet-noise20'"):
-        config.find("demo", "convnet-noise")
+
+
+def test_an_unknown_experiment_or_scale_is_named():
+    for scale, name, words in (
+        ("demmo", "convnet-noise20", "did you mean 'demo'"),
+        (3, "convnet-noise20", "3 is not known"),
+        ("demo", "convnet-noise", "did you mean 'convnet-noise20'"),
+        ("demo", "../laptop/convnet-noise20", "is not known"),
+        ("demo", ["convnet-noise20"], "is not known"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            config.find(scale, name)
 
 
 @given(

@@ -139,7 +139,7 @@ def test_a_scale_without_records_says_how_to_compute_them(tmp_path):
     ("words", "message"),
     [
         (("widht", 15), "'widht' is not known; did you mean 'width'?"),
-        (("width", 0), "width = 0: input should be greater than or equal to 1"),
+        (("width", 0), "width = 0: must be at least 1"),
         (("width", "wide"), "width = 'wide'"),
         (("scale", "lap"), "'lap' is not known"),
     ],

@@ -8,16 +8,17 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from . import config, cost, display, locations, store
+from . import config, cost, display, flat_yaml, locations, store, validation
 from .config import Experiment, Run
 from .errors import ConfigError, UserError
+from .fields import MAX_SEED, MAX_WIDTH
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,10 +31,18 @@ app = typer.Typer(
 )
 console = Console(stderr=False)
 errors = Console(stderr=True)
+MAX_WORKERS = 1024  # processes, threads or networks side by side
 
 Params = Annotated[
     Path, typer.Argument(help="The experiment, such as params/demo/convnet-noise20.yaml.", show_default=False)
 ]
+
+
+def _whole(name: str, least: int, most: int) -> dict[str, Any]:
+    """An option that takes a whole number: how it is checked and called."""
+    return {"parser": lambda value: validation.whole(name, value, least, most), "metavar": "NUMBER"}
+
+
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Set a field apart from the file; can be repeated."),
@@ -44,19 +53,28 @@ Without = Annotated[
     typer.Option(help="Turn off channels_last, data_on_device or cuda_graph, to compare; can be repeated."),
 ]
 Results = Annotated[
-    Path | None, typer.Option(help="Directory of the records, instead of results/.", show_default=False)
+    Path | None,
+    typer.Option(help="Directory of the records, instead of results/.", show_default=False, file_okay=False),
 ]
 
 
 @app.command()
 def run(
     params: Params,
-    width: Annotated[int, typer.Option(help="Base width of the network.", show_default=False)],
-    seed: Annotated[int, typer.Option(help="Of initialisation and batches.")] = 0,
+    width: Annotated[
+        int, typer.Option(help="Base width of the network.", show_default=False, **_whole("--width", 1, MAX_WIDTH))
+    ],
+    seed: Annotated[int, typer.Option(help="Of initialisation and batches.", **_whole("--seed", 0, MAX_SEED))] = 0,
     set_: Set = None,
     device: Device = "auto",
     results: Results = None,
-    threads: Annotated[int, typer.Option(help="CPU threads; results are the same bits only for the same number.")] = 1,
+    threads: Annotated[
+        int,
+        typer.Option(
+            help="CPU threads; results are the same bits only for the same number.",
+            **_whole("--threads", 1, MAX_WORKERS),
+        ),
+    ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Measure again although there is a record.")] = False,
     without: Without = None,
 ) -> None:
@@ -68,8 +86,6 @@ def run(
     from . import runs as runs_module
 
     one = _experiment(params, set_).run(width, seed)
-    if threads < 1:
-        raise ConfigError(f"--threads is {threads}: it must be at least 1.")
     runs_module.choose_device(device)
     acceleration = _acceleration(without)
     if not force and store.read(one, results) is not None:
@@ -85,15 +101,25 @@ def run(
 def sweep(
     params: Params,
     set_: Set = None,
-    width: Annotated[list[int] | None, typer.Option(help="Only this width; can be repeated.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Only this seed; can be repeated.")] = None,
+    width: Annotated[
+        list[int] | None, typer.Option(help="Only this width; can be repeated.", **_whole("--width", 1, MAX_WIDTH))
+    ] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Only this seed; can be repeated.", **_whole("--seed", 0, MAX_SEED))
+    ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes side by side, each on one thread; by default one per core, or one on a GPU."),
+        typer.Option(
+            help="Processes side by side, each on one thread; by default one per core, or one on a GPU.",
+            **_whole("--workers", 1, MAX_WORKERS),
+        ),
     ] = None,
     at_once: Annotated[
         int | None,
-        typer.Option(help="Networks that a process trains side by side; by default 1, or 16 on a GPU."),
+        typer.Option(
+            help="Networks that a process trains side by side; by default 1, or 16 on a GPU.",
+            **_whole("--at-once", 1, MAX_WORKERS),
+        ),
     ] = None,
     device: Device = "auto",
     results: Results = None,
@@ -108,9 +134,6 @@ def sweep(
     from . import sweep as engine
 
     experiment = _experiment(params, set_)
-    for option, value in (("--workers", workers), ("--at-once", at_once)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{option} is {value}: it must be at least 1.")
     acceleration = _acceleration(without)
     if width or seed:
         chosen = {
@@ -214,7 +237,9 @@ def figure(
     name: Annotated[str, typer.Argument(help="Such as fig2; an unknown name lists all.", show_default=False)],
     params: Params,
     output: Annotated[Path, typer.Option(help="Where to write it: .svg, .pdf or .png.", show_default=False)],
-    width: Annotated[int | None, typer.Option(help="Mark this width.", show_default=False)] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Mark this width.", show_default=False, **_whole("--width", 1, MAX_WIDTH))
+    ] = None,
     set_: Set = None,
     results: Results = None,
 ) -> None:
@@ -238,9 +263,11 @@ def _experiment(params: Path, set_: list[str] | None) -> Experiment:
         if not equals:
             raise ConfigError(f"--set {text}: write --set FIELD=VALUE, such as --set epochs=20.")
         try:
-            overrides[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {text}: the value is not valid YAML.") from None
+            overrides[name.strip()] = flat_yaml.value(value)
+        except flat_yaml.FlatYamlError as error:
+            raise ConfigError(f"--set {name}={validation.quoted(value)}: {error.problem}.") from None
+        if overrides[name.strip()] is None:
+            raise ConfigError(f"--set {text}: write a value; a field that is not set is the file's.")
     return config.load(params, overrides)
 
 
@@ -272,17 +299,19 @@ def main() -> None:
     """Entry point: what a user can mend is one sentence on standard error and exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except UserError as error:
-        errors.print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        message = str(error)
     except OSError as error:
-        errors.print(
-            f"[bold red]Error:[/] {error.strerror or error} ({error.filename or 'no file'}).",
-            highlight=False,
-            soft_wrap=True,
-        )
-        sys.exit(1)
+        message = f"{error.strerror or error} ({error.filename or 'no file'})."
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not of the command line's own errors
+            raise
+        message = validation.sentence(error.format_message().strip().rstrip("."))
+        if message == ".":  # no command: the help has been shown
+            sys.exit(1)
+    errors.print(f"[bold red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

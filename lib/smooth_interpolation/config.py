@@ -6,19 +6,40 @@ point of it. The digest and the place of a record are pure functions of its `Run
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from . import locations
+from . import files, flat_yaml, locations, validation
 from .errors import ConfigError
+from .fields import (
+    MAX_ANCHORS,
+    MAX_DRAWN,
+    MAX_RUNS,
+    Classes,
+    Delta,
+    Directions,
+    Epochs,
+    Images,
+    Name,
+    Points,
+    Positive,
+    Seed,
+    Seeds,
+    Share,
+    Source,
+    Strengths,
+    Texts,
+    Width,
+    Widths,
+)
+from .validation import unknown_name
 
 SCALES = ("demo", "laptop", "gpu", "paper")
 NO_PARAMS = (
@@ -27,57 +48,25 @@ NO_PARAMS = (
 SCHEMA = 2  # of records; raise it whenever the numerics of training or measuring change
 
 
-def _number(value: Any) -> Any:
-    # YAML 1.1 reads 1e-3, without a point, as text.
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, str):  # papermill's -p passes [1, 2] as text
-        try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError:
-            return value
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _increasing(values: tuple[int, ...]) -> tuple[int, ...]:
-    if any(b <= a for a, b in zip(values, values[1:], strict=False)):
-        raise ValueError("must increase strictly")
-    return values
-
-
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_nan=False)]
-Increasing = Annotated[tuple[Count, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_increasing)]
-Seeds = Annotated[tuple[Natural, ...], BeforeValidator(_listed), Field(min_length=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-
-
 class Measurement(BaseModel):
     """How a network is measured (Sections 3.2-3.4)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     path_kind: Literal["svd", "shift"] = "svd"
-    strengths: Increasing = (5, 10, 15, 20, 22, 25)  # singular values erased, or pixels shifted, per anchor
-    n_paths: Count = 4
-    n_tangents: Count = 4
-    delta: Positive = 0.1
-    n_clean_points: Natural = 250
-    n_noisy_points: Natural = 250
+    strengths: Strengths = (5, 10, 15, 20, 22, 25)  # singular values erased, or pixels shifted, per anchor
+    n_paths: Directions = 4
+    n_tangents: Directions = 4
+    delta: Delta = 0.1
+    n_clean_points: Points = 250
+    n_noisy_points: Points = 250
 
     @model_validator(mode="after")
-    def _some_points(self) -> Measurement:
+    def _measurable(self) -> Measurement:
         if self.n_clean_points + self.n_noisy_points == 0:
             raise ValueError("n_clean_points and n_noisy_points cannot both be 0")
+        if (anchors := self.n_paths * len(self.strengths)) > MAX_ANCHORS:
+            raise ValueError(f"n_paths x strengths gives {anchors} anchors a point: at most {MAX_ANCHORS} are allowed")
         return self
 
 
@@ -86,43 +75,76 @@ class Settings(Measurement):
 
     experiment: Name
     scale: Literal["demo", "laptop", "gpu", "paper"]
-    overrides: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()  # fields set apart from the params file
+    overrides: Texts = ()  # fields set apart from the params file
 
-    dataset: Annotated[str, Field(min_length=1)]  # cifar10, cifar100, dead_leaves, or the name of an image folder
-    n_classes: Annotated[int, Field(ge=2)] = 10
-    n_train: Count | None = None  # balanced over classes; None: all
-    n_test: Count | None = None
-    data_seed: Natural = 0  # of the subsets, the label noise, the measured points and the tangent directions
+    dataset: Source  # cifar10, cifar100, dead_leaves, or the name of an image folder
+    n_classes: Classes = 10
+    n_train: Images | None = None  # balanced over classes; None: all
+    n_test: Images | None = None
+    data_seed: Seed = 0  # of the subsets, the label noise, the measured points and the tangent directions
     noise: Literal["none", "symmetric", "asymmetric"] = "symmetric"
     noise_fraction: Share = 0.2  # of all labels; asymmetric: of the labels within each corrupted class
-    n_corrupted_classes: Natural = 0  # asymmetric noise only
+    n_corrupted_classes: Annotated[int, Field(ge=0, le=10_000)] = 0  # asymmetric noise only
 
     model: Literal["convnet", "resnet18"]
     optimizer: Literal["sgd", "adam"]
     learning_rate: Positive
     momentum: Share = 0.9  # SGD only
-    warmup_epochs: Natural = 5
+    warmup_epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 5
     warmup_learning_rate: Positive = 0.001  # where the linear warm-up starts
-    batch_size: Count = 128
-    epochs: Count
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
+    epochs: Epochs
     augment: bool = False  # pad-4 random crop and horizontal flip
     precision: Literal["bf16", "fp32"] = "fp32"  # of training; measurements are float32 or wider
-    n_evaluations: Count = 20  # at most so many, log-spaced over the epochs, the last one included
+    n_evaluations: Annotated[int, Field(ge=1, le=1000)] = (
+        20  # at most so many, log-spaced over the epochs, the last one included
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if self.noise == "none" and (self.noise_fraction or self.n_noisy_points):
-            raise ValueError("noise 'none' needs noise_fraction 0 and n_noisy_points 0")
+            raise ValueError(
+                f"noise_fraction {self.noise_fraction} and n_noisy_points {self.n_noisy_points} must both be 0 "
+                "with noise 'none'"
+            )
         if (self.noise == "asymmetric") != (self.n_corrupted_classes > 0):
-            raise ValueError("n_corrupted_classes is above 0 for noise 'asymmetric' and 0 for any other")
+            raise ValueError(
+                f"n_corrupted_classes {self.n_corrupted_classes} with noise '{self.noise}': it must be above 0 for "
+                "noise 'asymmetric' and 0 for any other"
+            )
         if self.n_corrupted_classes > self.n_classes:
-            raise ValueError("n_corrupted_classes cannot exceed n_classes")
+            raise ValueError(
+                f"n_corrupted_classes {self.n_corrupted_classes} cannot exceed n_classes, {self.n_classes}"
+            )
         known = {"cifar10": 10, "cifar100": 100}.get(self.dataset, self.n_classes)
         if self.n_classes != known:
-            raise ValueError(f"{self.dataset} has {known} classes: set n_classes to {known}")
-        if self.dataset == "dead_leaves" and (self.n_train is None or self.n_test is None):
-            raise ValueError("dead_leaves needs n_train and n_test")
+            raise ValueError(f"n_classes {self.n_classes}: {self.dataset} has {known} classes, set it to {known}")
+        if self.dataset == "dead_leaves":
+            self._check_drawn()
+        self._check_points()
         return self
+
+    def _check_drawn(self) -> None:
+        if self.n_train is None or self.n_test is None:
+            raise ValueError("dead_leaves needs n_train and n_test")
+        if max(self.n_train, self.n_test) > MAX_DRAWN:
+            raise ValueError(f"n_train and n_test can be at most {MAX_DRAWN:,} for dead_leaves")
+        if not 10 <= self.n_classes <= 100:
+            raise ValueError(f"n_classes {self.n_classes}: dead_leaves has 10 to 100 classes")
+
+    def _check_points(self) -> None:
+        """Whether there are as many points as are to be measured, where that is known without the images."""
+        if self.n_train is None:
+            return
+        noisy = round(self.noise_fraction * self.n_train) if self.noise == "symmetric" else 0
+        there = {"clean": self.n_train - noisy, "noisy": noisy}
+        if self.noise == "asymmetric":  # how many there are depends on the classes
+            there = dict.fromkeys(there, self.n_train)
+        for subset, wanted in (("clean", self.n_clean_points), ("noisy", self.n_noisy_points)):
+            if wanted > there[subset]:
+                raise ValueError(
+                    f"n_{subset}_points {wanted:,}: there are {there[subset]:,} {subset} training points, ask for fewer"
+                )
 
     @property
     def name(self) -> str:
@@ -136,8 +158,8 @@ class Settings(Measurement):
 class Run(Settings):
     """One network: what is trained, and how it is measured."""
 
-    width: Count
-    seed: Natural = 0  # of the initialisation, the order of the batches and the augmentation
+    width: Width
+    seed: Seed = 0  # of the initialisation, the order of the batches and the augmentation
 
     @property
     def digest(self) -> str:
@@ -157,8 +179,14 @@ class Run(Settings):
 class Experiment(Settings):
     """A family of networks: every width with every seed."""
 
-    widths: Increasing
+    widths: Widths
     seeds: Seeds = (0,)
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Experiment:
+        if (n := len(self.widths) * len(self.seeds)) > MAX_RUNS:
+            raise ValueError(f"widths x seeds gives {n:,} runs: at most {MAX_RUNS:,} are allowed")
+        return self
 
     def run(self, width: int, seed: int) -> Run:
         shared = self.model_dump(exclude={"widths", "seeds"})
@@ -173,59 +201,54 @@ FIELDS = tuple(name for name in Experiment.model_fields if name != "overrides") 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def build(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
+def build(
+    kind: type[Model], values: Mapping[str, Any], where: str, lines: Mapping[str, int] = MappingProxyType({})
+) -> Model:
     """`kind(**values)`, with what is wrong said in one sentence.
 
     Raises:
-        ConfigError: naming the place, the field, the value and what is allowed.
+        ConfigError: naming the place, the line where `lines` has it, the field, the value and what is allowed.
     """
     unknown = [key for key in values if key not in kind.model_fields]
     if unknown:
-        raise ConfigError(f"{where}: {unknown_name(unknown[0], kind.model_fields)}")
+        raise ConfigError(f"{_at(where, lines, unknown[0])}: {unknown_name(unknown[0], kind.model_fields)}")
     try:
         return kind(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        if not first["loc"]:
-            raise ConfigError(f"{where}: {message}.") from None
-        field = first["loc"][0]
-        if first["type"] == "missing":
-            raise ConfigError(f"{where}: the field '{field}' is missing.") from None
-        message = message[0].lower() + message[1:]
-        raise ConfigError(f"{where}: {field} = {values.get(str(field))!r}: {message}.") from None
+        field, problem = validation.first_problem(error, kind, values)
+        raise ConfigError(validation.sentence(f"{_at(where, lines, field)}: {problem}")) from None
 
 
-def unknown_name(name: str, allowed: Any) -> str:
-    """One sentence on a name that is not in `allowed`, with the nearest one that is."""
-    near = difflib.get_close_matches(str(name), [str(a) for a in allowed], n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"it can be one of {', '.join(sorted(map(str, allowed)))}."
-    return f"'{name}' is not known; {hint}"
+def _at(where: str, lines: Mapping[str, int], field: str | None) -> str:
+    return f"{where}, line {lines[field]}" if field in lines else where
 
 
-def read(path: Path | str) -> dict[str, Any]:
-    """The fields of a params file.
+def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
+    """The fields of a params file, and the lines they are on.
 
     Raises:
         ConfigError: if the file is missing or is not flat YAML.
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read_bytes(path, flat_yaml.MAX_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         known = (locations.repository() / "params").is_dir()
-        where = "params files are named params/<scale>/<experiment>.yaml" if known else NO_PARAMS
-        raise ConfigError(f"Cannot read {path}: {reason}; {where}.") from None
+        advice = "params files are named params/<scale>/<experiment>.yaml" if known else NO_PARAMS
+        raise ConfigError(validation.sentence(f"Cannot read {path}: {reason}{_similar(path) or f'; {advice}'}")) from None
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not valid YAML; write one 'field: value' a line.") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: write one 'field: value' a line.")
-    return values
+        return flat_yaml.read(text)
+    except flat_yaml.FlatYamlError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise ConfigError(f"{path}{line}: {error.problem}.") from None
+
+
+def _similar(path: Path) -> str:
+    """'; did you mean ...?' with a file that there is, for a path to none."""
+    root = locations.repository() / "params"
+    known = [f"params/{file.relative_to(root).as_posix()}" for file in root.glob("*/*.yaml")]
+    return "" if path.exists() else validation.nearest(path.as_posix(), known)
 
 
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Experiment:
@@ -235,11 +258,12 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Experi
     A value of None, and a value equal to the file's, is no override.
     """
     where = str(path)
-    values = read(path)
+    values, lines = read(path)
     for name in (*values, *(overrides or {})):
         if name not in FIELDS:
-            raise ConfigError(f"{where if name in values else 'Parameters'}: {unknown_name(name, FIELDS)}")
-    filed = build(Experiment, values, where)
+            place = _at(where, lines, name) if name in values else "Parameters"
+            raise ConfigError(f"{place}: {unknown_name(name, FIELDS)}")
+    filed = build(Experiment, values, where, lines)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     changed = build(Experiment, {**filed.model_dump(), **given}, "the given parameters" if given else where)
     apart = [
@@ -258,10 +282,10 @@ def find(scale: str, experiment: str, overrides: Mapping[str, Any] | None = None
     """`load` of `params/<scale>/<experiment>.yaml` in this repository."""
     if scale not in SCALES:
         raise ConfigError(f"scale: {unknown_name(scale, SCALES)}")
-    path = locations.params_file(scale, experiment)
-    if not path.parent.parent.is_dir():
+    directory = locations.params_file(scale, "any").parent
+    if not directory.parent.is_dir():
         raise ConfigError(f"No experiments here: {NO_PARAMS}.")
-    if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+    known = {path.stem: path for path in directory.glob("*.yaml")}
+    if not isinstance(experiment, str) or experiment not in known:
         raise ConfigError(f"No experiment of this name at scale '{scale}': {unknown_name(experiment, known)}")
-    return load(path, overrides)
+    return load(known[experiment], overrides)

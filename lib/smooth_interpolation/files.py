@@ -1,8 +1,10 @@
-"""Writing files that are never half there."""
+"""Writing files that are never half there, and reading files that may be anything."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +12,25 @@ from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:  # records are written and read without PyTorch
     from torch import Tensor
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The content of a file of at most `limit` bytes.
+
+    Raises:
+        OSError: if it cannot be read, is larger, or is no regular file (a pipe would be waited for, a device never ends).
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError:  # a name with a zero byte in it
+        raise OSError(errno.ENOENT, "No such file or directory", str(path)) from None
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit // 1024:,} KiB", str(path))
+    return content
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
