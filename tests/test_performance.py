@@ -95,7 +95,9 @@ class Made(performance.Benchmarks):
 
 
 def test_predicted_hours_add_up():
-    experiment = config.find("laptop", "convnet-noise20", {"widths": [1, 8], "seeds": [0], "epochs": 9, "n_evaluations": 1})
+    experiment = config.find(
+        "laptop", "convnet-noise20", {"widths": [1, 8], "seeds": [0], "epochs": 9, "n_evaluations": 1}
+    )
     hours = performance.predicted_hours(experiment, Made())
     assert hours["training"] == pytest.approx(2 * 9 * 4000 / 100 / 3600)
     gradients = 14_000 / 2 + 500 * 5 + 500 * 5 * 25  # errors, points at the last epoch, volumes

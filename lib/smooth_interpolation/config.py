@@ -220,7 +220,7 @@ def build(
 
 
 def _at(where: str, lines: Mapping[str, int], field: str | None) -> str:
-    return f"{where}, line {lines[field]}" if field in lines else where
+    return f"{where}, line {lines[field]}" if field is not None and field in lines else where
 
 
 def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
@@ -236,7 +236,9 @@ def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         known = (locations.repository() / "params").is_dir()
         advice = "params files are named params/<scale>/<experiment>.yaml" if known else NO_PARAMS
-        raise ConfigError(validation.sentence(f"Cannot read {path}: {reason}{_similar(path) or f'; {advice}'}")) from None
+        raise ConfigError(
+            validation.sentence(f"Cannot read {path}: {reason}{_similar(path) or f'; {advice}'}")
+        ) from None
     try:
         return flat_yaml.read(text)
     except flat_yaml.FlatYamlError as error:
