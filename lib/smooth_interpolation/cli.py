@@ -235,8 +235,10 @@ def claims(params: Params, set_: Set = None, results: Results = None) -> None:
 @app.command()
 def figure(
     name: Annotated[str, typer.Argument(help="Such as fig2; an unknown name lists all.", show_default=False)],
-    params: Params,
     output: Annotated[Path, typer.Option(help="Where to write it: .svg, .pdf or .png.", show_default=False)],
+    params: Annotated[
+        Path | None, typer.Argument(help="The experiment; fig1ab, trained in seconds, needs none.", show_default=False)
+    ] = None,
     width: Annotated[
         int | None, typer.Option(help="Mark this width.", show_default=False, **_whole("--width", 1, MAX_WIDTH))
     ] = None,
@@ -246,10 +248,17 @@ def figure(
     """Draw a figure of the paper from an experiment's records into a file."""
     from . import figures
 
-    if name not in figures.FIGURES:
-        raise ConfigError(f"figure: {config.unknown_name(name, figures.FIGURES)}")
+    if name not in (*figures.FIGURES, "fig1ab"):
+        raise ConfigError(f"figure: {config.unknown_name(name, (*figures.FIGURES, 'fig1ab'))}")
     if output.suffix not in (".svg", ".pdf", ".png"):
         raise ConfigError(f"--output {output}: its name must end in .svg, .pdf or .png.")
+    if name == "fig1ab":
+        from . import intuition_figures
+
+        figures.save(intuition_figures.live()[0], output)
+        return
+    if params is None:
+        raise ConfigError(f"{name} is drawn from an experiment's records: name one, params/<scale>/<experiment>.yaml.")
     experiment = _experiment(params, set_)
     records = store.read_all(experiment.runs(), results)
     figures.save(figures.draw(name, records, width=width), output)

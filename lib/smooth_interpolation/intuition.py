@@ -1,0 +1,183 @@
+"""Two regressions on the same noisy scalars (Figures 1a and 1b): a polynomial of large degree and a deep network.
+
+Both have many more parameters than there are points, and gradient descent fits both to every point, wrong ones
+included. What differs is the way from a wrong point back to the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+Curve = Callable[[np.ndarray], np.ndarray]
+TOLERANCE = 1e-6  # mean squared error at which a network counts as fitted
+RESOLUTION = 2001  # points of a neighbourhood, or of the whole interval per unit of length
+
+
+@dataclass(frozen=True)
+class Scalars:
+    """Points (n,) in [-1, 1], their labels (n,), which of them are wrong, and the ground truth."""
+
+    x: np.ndarray
+    y: np.ndarray
+    noisy: np.ndarray
+    truth: Curve
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted function, its number of parameters and its largest residual at the training points."""
+
+    name: str
+    function: Curve
+    n_parameters: int
+    residual: float
+
+
+def noisy_scalars(n: int = 30, share: float = 0.2, shift: float = 1.0, seed: int = 0) -> Scalars:
+    """Points at uneven distances on sin(pi x), a share of whose labels is moved up or down.
+
+    Args:
+        n: number of points.
+        share: of the points with a wrong label; exactly round(share * n), never the first or last point.
+        shift: by which a wrong label is off.
+        seed: of places, choice and signs.
+    """
+    generator = np.random.default_rng(seed)
+    x = 1.9 * ((np.arange(n) + 0.5 + generator.uniform(-0.25, 0.25, n)) / n - 0.5)
+    noisy = np.zeros(n, dtype=bool)
+    noisy[generator.choice(np.arange(1, n - 1), round(share * n), replace=False)] = True
+    y = _truth(x) + np.where(noisy, shift * generator.choice([-1, 1], n), 0)
+    return Scalars(x, y, noisy, _truth)
+
+
+def legendre(x: np.ndarray, degree: int) -> np.ndarray:
+    """Legendre polynomials P_0 ... P_degree at x, shape (n, degree + 1), by their recurrence; |P_k| <= 1."""
+    values = np.empty((degree + 1, len(x)))
+    values[0], values[1:2] = 1, x
+    for k in range(1, degree):
+        values[k + 1] = ((2 * k + 1) * x * values[k] - k * values[k - 1]) / (k + 1)
+    return values.T
+
+
+def fit_polynomial(data: Scalars, degree: int = 1000, steps: int = 2000) -> Fit:
+    """Gradient descent from zero on the squared error of f(x) = sum_k c_k P_k(x), in float64.
+
+    A step is c <- c - eta Phi^T (Phi c - y), with Phi = `legendre(x, degree)` and eta one over the largest eigenvalue of
+    K = Phi Phi^T. From zero, c never leaves the rows of Phi: c = Phi^T a, so the n numbers a <- a + eta (y - K a) follow
+    the same descent exactly. Its limit interpolates with the smallest norm of c: c = Phi^+ y.
+    """
+    phi = legendre(data.x, degree)
+    kernel = phi @ phi.T
+    rate = 1 / np.linalg.eigvalsh(kernel)[-1]
+    a = np.zeros(len(data.x))
+    for _ in range(steps):
+        a += rate * (data.y - kernel @ a)
+    coefficients = phi.T @ a
+    residual = np.abs(phi @ coefficients - data.y).max()
+    return Fit(
+        f"Polynomial of degree {degree:,}", lambda x: legendre(x, degree) @ coefficients, degree + 1, float(residual)
+    )
+
+
+def fit_network(data: Scalars, width: int = 128, depth: int = 4, rate: float = 0.02, steps: int = 8000) -> Fit:
+    """Full-batch gradient descent with momentum 0.9 on the squared error of a ReLU network, in float64, on one thread.
+
+    `depth` hidden layers of `width` units; He's normal initialisation, first biases of standard deviation 0.5, seed 0.
+    Training ends at a mean squared error of 1e-6, or after `steps`.
+    """
+    import torch
+    from torch import nn
+
+    layers: list[nn.Module] = []
+    for i in range(depth):
+        layers += [nn.Linear(width if i else 1, width), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.Linear(width, 1)).double()
+    generator = torch.Generator().manual_seed(0)
+    for i, layer in enumerate(m for m in network if isinstance(m, nn.Linear)):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+        nn.init.normal_(layer.bias, std=0.0 if i else 0.5, generator=generator)
+    optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
+    x, y = (torch.from_numpy(values)[:, None] for values in (data.x, data.y))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = (network(x) - y).square().mean()
+            loss.backward()
+            optimizer.step()
+            if loss.item() < TOLERANCE:
+                break
+    finally:
+        torch.set_num_threads(threads)
+
+    def function(points: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return network(torch.from_numpy(points)[:, None])[:, 0].numpy()
+
+    n_parameters = sum(p.numel() for p in network.parameters())
+    residual = float(np.abs(function(data.x) - data.y).max())
+    return Fit(f"Network, {depth} hidden layers of {width}", function, n_parameters, residual)
+
+
+def smoothness(function: Curve, data: Scalars, radius: float) -> pd.DataFrame:
+    """How a function behaves around each training point, over V = [x_n - r, x_n + r].
+
+    Columns:
+        noisy: whether the label is wrong.
+        slope: (1 / 2r) * integral over V of |f'(x)| dx, the mean slope: the total variation of f on V over its length.
+            It is the Jacobian norm of f integrated over a volume, as Eq. 6 does for the loss.
+        steepest: the largest |f'(x)| on V, at the resolution of the grid.
+        reach: the share of V in which f is nearer to the label than to the truth, |f(x) - y_n| < |f(x) - f*(x)|; NaN
+            for a clean point, whose label is the truth.
+    """
+    offsets = np.linspace(-radius, radius, RESOLUTION)
+    points = data.x[:, None] + offsets
+    values = function(points.ravel()).reshape(points.shape)
+    slopes = np.abs(np.diff(values)) / np.diff(offsets)
+    nearer = np.abs(values - data.y[:, None]) < np.abs(values - data.truth(points))
+    return pd.DataFrame(
+        {
+            "noisy": data.noisy,
+            "slope": slopes.mean(axis=1),
+            "steepest": slopes.max(axis=1),
+            "reach": np.where(data.noisy, nearer.mean(axis=1), np.nan),
+        }
+    )
+
+
+def deviation(function: Curve, data: Scalars) -> float:
+    """Root mean square of f - f* over [-1, 1]."""
+    x = np.linspace(-1, 1, 2 * RESOLUTION - 1)
+    return float(np.sqrt(np.mean((function(x) - data.truth(x)) ** 2)))
+
+
+def spacing(data: Scalars) -> float:
+    """Mean distance of neighbouring points."""
+    return float(np.ptp(data.x) / (len(data.x) - 1))
+
+
+def compare(data: Scalars, fits: list[Fit], radius: float) -> pd.DataFrame:
+    """A row per fit, and one for the truth: `smoothness` averaged over clean and over noisy points, and `deviation`."""
+    rows = {}
+    truth = Fit("Ground truth", data.truth, 0, float("nan"))
+    for fit in (*fits, truth):
+        around = smoothness(fit.function, data, radius)
+        clean, noisy = around[~around.noisy], around[around.noisy]
+        rows[fit.name] = {
+            "mean slope, clean": clean.slope.mean(),
+            "mean slope, noisy": noisy.slope.mean(),
+            "steepest, clean": clean.steepest.mean(),
+            "steepest, noisy": noisy.steepest.mean(),
+            "reach of wrong labels": noisy.reach.mean() if fit is not truth else 0.0,
+            "deviation from truth": deviation(fit.function, data),
+        }
+    return pd.DataFrame(rows).T
+
+
+def _truth(x: np.ndarray) -> np.ndarray:
+    return np.sin(np.pi * x)

@@ -1,0 +1,59 @@
+"""Figures 1a and 1b: the two regressions of `intuition`, and what they look like in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from . import intuition
+from .figure_style import CORRUPTED, INK, STYLE, TEST, legend_below, letters, subplots
+from .intuition import Fit, Scalars
+
+GRID = 2400  # points of a curve
+
+
+def fig1ab(data: Scalars, fits: Sequence[Fit]) -> Figure:
+    """Figures 1a and 1b: the points, the ground truth, and one fitted function a panel."""
+    x = np.linspace(-1, 1, GRID)
+    with mpl.rc_context({**STYLE, "path.simplify_threshold": 0.2}):
+        figure, axes = subplots(1, len(fits), 3.2, sharex=True, sharey=True)
+        for panel, fit in zip(axes.flat, fits, strict=True):
+            panel.plot(x, data.truth(x), "--", color=INK, linewidth=1.2, zorder=2, label="ground truth")
+            panel.plot(x, fit.function(x), color=TEST, linewidth=1.2, zorder=3, label="fitted function")
+            clean, noisy = ~data.noisy, data.noisy
+            panel.plot(data.x[clean], data.y[clean], "o", color=INK, markersize=4, zorder=4, label="clean point")
+            panel.plot(
+                data.x[noisy], data.y[noisy], "X", color=CORRUPTED, markersize=6.5, zorder=5, label="wrong label"
+            )
+            panel.set(title=fit.name, xlabel="$x$")
+            panel.title.set_fontsize(9)
+        axes[0, 0].set_ylabel("$f(x)$")
+        letters(axes.flat)
+        legend_below(figure, axes[0, 0])
+        return figure
+
+
+def live() -> tuple[Figure, str]:
+    """Figures 1a and 1b, trained now, and their alternative text."""
+    data = intuition.noisy_scalars()
+    fits = [intuition.fit_polynomial(data), intuition.fit_network(data)]
+    return fig1ab(data, fits), describe(data, fits)
+
+
+def describe(data: Scalars, fits: Sequence[Fit]) -> str:
+    """The alternative text of `fig1ab`."""
+    radius = intuition.spacing(data) / 2
+    parts = [
+        f"Two panels with the same {len(data.x)} points on a sine curve, {int(data.noisy.sum())} of them moved off it."
+    ]
+    for letter, fit in zip("abcdefgh", fits, strict=False):
+        around = intuition.smoothness(fit.function, data, radius)
+        reach = around.reach[around.noisy].mean()
+        parts.append(
+            f"({letter}) {fit.name}: passes through all points and stays near a wrong label over {reach:.0%} of the way "
+            "to its neighbours."
+        )
+    return " ".join(parts)
