@@ -1,5 +1,7 @@
 """Sharpness of the loss as a function of the input, at points (Sections 3.1 and 3.2).
 
+The loss is the crossentropy, or any other that a caller gives, see `losses`.
+
 All functions take any `torch.nn.Module` from inputs to logits, evaluate it in evaluation mode in float32 or wider, and
 leave its parameters, gradients, `requires_grad` flags and training modes as they were.
 """
@@ -12,9 +14,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .errors import ConfigError, DataError
+from .losses import Loss, hits, losses_of, targets_for
 from .precision import full_precision
 
 MEMORY_BUDGET = 1 << 30  # bytes for the activations of one chunk; on a GPU, a quarter of what is free
@@ -28,19 +30,27 @@ class PointValues:
     """What one forward and one backward pass give, per point."""
 
     gradients: Tensor  # (N, C, H, W)
-    crossentropy: Tensor  # (N,)
-    correct: Tensor  # (N,), 0 or 1
+    crossentropy: Tensor  # (N,), or another loss
+    correct: Tensor  # (N,), 0 or 1; NaN where targets are no class labels
 
 
 def loss_gradients(
-    model: nn.Module, images: Tensor, labels: Tensor, *, chunk_size: int | None = None, memory: int | None = None
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    loss: Loss | None = None,
+    chunk_size: int | None = None,
+    memory: int | None = None,
 ) -> Tensor:
-    """Gradient of each point's crossentropy with respect to its input, J(x, y) of Equation 1.
+    """Gradient of each point's loss with respect to its input, J(x, y) of Equation 1.
 
     Args:
         model: from inputs (N, C, H, W) to logits (N, n_classes).
         images: (N, C, H, W), normalised as the network expects.
-        labels: (N,) integers, the labels trained on: noisy where noisy.
+        labels: (N,) integers, the labels trained on: noisy where noisy; with a `loss`, targets (N, ...) of any kind.
+        loss: from outputs and targets to one loss per sample, such as `lambda y, t: (y - t).square().mean(1)`; None:
+            the crossentropy.
         chunk_size: points per pass; None: as many as fit in `memory`.
         memory: bytes that a chunk's activations may take; None: 1 GiB, or a quarter of a GPU's free memory.
 
@@ -52,21 +62,27 @@ def loss_gradients(
         ConfigError: for a network in half precision.
     """
     with measuring(model):
-        chunks = _chunks(model, images, labels, chunk_size, memory)
-        gradients = [evaluate_points(model, x, y).gradients.to(images.device) for _, x, y in chunks]
+        chunks = _chunks(model, images, labels, loss, chunk_size, memory)
+        gradients = [evaluate_points(model, x, y, loss).gradients.to(images.device) for _, x, y in chunks]
         return torch.cat(gradients) if gradients else torch.empty_like(images)
 
 
 def jacobian_norm(
-    model: nn.Module, images: Tensor, labels: Tensor, *, chunk_size: int | None = None, memory: int | None = None
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    loss: Loss | None = None,
+    chunk_size: int | None = None,
+    memory: int | None = None,
 ) -> Tensor:
     """Norm of the loss gradient with respect to the input, ||J(x, y)||_F, the term of Equation 2's mean.
 
     Arguments and errors as `loss_gradients`. Returns (N,), in loss per unit of the normalised input.
     """
     with measuring(model):
-        chunks = _chunks(model, images, labels, chunk_size, memory)
-        norms = [norms_of(evaluate_points(model, x, y).gradients) for _, x, y in chunks]
+        chunks = _chunks(model, images, labels, loss, chunk_size, memory)
+        norms = [norms_of(evaluate_points(model, x, y, loss).gradients) for _, x, y in chunks]
         return torch.cat(norms).to(images.device) if norms else images.new_zeros(0)
 
 
@@ -77,6 +93,7 @@ def tangent_hessian_norm(
     labels: Tensor,
     delta: float,
     *,
+    loss: Loss | None = None,
     chunk_size: int | None = None,
     memory: int | None = None,
 ) -> Tensor:
@@ -88,7 +105,7 @@ def tangent_hessian_norm(
     M^1.5 delta times this.
 
     Args:
-        model, images, labels, chunk_size, memory: as `loss_gradients`.
+        model, images, labels, loss, chunk_size, memory: as `loss_gradients`.
         perturbed: (N, M, C, H, W), the images moved to x + delta u_m, normalised like them.
         delta: the step, above 0.
 
@@ -113,12 +130,12 @@ def tangent_hessian_norm(
         raise DataError("perturbed holds no directions: M must be at least 1.")
     norms = []
     with measuring(model):
-        for part, x, y in _chunks(model, images, labels, chunk_size, memory):
-            at_point = evaluate_points(model, x, y).gradients
+        for part, x, y in _chunks(model, images, labels, loss, chunk_size, memory):
+            at_point = evaluate_points(model, x, y, loss).gradients
             squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
             for m in range(n_tangents):
                 moved = perturbed[part, m].to(x)
-                squares += squares_of(evaluate_points(model, moved, y).gradients - at_point)
+                squares += squares_of(evaluate_points(model, moved, y, loss).gradients - at_point)
             norms.append(hessian_norm(squares, n_tangents, delta).to(x.dtype))
     return torch.cat(norms).to(images.device) if norms else images.new_zeros(0)
 
@@ -158,7 +175,7 @@ def measuring(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def evaluate_points(model: nn.Module, images: Tensor, labels: Tensor) -> PointValues:
+def evaluate_points(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss | None = None) -> PointValues:
     """One forward and one backward pass over one chunk, inside `measuring`."""
     inputs = images.detach().requires_grad_()
     # A copy, since networks may begin with an in-place operation; in the layout that a CPU's convolutions like best.
@@ -168,19 +185,16 @@ def evaluate_points(model: nn.Module, images: Tensor, labels: Tensor) -> PointVa
         raise DataError(
             f"The network must return logits, a tensor of shape (N, n_classes), not a {type(logits).__name__}."
         )
-    if logits.ndim != 2 or len(logits) != len(labels):
-        raise DataError(f"The network must return logits of shape (N, n_classes), not {tuple(logits.shape)}.")
-    if len(labels) and int(labels.max()) >= logits.shape[1]:
-        raise DataError(
-            f"Labels must lie in 0..{logits.shape[1] - 1}, the network's classes: one is {int(labels.max())}."
-        )
-    # In float32 the softmax of a confident network rounds p_y - 1 to 0: float64 keeps its gradient.
-    wide = logits.double() if logits.device.type != "mps" else logits
-    losses = F.cross_entropy(wide, labels, reduction="none")
+    losses = losses_of(logits, labels, loss)
     if not losses.requires_grad:
         raise DataError("The network's output does not depend on its input differentiably: is there a detach() in it?")
-    (gradients,) = torch.autograd.grad(losses.sum(), inputs)
-    return PointValues(gradients, losses.detach(), (logits.argmax(1) == labels).double())
+    try:
+        (gradients,) = torch.autograd.grad(losses.sum(), inputs)
+    except RuntimeError as error:
+        if "not have been used in the graph" not in str(error):
+            raise
+        raise DataError("The loss does not depend on the images: does the network look at its input?") from None
+    return PointValues(gradients, losses.detach(), hits(logits, labels))
 
 
 def chunk_length(model: nn.Module, example: Tensor, memory: int | None = None) -> int:
@@ -212,10 +226,10 @@ def chunk_length(model: nn.Module, example: Tensor, memory: int | None = None) -
 
 
 def _chunks(
-    model: nn.Module, images: Tensor, labels: Tensor, chunk_size: int | None, memory: int | None
+    model: nn.Module, images: Tensor, labels: Tensor, loss: Loss | None, chunk_size: int | None, memory: int | None
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Images and labels part by part, in the model's type and place, once they are known to fit."""
-    check_points(images, labels)
+    check_points(images, labels, loss)
     dtype, device = model_type(model)
     dtype = dtype or torch.promote_types(images.dtype, torch.float32)
     if len(images) == 0:
@@ -225,11 +239,10 @@ def _chunks(
         part = slice(start, start + size)
         if not torch.isfinite(images[part]).all():
             raise DataError("Images must be finite: some values are NaN or infinite.")
-        x, y = images[part].to(device=device, dtype=dtype), labels[part].to(device=device, dtype=torch.long)
-        yield part, x, y
+        yield part, images[part].to(device=device, dtype=dtype), targets_for(labels[part], device, loss)
 
 
-def check_points(images: Tensor, labels: Tensor) -> None:
+def check_points(images: Tensor, labels: Tensor, loss: Loss | None = None) -> None:
     """Refuse images and labels that do not fit each other.
 
     Raises:
@@ -239,6 +252,10 @@ def check_points(images: Tensor, labels: Tensor) -> None:
         raise DataError("Images and labels must be tensors.")
     if not images.is_floating_point():
         raise DataError(f"Images must be floating point, not {images.dtype}: divide by 255 first.")
+    if loss is not None:
+        if labels.ndim == 0 or len(labels) != len(images):
+            raise DataError(f"Targets must be {len(images)}, one per image, not of shape {tuple(labels.shape)}.")
+        return
     if labels.ndim != 1 or len(labels) != len(images) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise DataError(
             f"Labels must be {len(images)} integers, one per image, not {labels.dtype} of shape {tuple(labels.shape)}."

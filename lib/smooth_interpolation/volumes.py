@@ -11,16 +11,20 @@ from torch import Tensor, nn
 from . import neighbourhoods, sharpness, tangents
 from . import paths as path_kinds
 from .errors import ConfigError, DataError
+from .losses import Loss, targets_for
 from .neighbourhoods import Neighbourhood
 
 METRICS = ("accuracy", "crossentropy", "jacobian_norm", "tangent_hessian_norm")
 
 
 class VolumeMetrics(NamedTuple):
-    """The four metrics of N points over K + 1 volume sizes, each (N, K + 1); [:, 0] are the values at the points."""
+    """The four metrics of N points over K + 1 volume sizes, each (N, K + 1); [:, 0] are the values at the points.
+
+    With a loss of the caller's, `crossentropy` holds its values, and `accuracy` is NaN where targets are no class labels.
+    """
 
     accuracy: Tensor
-    crossentropy: Tensor
+    crossentropy: Tensor  # or the loss that was given
     jacobian_norm: Tensor
     tangent_hessian_norm: Tensor
 
@@ -69,6 +73,7 @@ def volume_metrics(
     delta: float = 0.1,
     seed: int = 0,
     path_kind: str = "svd",
+    loss: Loss | None = None,
     chunk_size: int | None = None,
     memory: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -81,7 +86,7 @@ def volume_metrics(
     Args:
         model: from normalised images to logits; it is not changed.
         images: (N, C, H, W) in [0, 1], not normalised.
-        labels: (N,) integers, the labels trained on.
+        labels: (N,) integers, the labels trained on; with a `loss`, targets (N, ...) of any kind.
         normalize: maps images (..., C, H, W) to the network's input, such as `torchvision.transforms.Normalize`;
             None: the network takes images as they are.
         strengths: K increasing strengths of `svd_paths` (or radii of `shift_paths`).
@@ -90,6 +95,7 @@ def volume_metrics(
         delta: step of the finite difference of Equation 5.
         seed: of the tangent directions; they depend on it and on each image's pixels alone.
         path_kind: "svd" or "shift".
+        loss: from outputs and targets to one loss per sample; None: the crossentropy. See `losses`.
         chunk_size: points per pass; None: as many as fit in `memory`.
         memory: bytes that a chunk may take, whatever N is; None: 1 GiB, or a quarter of a GPU's free memory.
         progress: called with the number of images done.
@@ -106,7 +112,7 @@ def volume_metrics(
         raise ConfigError(f"delta is {delta}: it must be above 0.")
     sharpness.check_model(model)
     path_kinds.check_paths(images[:1], strengths, n_paths)
-    sharpness.check_points(images, labels)
+    sharpness.check_points(images, labels, loss)
     dtype = sharpness.model_type(model)[0] or torch.float32
     # Anchors take about four times their own bytes while they are made, in float64.
     group = max(
@@ -126,7 +132,7 @@ def volume_metrics(
         )
         parts.append(
             neighbourhood_metrics(
-                model, near, labels[part], normalize=normalize, delta=delta, size=chunk_size, memory=memory
+                model, near, labels[part], normalize=normalize, delta=delta, loss=loss, size=chunk_size, memory=memory
             )
         )
         if progress:
@@ -141,12 +147,13 @@ def neighbourhood_metrics(
     *,
     normalize: Callable[[Tensor], Tensor] | None = None,
     delta: float = 0.1,
+    loss: Loss | None = None,
     size: int | None = None,
     memory: int | None = None,
 ) -> VolumeMetrics:
     """`volume_metrics` over paths and directions that are at hand already, see `neighbourhoods`."""
     normalize = normalize or (lambda x: x)
-    values = anchor_metrics(model, near.anchors, near.jitters, labels, normalize, delta, size, memory)
+    values = anchor_metrics(model, near.anchors, near.jitters, labels, normalize, delta, size, memory, loss)
     lengths = near.lengths(normalize)
     return VolumeMetrics(*(integrate_paths(near.along_paths(v), lengths) for v in values))
 
@@ -160,6 +167,7 @@ def anchor_metrics(
     delta: float,
     size: int | None = None,
     memory: int | None = None,
+    loss: Loss | None = None,
 ) -> VolumeMetrics:
     """The metrics at every anchor itself: (N, A, C, H, W) and (N, A, M, 3, 2) give (N, A) each, float64 on the CPU.
 
@@ -170,7 +178,7 @@ def anchor_metrics(
     dtype = dtype or torch.float32
     if n == 0:
         return VolumeMetrics(*(torch.empty(n, n_anchors, dtype=torch.float64) for _ in METRICS))
-    labels = labels.repeat_interleave(n_anchors).to(device=device, dtype=torch.long)
+    labels = targets_for(labels.repeat_interleave(n_anchors, dim=0), device, loss)
     anchors, jitters = anchors.flatten(0, 1), jitters.flatten(0, 1)
     parts = []
     with sharpness.measuring(model):
@@ -180,8 +188,8 @@ def anchor_metrics(
         for start in range(0, len(anchors), together):
             x = anchors[start : start + together].to(device=device, dtype=dtype)
             copies = torch.cat([x[:, None], tangents.apply_jitters(x, jitters[start : start + together])], dim=1)
-            targets = labels[start : start + together].repeat_interleave(1 + n_tangents)
-            point = sharpness.evaluate_points(model, normalize(copies).flatten(0, 1), targets)
+            targets = labels[start : start + together].repeat_interleave(1 + n_tangents, dim=0)
+            point = sharpness.evaluate_points(model, normalize(copies).flatten(0, 1), targets, loss)
             gradients = point.gradients.unflatten(0, (-1, 1 + n_tangents))
             squares = sharpness.squares_of((gradients[:, 1:] - gradients[:, :1]).flatten(0, 1))
             hessian = sharpness.hessian_norm(squares.view(-1, n_tangents).sum(1), n_tangents, delta)
