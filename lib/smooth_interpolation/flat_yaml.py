@@ -74,7 +74,7 @@ def _check(text: str) -> None:
     """Refuse what is not flat, without building any of it."""
     documents, open_lists, open_mappings = 0, 0, 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else None
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise FlatYamlError("names with & or * are not read: write the value itself", line)
         if getattr(event, "tag", None):

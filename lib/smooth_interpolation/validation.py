@@ -45,7 +45,7 @@ def first_problem(error: ValidationError, kind: type[BaseModel], values: Mapping
         return None, f"the field '{field}' is missing"
     if place and isinstance(place[0], int):
         words = f"value {place[0] + 1} ({shown(first['input'])}) {words}"
-    return str(field), f"{field} = {shown(values.get(field))}: {words}"
+    return str(field), f"{field} = {shown(values.get(str(field)))}: {words}"
 
 
 def _words(first: Any, kind: type[BaseModel], values: Mapping[str, Any]) -> str:

@@ -6,69 +6,92 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from . import figures
+from .figure_style import BAND, CORRUPTED, INK, STYLE, TEST, legend_below, letters, subplots
 
 if TYPE_CHECKING:
     from .your_network import Examination
 
-TITLES = {**figures.PANELS, "loss": "Loss"}
-COLOURS = {"all": "#333333", "clean": "#0072b2", "noisy": "#d55e00"}
+TITLES = {**figures.PANELS, "accuracy": "Accuracy", "loss": "Loss"}
+COLOURS = {"all": INK, "clean": TEST, "noisy": CORRUPTED}
 LABELS = {"all": "all points", "clean": "clean labels", "noisy": "noisy labels"}
 
 
 def draw(found: Examination) -> Figure:
     """Metrics over the volume's size for one network, over the width for several."""
-    if found.volumes.width.nunique() > 1:
-        return by_width(found)
-    return by_size(found)
+    return by_width(found) if found.volumes.width.nunique() > 1 else by_size(found)
 
 
 def by_size(found: Examination) -> Figure:
     """A panel per metric over augmentations per path; shaded: one standard error of the mean over points."""
-    table, points = found.volumes, found.points
-    metrics = panels(found)
-    counts = {"all": len(points), "noisy": points.noisy.sum(), "clean": (~points.noisy).sum()}
-    subsets = [s for s in COLOURS if s in set(table.subset)]
-    subsets = subsets[1:] if len(subsets) == 3 else subsets
-    n_sizes = table["size"].nunique()
-    with mpl.rc_context(figures.STYLE):
-        figure, axes = plt.subplots(1, len(metrics), figsize=(2.6 * len(metrics), 2.6), squeeze=False)
-        for panel, metric in zip(axes[0], metrics, strict=True):
+    metrics, subsets = panels(found), curves(found)
+    with mpl.rc_context(STYLE):
+        figure, axes = subplots(-(-len(metrics) // 2), 2, 2.1, sharex=True)
+        for panel, metric in zip(axes.flat, metrics, strict=False):
             for subset in subsets:
-                part = table[(table.metric == metric) & (table.subset == subset)].sort_values("size")
-                error = part["std"] / np.sqrt(max(1, counts[subset] // n_sizes))
+                part = _curve(found, metric, subset)
                 panel.plot(part["size"], part["mean"], "o-", color=COLOURS[subset], label=LABELS[subset])
-                if counts[subset] > n_sizes:
-                    panel.fill_between(
-                        part["size"],
-                        part["mean"] - error,
-                        part["mean"] + error,
-                        color=COLOURS[subset],
-                        alpha=0.18,
-                        linewidth=0,
-                    )
-            panel.set(title=TITLES[metric], xlabel="augmentations per path")
+                low, high = part["mean"] - part["error"], part["mean"] + part["error"]
+                if part["error"].any():
+                    panel.fill_between(part["size"], low, high, color=COLOURS[subset], alpha=BAND, linewidth=0)
+            panel.set_title(TITLES[metric])
             panel.set_ylim(*((-0.03, 1.03) if metric == "accuracy" else (0, None)))
+        for panel in list(axes.flat)[len(metrics) :]:
+            panel.remove()
+        for panel in list(axes.flat)[max(0, len(metrics) - 2) : len(metrics)]:
+            panel.set_xlabel("augmentations per path")
+            panel.xaxis.set_tick_params(labelbottom=True)
+        letters(list(axes.flat)[: len(metrics)])
         if len(subsets) > 1:
-            axes[0, 0].legend()
-        plt.close(figure)
+            legend_below(figure, axes[0, 0])
         return figure
 
 
 def by_width(found: Examination) -> Figure:
-    """As Figure 2, or Figure 3 where wrong labels are known."""
-    table = found.volumes.replace({"metric": {"loss": "crossentropy"}})
-    subsets = ("clean", "noisy") if {"clean", "noisy"} <= set(table.subset) else ("all",)
-    figure = figures.volumes_by_width(table.dropna(subset="mean"), subsets)
-    if "loss" in set(found.volumes.metric):
-        figure.axes[1].set_title(TITLES["loss"])
+    """As Figure 3 where wrong labels are known, else as Figure 2."""
+    table = found.volumes.replace({"metric": {"loss": "crossentropy"}}).dropna(subset="mean")
+    figure = figures.fig3(table) if len(curves(found)) > 1 else figures.fig2(table)
+    for panel in figure.axes:
+        title = panel.get_title()
+        if "loss" in set(found.volumes.metric) and title.startswith(figures.PANELS["crossentropy"]):
+            panel.set_title(title.replace(figures.PANELS["crossentropy"], TITLES["loss"]))
     return figure
 
 
 def panels(found: Examination) -> list[str]:
     """The metrics that have values, in the order of the panels."""
-    known = found.volumes.dropna(subset="mean").metric
-    return [name for name in ("accuracy", "crossentropy", "loss", *list(figures.PANELS)[2:]) if name in set(known)]
+    known = set(found.volumes.dropna(subset="mean").metric)
+    return [name for name in ("accuracy", "crossentropy", "loss", *list(figures.PANELS)[2:]) if name in known]
+
+
+def curves(found: Examination) -> list[str]:
+    """The subsets that are drawn: clean and noisy where both are known, else all points."""
+    known = set(found.volumes.subset)
+    return ["clean", "noisy"] if {"clean", "noisy"} <= known else ["all"]
+
+
+def describe(found: Examination) -> str:
+    """What the figure shows, in words."""
+    if found.volumes.width.nunique() > 1:
+        from . import alt_text
+
+        return alt_text.describe(draw(found))
+    sentences = []
+    for metric in panels(found):
+        for subset in curves(found):
+            part = _curve(found, metric, subset)
+            first, last = part["mean"].iloc[0], part["mean"].iloc[-1]
+            sentences.append(
+                f"{TITLES[metric]}, {LABELS[subset]}: {first:.3g} at the points, {last:.3g} over the largest volume."
+            )
+    return " ".join(sentences)
+
+
+def _curve(found: Examination, metric: str, subset: str):
+    """The rows of a curve, with the standard error of each mean."""
+    table, points = found.volumes, found.points[found.points["size"] == 0]
+    n = {"all": len(points), "noisy": points.noisy.sum(), "clean": (~points.noisy).sum()}[subset]
+    part = table[(table.metric == metric) & (table.subset == subset)].sort_values("size")
+    return part.assign(error=part["std"] / np.sqrt(max(n, 1)))

@@ -20,6 +20,8 @@ from .losses import Loss, losses_of, targets_for
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .presentation import Shown
+
 STRENGTHS = (5, 10, 15, 20, 22, 25)  # of the paper, for 32 singular values
 CHECKED = 4  # images on which the network is tried before it is measured
 
@@ -45,6 +47,12 @@ class Examination:
         from . import your_figure
 
         return your_figure.draw(self)
+
+    def show(self, name: str = "your-network") -> Shown:
+        """The figure for a notebook, described in words, with its table and itself as files of that name."""
+        from . import presentation, your_figure
+
+        return presentation.show(self.figure(), self.volumes, name, your_figure.describe(self))
 
 
 def examine(
