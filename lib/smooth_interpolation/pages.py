@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import config, cost, figures, presentation, store
+from . import config, cost, facts, figures, presentation, stand_ins, store
 from .config import Experiment, Run
 from .errors import ConfigError
 from .presentation import Shown
@@ -107,16 +107,34 @@ class Page:
             table[f"Jacobian norm {name}"] = means.map(lambda value: f"{value:.3g}")
         return table
 
-    def show(self, name: str, alt: str = "") -> Shown:
+    def show(self, name: str, alt: str = "", file: str = "") -> Shown:
         """A figure of this page's records, a key of `figures.FIGURES`, ready to be the last line of a cell.
 
         With alternative text (by default made of what is drawn), downloads of its data and of itself, and the origin of
         every run: `page.show("fig2")`, and `page.at("gpu").show("fig2")` for another scale. A figure that is not drawn from
-        records is shown by `presentation.show(figure, table, name, alt)`.
+        records is shown by `presentation.show(figure, table, name, alt)`. `file` names the files where two figures of a
+        page have the same name and scale.
         """
         figure, table = figures.draw(name, self.records, width=self.width), figures.data(name, self.records)
-        name = f"{name}-{self.experiment.scale}"
+        name = f"{file or name}-{self.experiment.scale}"
         return presentation.show(figure, table, name, alt, records=self.records, experiment=self.experiment)
+
+    def says(self, template: str) -> Any:
+        """A paragraph about these records, its numbers filled in by `facts.Facts`, as Markdown; nothing without records."""
+        return _markdown(facts.Facts(self.records).fill(template) if self.records else "")
+
+    def stand_in(self) -> Any:
+        """A note if the images are not those of the paper, as Markdown."""
+        return _markdown(stand_ins.note(self.experiment))
+
+    def beside(self, experiment: str, scale: str | None = None) -> Page:
+        """Another experiment at this page's scale, or at that one."""
+        scale = scale or self.experiment.scale
+        found = config.find(scale, experiment)
+        planned = found.runs()
+        records = store.read_all(planned)
+        width = self.width if any(record["config"]["width"] == self.width for record in records) else None
+        return Page(found, width, records, [run for run in planned if not store.path_of(run).exists()])
 
     def numbers(self) -> Any:
         """The chosen width's metrics over every volume size, a table per subset; nothing if none was chosen."""

@@ -1,0 +1,190 @@
+"""Numbers for sentences: what a page's prose says of its records is filled in from them, never typed.
+
+A sentence is a template, such as "From w = {threshold} on the test error falls to {test.last}%." Its fields are the
+attributes of `Facts`; each curve over width (a mean over seeds) has those of `Curve`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import pandas as pd
+
+from . import store
+from .errors import ConfigError
+
+UNKNOWN = "(not measured)"
+
+
+class Curve:
+    """A metric over width, as text for sentences: three significant digits, or one decimal for errors in percent."""
+
+    def __init__(self, values: pd.Series, threshold: int | None = None, percent: bool = False):
+        self._values, self._threshold = values.dropna().sort_index(), threshold
+        self._percent = percent
+
+    def _said(self, value: float | None) -> str:
+        if value is None:
+            return UNKNOWN
+        if self._percent:
+            return f"{value:.1f}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+    def _or_unknown(self, choose) -> str:
+        return UNKNOWN if self._values.empty else self._said(choose(self._values))
+
+    @property
+    def first(self) -> str:
+        """Of the narrowest network."""
+        return self._or_unknown(lambda values: values.iloc[0])
+
+    @property
+    def last(self) -> str:
+        """Of the widest network."""
+        return self._or_unknown(lambda values: values.iloc[-1])
+
+    @property
+    def lowest(self) -> str:
+        return self._or_unknown(lambda values: values.min())
+
+    @property
+    def highest(self) -> str:
+        return self._or_unknown(lambda values: values.max())
+
+    @property
+    def lowest_width(self) -> str:
+        return UNKNOWN if self._values.empty else str(self._values.idxmin())
+
+    @property
+    def highest_width(self) -> str:
+        return UNKNOWN if self._values.empty else str(self._values.idxmax())
+
+    @property
+    def at_threshold(self) -> str:
+        known = self._threshold in self._values.index
+        return self._said(float(self._values[self._threshold])) if known else UNKNOWN
+
+    @property
+    def drop(self) -> str:
+        """From the highest value to the widest network's, as a difference."""
+        return self._or_unknown(lambda values: values.max() - values.iloc[-1])
+
+    @property
+    def rise(self) -> str:
+        """From the lowest value before the highest one to that one, as a difference."""
+        return self._or_unknown(lambda values: values.max() - values.loc[: values.idxmax()].min())
+
+    @property
+    def fall(self) -> str:
+        """The highest value over the widest network's."""
+        return self._or_unknown(lambda values: values.max() / values.iloc[-1] if values.iloc[-1] else float("inf"))
+
+    @property
+    def share(self) -> str:
+        """The widest network's value as a percentage."""
+        return UNKNOWN if self._values.empty else f"{self._values.iloc[-1]:.1%}"
+
+    @property
+    def first_share(self) -> str:
+        """The narrowest network's value as a percentage."""
+        return UNKNOWN if self._values.empty else f"{self._values.iloc[0]:.1%}"
+
+
+class Place:
+    """A metric at the points (`point`) and over the largest volume (`volume`)."""
+
+    def __init__(self, volumes: pd.DataFrame, threshold: int | None):
+        sizes = sorted(volumes["size"].unique())
+        curves = [volumes[volumes["size"] == size].groupby("width")["mean"].mean() for size in sizes]
+        none = pd.Series(dtype=float)
+        self.point = Curve(curves[0] if curves else none, threshold)
+        self.volume = Curve(curves[-1] if curves else none, threshold)
+
+
+class Subsets:
+    """A metric around `all`, `clean` and `noisy` points, each a `Place`."""
+
+    def __init__(self, volumes: pd.DataFrame, threshold: int | None):
+        self.all, self.clean, self.noisy = (Place(volumes[volumes.subset == s], threshold) for s in store.SUBSETS)
+
+
+class Facts:
+    """Everything that a template can name.
+
+    `threshold`, `narrowest`, `widest`, `n_seeds`, `n_widths`, `n_train`, `n_test`, `epochs`; the errors at the last
+    epoch `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; `accuracy`,
+    `crossentropy`, `jacobian` and `hessian`, each a `Subsets`: "{jacobian.noisy.volume.highest_width}".
+    """
+
+    def __init__(self, records: Iterable[store.Record]):
+        records = list(records)
+        self._history, self._volumes = store.history_table(records), store.volumes_table(records)
+        reached = store.interpolation_threshold(self._history)
+        self._threshold = reached
+        widths = sorted(self._history.width.unique())
+        self.threshold = UNKNOWN if reached is None else str(reached)
+        self.narrowest, self.widest = (str(widths[0]), str(widths[-1])) if widths else (UNKNOWN, UNKNOWN)
+        self.n_widths, self.n_seeds = str(len(widths)), str(self._history.seed.nunique())
+        first = records[0] if records else {"data": {}, "config": {}}
+        self.n_train, self.n_test = (f"{first['data'].get(name, 0):,}" for name in ("n_train", "n_test"))
+        self.epochs = f"{first['config'].get('epochs', 0):,}"
+
+    def _error(self, metric: str, subset: str = "all") -> Curve:
+        last = store.last_epoch(self._history, metric, subset)
+        return Curve(last.groupby("width").value.mean(), self._threshold, percent=True)
+
+    @cached_property
+    def test(self) -> Curve:
+        return self._error("test_error")
+
+    @cached_property
+    def training(self) -> Curve:
+        return self._error("train_error")
+
+    @cached_property
+    def corrupted(self) -> Curve:
+        return self._error("test_error_by_group", "corrupted_classes")
+
+    @cached_property
+    def untouched(self) -> Curve:
+        return self._error("test_error_by_group", "other_classes")
+
+    def _metric(self, metric: str) -> Subsets:
+        return Subsets(self._volumes[self._volumes.metric == metric], self._threshold)
+
+    @cached_property
+    def accuracy(self) -> Subsets:
+        return self._metric("accuracy")
+
+    @cached_property
+    def crossentropy(self) -> Subsets:
+        return self._metric("crossentropy")
+
+    @cached_property
+    def jacobian(self) -> Subsets:
+        return self._metric("jacobian_norm")
+
+    @cached_property
+    def hessian(self) -> Subsets:
+        return self._metric("tangent_hessian_norm")
+
+    def fill(self, template: str) -> str:
+        """The template with its fields filled in.
+
+        Raises:
+            ConfigError: for a field that is no fact.
+        """
+        try:
+            return template.format_map(_Fields(self))
+        except (AttributeError, KeyError) as error:
+            raise ConfigError(f"A sentence names what is no fact: {error}") from None
+
+
+class _Fields(dict):
+    def __init__(self, facts: Facts):
+        super().__init__()
+        self.facts = facts
+
+    def __missing__(self, name: str):
+        return getattr(self.facts, name)

@@ -1,0 +1,58 @@
+"""What prose says of records: numbers filled into sentences, and notes on stand-ins."""
+
+import pandas as pd
+import pytest
+
+from smooth_interpolation import config, errors, facts, locations, pages, stand_ins, store
+
+ROOT = locations.repository()
+
+
+@pytest.fixture(scope="module")
+def records():
+    return store.read_all(config.find("demo", "convnet-noise20").runs(), ROOT / "results")
+
+
+def test_a_curve_knows_its_ends_and_extremes():
+    curve = facts.Curve(pd.Series({1: 4.0, 2: 2.0, 4: 8.0, 8: 0.001234}), threshold=4)
+    assert (curve.first, curve.last, curve.lowest, curve.highest) == ("4", "0.00123", "0.00123", "8")
+    assert (curve.lowest_width, curve.highest_width, curve.at_threshold) == ("8", "4", "8")
+    assert (curve.rise, curve.drop, curve.fall) == ("6", "8", "6,483")
+    errors_ = facts.Curve(pd.Series({1: 70.04, 2: 66.0}), percent=True)
+    assert (errors_.first, errors_.last, errors_.at_threshold) == ("70.0", "66.0", facts.UNKNOWN)
+
+
+def test_nothing_measured_is_said_and_is_no_error():
+    empty = facts.Facts([])
+    text = empty.fill("{threshold} {test.first} {jacobian.noisy.volume.highest_width} {corrupted.share} {n_train}")
+    assert text == " ".join([facts.UNKNOWN] * 4 + ["0"])
+
+
+def test_sentences_are_filled_from_the_records(records):
+    known = facts.Facts(records)
+    history, volumes = store.history_table(records), store.volumes_table(records)
+    last = store.last_epoch(history, "test_error").groupby("width").value.mean()
+    part = volumes[(volumes.metric == "accuracy") & (volumes.subset == "noisy") & (volumes["size"] == 6)]
+    accuracy = part.groupby("width")["mean"].mean()
+    assert known.fill("{test.highest}% at w = {test.highest_width}") == f"{last.max():.1f}% at w = {last.idxmax()}"
+    assert known.fill("{accuracy.noisy.volume.share}") == f"{accuracy.iloc[-1]:.1%}"
+    assert known.fill("{threshold} {widest} {n_seeds} {n_train}") == "8 16 1 1,000"
+    with pytest.raises(errors.ConfigError, match="no fact"):
+        known.fill("{test.hightest}")
+
+
+def test_a_stand_in_is_named_where_images_are_not_those_of_the_paper():
+    assert stand_ins.note(config.find("gpu", "convnet-cifar100")) == ""
+    assert stand_ins.note(config.find("laptop", "convnet-noise20")) == ""
+    text = stand_ins.note(config.find("laptop", "convnet-asymmetric"))
+    assert "CIFAR-100; scale `laptop` draws it from 4,000 images of CIFAR-10 in 10 classes, 3 of which have 80%" in text
+    assert "2,000 images of the built-in dead_leaves" in stand_ins.note(config.find("laptop", "convnet-leaves100"))
+    assert "20% of them with a wrong label" in stand_ins.note(config.find("demo", "convnet-noise20"))
+
+
+def test_a_page_has_another_experiment_beside_it():
+    page = pages.open_page({"scale": "demo", "experiment": "convnet-noise20", "width": 4})
+    other = page.beside("convnet-cifar100")
+    assert (other.experiment.scale, other.experiment.experiment) == ("demo", "convnet-cifar100")
+    assert page.beside("convnet-noise20").width == 4
+    assert page.beside("convnet-noise20", "laptop").experiment.scale == "laptop"
