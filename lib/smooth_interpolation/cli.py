@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from . import config, cost, display, flat_yaml, locations, store, validation
+from . import config, cost, display, flat_yaml, locations, store, validation, verdicts
 from .config import Experiment, Run
 from .errors import ConfigError, UserError
 from .fields import MAX_SEED, MAX_WIDTH
@@ -220,16 +220,28 @@ def show(
 
 
 @app.command()
-def claims(params: Params, set_: Set = None, results: Results = None) -> None:
-    """Which of the paper's claims hold in an experiment's records, with the size of the effect."""
+def claims(
+    params: Annotated[
+        Path | None,
+        typer.Argument(help="One experiment, with what was found; all in short by default.", show_default=False),
+    ] = None,
+    set_: Set = None,
+    results: Results = None,
+) -> None:
+    """Which of the paper's claims hold in the records, with the size of the effect."""
     from . import claims as registry
 
-    verdicts = registry.judge(store.read_all(_experiment(params, set_).runs(), results))
-    table = Table("claim", "verdict", "effect", "what was found")
-    for row in verdicts.itertuples():
-        effect = "" if row.effect is None or row.effect != row.effect else f"{row.effect:.3g}"
-        table.add_row(f"{row.statement} ({row.place})", row.verdict, effect, row.sentence)
-    console.print(table)
+    if params is None:
+        if set_:
+            raise ConfigError("--set needs a params file to set a field of.")
+        console.print(*display.claims_by_scale(verdicts.overview(results)), sep="\n", highlight=False)
+        return
+    experiment = _experiment(params, set_)
+    table = registry.judge(store.read_all(experiment.runs(), results), experiment.experiment)
+    if table.empty:
+        console.print(f"No claim is about the experiment {experiment.experiment}.")
+        return
+    console.print(*display.claims_of_one(table), sep="\n", highlight=False)
 
 
 @app.command()

@@ -1,12 +1,16 @@
-"""A record as a person reads it on a terminal."""
+"""Records and claims as a person reads them on a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pandas as pd
 from rich.table import Table
 
-from . import cost, store
+from . import cost, store, verdicts
+
+SHORT = {"supported": "yes", "contradicted": "no", "inconclusive": "open", "not measured": "-"}
+COLOURS = {"supported": "green", "contradicted": "red", "inconclusive": "yellow", "not measured": "dim"}
 
 
 def record_summary(record: store.Record) -> Iterator[str | Table]:
@@ -33,6 +37,42 @@ def record_summary(record: store.Record) -> Iterator[str | Table]:
         f"{origin['device_name']}, {origin['threads']} thread(s), {origin['precision']}, "
         f"{duration(cost.seconds(record))}; commit {(origin['commit'] or 'unknown')[:12]}{changes}"
     )
+
+
+def claims_by_scale(overview: pd.DataFrame) -> Iterator[str | Table]:
+    """Every claim at every scale with records, in a line of 80 characters: the verdict and the size of the effect."""
+    scales = verdicts.measured_scales(overview)
+    for (figure, experiment), part in verdicts.groups(overview):
+        table = Table(f"{figure}, {experiment}", *scales, box=None, padding=(0, 1, 0, 0), header_style="bold")
+        table.columns[0].width = 40
+        for column in table.columns[1:]:
+            column.width = 12
+        for name, rows in part.groupby(level=0, sort=False):
+            by_scale = {row.scale: row for row in rows.itertuples()}
+            table.add_row(f" {name}", *(_short(by_scale.get(scale)) for scale in scales))
+        yield table
+    yield ""
+    for scale in scales:
+        yield f"{scale}: {verdicts.count(overview[overview.scale == scale]).replace('**', '')}."
+    yield (
+        "yes: supported; no: contradicted; open: inconclusive; -: not measured. Beside it, the size of the effect.\n"
+        "With a params file: what was found, the spread, and what the effect is."
+    )
+
+
+def _short(row) -> str:
+    if row is None:
+        return ""
+    return f"[{COLOURS[row.verdict]}]{SHORT[row.verdict]:<4}[/] {verdicts.effect(row)}"
+
+
+def claims_of_one(table: pd.DataFrame) -> Iterator[str | Table]:
+    """The claims about one experiment, in sentences."""
+    for name, row in zip(table.index, table.itertuples(), strict=True):
+        yield f"[bold]{row.statement}[/] ({row.place}; {name})"
+        value = f" {row.measure}: {verdicts.effect(row)} ({verdicts.spread(row)})." if verdicts.effect(row) else ""
+        yield f"  [{COLOURS[row.verdict]}]{row.verdict}[/]: {row.sentence}{value[:2].upper()}{value[2:]}"
+    yield f"{verdicts.count(table).replace('**', '').capitalize()}."
 
 
 def duration(seconds: float) -> str:

@@ -1,114 +1,135 @@
-"""The paper's claims about training time (Section 4.3, Figure 5), see `claims`."""
+"""The paper's claims about training time, Sections 4.3 and 4.4, Figures 5 and 11, see `registry`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
-from . import trends
-from .claims import Evidence, State, Verdict, claim
+from . import checks, trends
+from .evidence import NotMeasuredError, View
+from .registry import NOISY, RESNET, Finding, State, claim, share
 from .trends import POINTS, STEP
 
 MIN_EPOCHS = 4  # fewer show no rise between two falls
-MOST, FEW = 0.9, 0.5  # shares of networks of which a trend is said to hold, and not to
+UNJUDGED = f"It cannot be judged: {checks.NO_THRESHOLD}."
 
 
-def _curves(evidence: Evidence, metric: str, past_threshold: bool) -> Iterator[tuple[int, pd.Series]]:
-    """A metric against epochs, for every network on one side of the threshold."""
-    h = evidence.history
-    part = h[(h.metric == metric) & (h.subset == "all")]
-    for (width, _), curve in part.groupby(["width", "seed"]):
-        if (width >= evidence.threshold) == past_threshold:
-            yield int(width), curve.sort_values("epoch").set_index("epoch").value
+def histories(view: View, metric: str, past_threshold: bool) -> dict[int, pd.Series]:
+    """A metric against epochs, for every width on one side of the threshold."""
+    widths = [w for w in view.widths if (w >= view.threshold) == past_threshold]
+    found = {w: view.epochs(metric, w) for w in widths}
+    if any(len(curve) < MIN_EPOCHS for curve in found.values()):
+        raise NotMeasuredError(f"Needs at least {MIN_EPOCHS} evaluated epochs of all training points.")
+    return found
 
 
-def _fall(curve: pd.Series, step: float) -> float:
-    """From the curve's peak to its end; 0 if it does not rise and end lower again, both by `step`."""
-    peak = trends.peak(curve, step)
-    fall = 0.0 if peak is None else float(curve[peak] - curve.iloc[-1])
-    return fall if fall >= step else 0.0
+def falls_again(curve: pd.Series, logarithmic: bool) -> float:
+    """From the curve's peak to its end; 0 if it does not rise and end lower again, each by a step."""
+    top = trends.log_peak(curve) if logarithmic else trends.peak(curve, POINTS)
+    return top.to_end if top and top.to_end >= (np.log(STEP) if logarithmic else POINTS) else 0.0
 
 
-def _measured(falls: list[float], lengths: list[int]) -> bool:
-    return bool(falls) and min(lengths) >= MIN_EPOCHS
-
-
-def _share(evidence: Evidence, metric: str, name: str) -> Verdict:
-    """How many networks from the threshold on have a curve over epochs that falls, rises and falls again."""
-    if evidence.threshold is None:
-        return Verdict("inconclusive", "No width reaches zero training error for good.")
+def double_descent(metric: str, name: str) -> Callable[[View], Finding]:
+    """From the threshold on, the networks' curves over the epochs fall, rise and fall again."""
     logarithmic = metric != "test_error"
-    falls, without, lengths = [], [], []
-    for width, curve in _curves(evidence, metric, past_threshold=True):
-        values = np.log(curve.clip(lower=np.finfo(float).tiny)) if logarithmic else curve
-        falls.append(_fall(values, np.log(STEP) if logarithmic else POINTS))
-        lengths.append(len(curve))
-        if not falls[-1]:
-            without.append(width)
-    if not _measured(falls, lengths):
-        return Verdict("not measured", f"Needs at least {MIN_EPOCHS} evaluated epochs of all training points.")
-    total = len(falls)
-    found = total - len(without)
-    state: State = "supported" if found >= MOST * total else "contradicted" if found < FEW * total else "inconclusive"
-    sentence = (
-        f"{name} rises and falls again over the epochs in {found} of {total} networks from w = {evidence.threshold} on"
-    )
-    if without:
-        sentence += f", not for w = {', '.join(map(str, sorted(set(without))))}"
-    mean = trends.mean([fall for fall in falls if fall]) if found else 0.0
-    if logarithmic:
-        return Verdict(
-            state, f"{sentence}.", float(np.exp(mean)), None, "peak / last epoch where there is a peak, geometric mean"
+    unit = "peak / last epoch, geometric mean" if logarithmic else "percentage points from the peak to the last epoch"
+    measure = f"{unit} over networks"
+
+    def check(view: View) -> Finding:
+        if view.threshold is None:
+            return Finding("inconclusive", float("nan"), measure, UNJUDGED)
+        falls = {w: falls_again(curve, logarithmic) for w, curve in histories(view, metric, True).items()}
+        shown = [fall > 0 for fall in falls.values()]
+        sentence = (
+            f"{name} rises and falls again over the epochs in {sum(shown)} of {len(falls)} networks "
+            f"from w = {view.threshold} on"
         )
-    return Verdict(
-        state, f"{sentence}.", mean, None, "percentage points from peak to last epoch, where there is a peak"
-    )
+        without = [w for w, fall in falls.items() if not fall]
+        if without and any(shown):
+            sentence += f", not for w = {checks.listed(without)}"
+        mean = trends.mean(list(falls.values()))
+        return Finding(share(shown), float(np.exp(mean)) if logarithmic else mean, measure, f"{sentence}.")
+
+    return check
 
 
-@claim("Section 4.3, Figure 5", "Past the threshold the test error shows epoch-wise double descent.")
-def epochwise_test_error(evidence: Evidence) -> Verdict:
-    return _share(evidence, "test_error", "The test error")
-
-
-@claim("Section 4.3, Figure 5", "Past the threshold the training crossentropy shows epoch-wise double descent.")
-def epochwise_crossentropy(evidence: Evidence) -> Verdict:
-    return _share(evidence, "train_crossentropy", "The training crossentropy")
-
-
-@claim("Section 4.3, Figure 5", "Past the threshold the Jacobian norm shows epoch-wise double descent.")
-def epochwise_jacobian(evidence: Evidence) -> Verdict:
-    return _share(evidence, "jacobian_norm", "The Jacobian norm")
-
-
-@claim("Section 4.3, Figure 5", "Past the threshold the Hessian norm behaves likewise over the epochs.")
-def epochwise_hessian(evidence: Evidence) -> Verdict:
-    return _share(evidence, "tangent_hessian_norm", "The Hessian norm")
-
-
-@claim("Section 4.3, Figure 5", "Narrower networks do not lower their test error again.")
-def narrow_networks_stay(evidence: Evidence) -> Verdict:
-    if evidence.threshold is None:
-        return Verdict("inconclusive", "No width reaches zero training error for good.")
-    falls: dict[int, list[float]] = {}
-    lengths = []
-    for width, curve in _curves(evidence, "test_error", past_threshold=False):
-        falls.setdefault(width, []).append(_fall(curve, POINTS))
-        lengths.append(len(curve))
-    values = [fall for seeds in falls.values() for fall in seeds]
-    if not values:
-        return Verdict("inconclusive", "Every network measured is past the threshold.")
-    if not _measured(values, lengths):
-        return Verdict("not measured", f"Needs at least {MIN_EPOCHS} evaluated epochs.")
-    stay = sum(fall < POINTS for fall in values)
-    state: State = (
-        "supported" if stay >= MOST * len(values) else "contradicted" if stay < FEW * len(values) else "inconclusive"
-    )
-    again = sorted(width for width, seeds in falls.items() if max(seeds) >= POINTS)
-    sentence = f"{stay} of {len(values)} networks below w = {evidence.threshold} keep the test error to which it rose"
+def narrow_networks_stay(view: View) -> Finding:
+    """Below the threshold the test error does not fall again."""
+    measure = "percentage points from the peak to the last epoch, mean over networks"
+    if view.threshold is None:
+        return Finding("inconclusive", float("nan"), measure, UNJUDGED)
+    falls = {w: falls_again(curve, False) for w, curve in histories(view, "test_error", False).items()}
+    if not falls:
+        return Finding("inconclusive", float("nan"), measure, "Every network measured is past the threshold.")
+    again = [w for w, fall in falls.items() if fall]
+    sentence = f"{len(falls) - len(again)} of {len(falls)} networks below w = {view.threshold} do not lower it again"
     if again:
-        sentence += f"; it falls again by {POINTS:g} percentage point or more for w = {', '.join(map(str, again))}"
-    return Verdict(
-        state, f"{sentence}.", trends.mean(values), None, "mean fall from the peak to the last epoch, percentage points"
-    )
+        sentence += f"; for w = {checks.listed(again)} it falls again by {POINTS:g} percentage point or more"
+    state = share(not fall for fall in falls.values())
+    return Finding(state, trends.mean(list(falls.values())), measure, f"{sentence}.")
+
+
+def narrow_networks_stay_sharp(metric: str) -> Callable[[View], Finding]:
+    """Below the threshold a metric does not decrease from the epoch of the lowest test error on."""
+    measure = "last epoch / epoch of the lowest test error, geometric mean over networks"
+
+    def check(view: View) -> Finding:
+        if view.threshold is None:
+            return Finding("inconclusive", float("nan"), measure, UNJUDGED)
+        errors, ratios = histories(view, "test_error", False), {}
+        for width, curve in histories(view, metric, False).items():
+            best = errors[width].idxmin()
+            if best != errors[width].index[-1] and best in curve:  # else the test error has not risen
+                ratios[width] = float(curve.iloc[-1] / max(curve[best], trends.TINY))
+        if not ratios:
+            sentence = "The test error of no network below the threshold rises."
+            return Finding("inconclusive", float("nan"), measure, sentence)
+        kept = [w for w, ratio in ratios.items() if ratio >= 1 / STEP]
+        sentence = f"From the epoch of the lowest test error to the last it does not decrease in {len(kept)} of {len(ratios)} networks"
+        sentence += f" below w = {view.threshold}" + (
+            f": w = {checks.listed(kept)}" if 0 < len(kept) < len(ratios) else ""
+        )
+        state: State = share(w in kept for w in ratios)
+        return Finding(state, trends.geometric_mean(list(ratios.values())), measure, f"{sentence}.")
+
+    return check
+
+
+# fmt: off
+claim("epochwise-test-error", "Section 4.3", "Figure 5", NOISY,
+      "Past the threshold the test error shows epoch-wise double descent.",
+      double_descent("test_error", "The test error"))
+claim("epochwise-crossentropy", "Section 4.3", "Figure 5", NOISY,
+      "Past the threshold the training crossentropy shows epoch-wise double descent.",
+      double_descent("train_crossentropy", "The training crossentropy"))
+claim("epochwise-jacobian", "Section 4.3", "Figure 5", NOISY,
+      "Past the threshold the Jacobian norm shows epoch-wise double descent.",
+      double_descent("jacobian_norm", "The Jacobian norm"))
+claim("epochwise-hessian", "Section 4.3", "Figure 5", NOISY,
+      "Past the threshold the Hessian norm behaves likewise over the epochs.",
+      double_descent("tangent_hessian_norm", "The Hessian norm"))
+claim("narrow-networks-stay", "Section 4.3", "Figure 5", NOISY,
+      "Narrower networks do not lower their test error again.", narrow_networks_stay)
+claim("narrow-networks-keep-their-loss", "Section 4.3", "Figure 5", NOISY,
+      "While their test error stays high, the training loss of narrower networks does not decrease.",
+      narrow_networks_stay_sharp("train_crossentropy"))
+claim("narrow-networks-stay-sharp", "Section 4.3", "Figure 5", NOISY,
+      "While their test error stays high, the Jacobian norm of narrower networks does not decrease.",
+      narrow_networks_stay_sharp("jacobian_norm"))
+
+APPENDIX = ("Figure 11", "Figure 13")
+claim("resnet-epochwise-test-error", "Section 4.4", APPENDIX, RESNET,
+      "ResNets past the threshold, too, show epoch-wise double descent in test error.",
+      double_descent("test_error", "The test error"))
+claim("resnet-epochwise-crossentropy", "Section 4.4", APPENDIX, RESNET,
+      "ResNets past the threshold, too, show epoch-wise double descent in training crossentropy.",
+      double_descent("train_crossentropy", "The training crossentropy"))
+claim("resnet-epochwise-jacobian", "Section 4.4", APPENDIX, RESNET,
+      "ResNets past the threshold, too, show epoch-wise double descent in the Jacobian norm.",
+      double_descent("jacobian_norm", "The Jacobian norm"))
+claim("resnet-epochwise-hessian", "Section 4.4", APPENDIX, RESNET,
+      "ResNets past the threshold, too, show epoch-wise double descent in the Hessian norm.",
+      double_descent("tangent_hessian_norm", "The Hessian norm"))
+# fmt: on

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import config, cost, facts, figures, presentation, stand_ins, store
+from . import claims, config, cost, facts, figures, locations, presentation, stand_ins, store, verdicts
 from .config import Experiment, Run
 from .errors import ConfigError
 from .presentation import Shown
@@ -52,14 +52,7 @@ class Page:
 
     def verdicts(self, figure: str) -> Any:
         """The claims that the paper makes with a figure, and what these records say of them, as Markdown."""
-        from . import claims
-
-        table = claims.judge(self.records)
-        rows = [
-            f"| {row.statement} | **{row.verdict}** | {row.sentence} |"
-            for row in table[table.place.str.endswith(figure)].itertuples()
-        ]
-        return _markdown("\n".join(["| The paper | Verdict | What was found |", "|---|---|---|", *rows]))
+        return _markdown(verdicts.as_table(claims.judge(self.records, self.experiment.experiment), figure))
 
     def at(self, scale: str) -> Page:
         """The same experiment at another scale, as its params file has it."""
@@ -70,28 +63,18 @@ class Page:
 
     def verdicts_by_scale(self, figure: str) -> Any:
         """The claims made with a figure, and the verdict at every scale that has records, as Markdown."""
-        from . import claims
-
-        tables = {}
+        name, tables = self.experiment.experiment, {}
         for scale in config.SCALES:
-            page = self if scale == self.experiment.scale else self.at(scale)
-            if page.records:
-                tables[scale] = claims.judge(page.records)
-        head = "| The paper | " + " | ".join(f"`{scale}`" for scale in tables) + " |"
-        lines = [head, "|---" * (len(tables) + 1) + "|"]
-        for name, row in next(iter(tables.values())).iterrows() if tables else ():
-            if row.place.endswith(figure):
-                lines.append(f"| {row.statement} | " + " | ".join(t.loc[name].verdict for t in tables.values()) + " |")
-        return _markdown("\n".join(lines))
+            if scale == self.experiment.scale or locations.params_file(scale, name).is_file():
+                page = self if scale == self.experiment.scale else self.at(scale)
+                if page.records:
+                    tables[scale] = claims.judge(page.records, name)
+        return _markdown(verdicts.by_scale(tables, figure))
 
     def verdict_count(self) -> Any:
-        """How many of the claims checked so far hold in these records, as Markdown."""
-        from . import claims
-
-        counts = claims.judge(self.records).verdict.value_counts()
-        states = [f"{counts[state]} {state}" for state in claims.STATES if state in counts]
-        scale = self.experiment.scale
-        return _markdown(f"Of the {counts.sum()} claims checked so far, at scale `{scale}`: **{', '.join(states)}**.")
+        """How many of the claims about this experiment hold in these records, as Markdown."""
+        table = claims.judge(self.records, self.experiment.experiment)
+        return _markdown(f"At scale `{self.experiment.scale}`, {verdicts.count(table)}.")
 
     def by_width(self) -> pd.DataFrame:
         """Errors at the last epoch and the Jacobian norm at the points and over the largest volume, a row per width."""
