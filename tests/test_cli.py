@@ -117,7 +117,7 @@ def test_a_failed_run_does_not_stop_the_others(tmp_path, at_once):
     blocked.mkdir(parents=True)  # a directory where the record should go
     outcome = sweep.sweep(experiment.runs(), workers=2, at_once=at_once, root=tmp_path)
     assert [run.width for run in outcome.complete] == [2] and [run.width for run, _ in outcome.failed] == [1]
-    assert "Cannot write" in outcome.failed[0][1]
+    assert "Cannot read" in outcome.failed[0][1]  # before it is trained
 
 
 def test_when_a_process_dies_what_it_had_not_finished_has_failed(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from smooth_interpolation import config, evaluation, files, locations, memory, progress, runs, store
+from smooth_interpolation import config, evaluation, files, jobs, locations, memory, progress, runs, store
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
 
 TINY = {
@@ -159,7 +159,7 @@ def test_freed_memory_is_kept_where_the_c_library_can_be_told(monkeypatch):
 
 
 def test_bad_settings_end_before_training(monkeypatch):
-    monkeypatch.setattr(runs, "Trainer", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(jobs, "Trainer", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(ConfigError, match="n_noisy_points is 50"):
         runs.run(tiny(n_noisy_points=50).run(3, 0))
     with pytest.raises(ConfigError, match="no device 'cuda:9'"):

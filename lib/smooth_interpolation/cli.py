@@ -92,7 +92,7 @@ def run(
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
     with _interruptible():
-        record = progress.measure(one, results, device=device, threads=threads, acceleration=acceleration)
+        record = progress.measure(one, results, device=device, threads=threads, acceleration=acceleration, force=force)
     console.print(*display.record_summary(record), sep="\n", highlight=False)
     console.print(f"Record: {store.path_of(one, results)}", soft_wrap=True)
 
@@ -163,6 +163,8 @@ def sweep(
     for name in ("complete", "diverged", "failed"):
         if getattr(outcome, name):
             console.print(f"{len(getattr(outcome, name))} {name}")
+    for skipped, reason in outcome.skipped:
+        console.print(f"{skipped}: {reason}", highlight=False)
     for failed, reason in outcome.failed:
         errors.print(f"[bold red]{failed} failed:[/] {reason}", highlight=False)
     if outcome.failed:

@@ -33,18 +33,23 @@ def read_bytes(path: Path, limit: int) -> bytes:
     return content
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(
+    path: Path, write: Callable[[BinaryIO], object], *, make_directory: bool = True, durable: bool = True
+) -> None:
     """Write to a temporary file beside `path`, flush it to the disk, and rename it into place.
 
-    Whatever happens on the way, `path` holds either the old content or the new.
+    Whatever happens on the way, `path` holds either the old content or the new. Without `durable` the disk is not waited
+    for: after a power cut the file may be empty.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_directory:
+        path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 would hide results from others
@@ -52,6 +57,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    if not durable:
+        return
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

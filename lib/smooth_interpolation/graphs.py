@@ -46,19 +46,23 @@ class GraphedEpoch:
         trainer.start(0, before)
         trainer.generator.set_state(generator)
 
-    def epoch(self, order: Tensor, inputs: Tensor) -> Iterator[None]:
-        """An epoch's replays, one at each `next`: `order` on the host, `inputs` augmented if there is augmentation."""
+    def epoch(self, order: Tensor, inputs: Tensor, skip: int = 0) -> Iterator[None]:
+        """An epoch's replays, one at each `next`: `order` on the host, `inputs` augmented if there is augmentation.
+
+        The first `skip` batches are left out: they were done before a checkpoint.
+        """
         trainer = self.trainer
+        sizes = [trainer.settings.batch_size] * self.n_full + [self.n_last] * bool(self.n_last)
         self.stream.wait_stream(torch.cuda.current_stream(trainer.device))
         with torch.cuda.stream(self.stream):
             self.order.copy_(order.pin_memory(), non_blocking=True)
             if inputs is not self.inputs:
                 self.inputs.copy_(inputs)
                 inputs.record_stream(self.stream)  # else its memory may be reused before the copy
-            self.position.zero_()
+            self.position.fill_(sum(sizes[:skip]))
             self.step.fill_(trainer.step)
-        trainer.step += trainer.steps_per_epoch
-        for size in [trainer.settings.batch_size] * self.n_full + [self.n_last] * bool(self.n_last):
+        trainer.step += len(sizes) - skip
+        for size in sizes[skip:]:
             with torch.cuda.stream(self.stream):
                 self.graphs[size].replay()
             yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from rich.progress import (
 )
 from tqdm.auto import tqdm
 
-from . import runs, store
+from . import runs, store, work
 from . import sweep as engine
 from .config import Experiment, Run
+from .errors import RecordError
 
 
 def measure(run: Run, root: Path | None = None, **options: Any) -> store.Record:
@@ -30,34 +33,46 @@ def measure(run: Run, root: Path | None = None, **options: Any) -> store.Record:
     Args:
         run: what to do.
         root: of the records; None: the usual place.
-        options: `device`, `threads` and `acceleration` of `runs.run`.
+        options: the others of `work.Options`.
     """
     runs.choose_device(options.get("device", "auto"))
     store.check_writable(run, root)
     prepared = runs.prepare(run)
     store.check_same_data(run, prepared.dataset.fingerprint, root)
-    record = _with_bars(run, prepared=prepared, **options)
-    store.write(record, run, root)
+    skipped: list[str] = []
+    with _bars(run) as watch:
+
+        def report(_: Run, kind: str, content: Any) -> None:
+            if kind == "status":
+                watch(content)
+            elif kind == "skipped":
+                skipped.append(content)
+
+        work.do([run], work.Options(root=root, engine="run", **options), report, prepared=prepared, reraise=True)
+    record = store.read(run, root)
+    if record is None:
+        raise RecordError(f"{run} is {skipped[0]}: wait for it, or look at smooth-interpolation status.")
     return record
 
 
-def _with_bars(run: Run, **options: Any) -> store.Record:
-    """`runs.run` with a bar for training, with loss, error and the time left, and another for measuring."""
+@contextlib.contextmanager
+def _bars(run: Run) -> Iterator[runs.Watch]:
+    """A bar for training, with loss, error and the time left, and another for measuring."""
     bars: dict[str, tqdm] = {}
+
+    def watch(status: runs.Status) -> None:
+        if status.stage not in bars:
+            name, unit = f"w = {run.width}, seed {run.seed}", "epoch"
+            if status.stage == "measure":
+                name, unit = f"{name}, measuring", "image"
+            bars[status.stage] = tqdm(total=status.total, desc=name, unit=unit, mininterval=0.5)
+        bar = bars[status.stage]
+        if status.stage == "train":
+            bar.set_postfix(loss=f"{status.loss:.3f}", error=f"{status.error:.1f}%", refresh=False)
+        bar.update(status.done - bar.n)
+
     try:
-
-        def watch(status: runs.Status) -> None:
-            if status.stage not in bars:
-                name, unit = f"w = {run.width}, seed {run.seed}", "epoch"
-                if status.stage == "measure":
-                    name, unit = f"{name}, measuring", "image"
-                bars[status.stage] = tqdm(total=status.total, desc=name, unit=unit, mininterval=0.5)
-            bar = bars[status.stage]
-            if status.stage == "train":
-                bar.set_postfix(loss=f"{status.loss:.3f}", error=f"{status.error:.1f}%", refresh=False)
-            bar.update(status.done - bar.n)
-
-        return runs.run(run, watch=watch, **options)
+        yield watch
     finally:
         for bar in bars.values():
             bar.close()
@@ -79,7 +94,8 @@ def sweep(experiment: Experiment, todo: list[Run], console: Console, **options: 
 
     def watch(event: engine.Event) -> None:
         if event.outcome:
-            bars.remove_task(tasks.pop(event.run))
+            if event.run in tasks:
+                bars.remove_task(tasks.pop(event.run))
             bars.advance(whole)
             bars.console.print(f"{event.run}: {event.outcome}")
             return

@@ -25,6 +25,17 @@ def path_of(run: Run, root: Path | None = None) -> Path:
     return (root or locations.results()) / run.path
 
 
+def work_directory(record: Path) -> Path:
+    """Where runs under way keep what is theirs, beside their records: locks, status, logs, checkpoints."""
+    return record.parent / ".work"
+
+
+def lock_path(run: Run, root: Path | None = None) -> Path:
+    """The lock that whoever does a run holds."""
+    record = path_of(run, root)
+    return work_directory(record) / f"{record.stem}.lock"
+
+
 def write(record: Record, run: Run, root: Path | None = None) -> Path:
     """Save a record where its configuration says, atomically.
 
@@ -55,7 +66,7 @@ def read(run: Run, root: Path | None = None) -> Record | None:
     record = read_file(path)
     ours = run.model_dump(mode="json")
     if record["digest"] != run.digest or record["config"] != ours:
-        field = _first_difference(record["config"], ours)
+        field = first_difference(record["config"], ours)
         raise RecordError(
             f"{path} was made from another configuration ({field}): {ADVICE}, or restore the params file."
         )
@@ -222,7 +233,8 @@ def check_writable(run: Run, root: Path | None = None) -> None:
         ) from None
 
 
-def _first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
+def first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """The first field in which two configurations differ, in words."""
     for field in sorted({*there, *here}):
         if there.get(field) != here.get(field):
             return f"{field} is {there.get(field)!r} there and {here.get(field)!r} here"

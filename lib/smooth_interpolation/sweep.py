@@ -1,7 +1,7 @@
-"""The runs of an experiment that have no record yet, done side by side by single-threaded processes.
+"""The runs of an experiment that have no record yet, and the engines that do them on one machine.
 
-Each run is a process of its own that writes its record when it is complete, so a sweep can be stopped at any moment
-and started again: it redoes only what was unfinished.
+Each worker process calls `work.do`, which writes a record as soon as it is complete and checkpoints on the way. So a sweep can
+be stopped, or killed, at any moment and started again: it goes on where it was. Two sweeps of the same file share its runs.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import traceback
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
-from . import runs, store
+from . import locks, runs, store, work
 from .config import Experiment, Run
-from .errors import UserError
-from .training import Acceleration
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -31,15 +30,34 @@ class Outcome:
     complete: list[Run] = field(default_factory=list)
     diverged: list[Run] = field(default_factory=list)
     failed: list[tuple[Run, str]] = field(default_factory=list)  # with what went wrong
+    skipped: list[tuple[Run, str]] = field(default_factory=list)  # with why: done or in progress elsewhere
 
 
 @dataclass(frozen=True)
 class Event:
-    """News of one run: its status while it works, then `outcome`: "complete", "diverged" or "failed"."""
+    """News of one run: its status while it works, then `outcome`: "complete", "diverged", "failed" or "skipped"."""
 
     run: Run
     status: runs.Status | None = None
     outcome: str | None = None
+
+
+Watch = Callable[[Event], None]
+
+
+class Tally:
+    """What `work.do` reports, from whatever engine, as an outcome and as events."""
+
+    def __init__(self, watch: Watch = lambda event: None):
+        self.outcome, self.watch = Outcome(), watch
+
+    def report(self, run: Run, kind: str, content: Any = None) -> None:
+        if kind == "status":
+            self.watch(Event(run, content))
+        elif kind != "stopped":
+            entry = (run, content) if kind in ("failed", "skipped") else run
+            getattr(self.outcome, kind).append(entry)
+            self.watch(Event(run, outcome=kind))
 
 
 def plan(experiment: Experiment, root: Path | None = None, device: str = "auto") -> list[Run]:
@@ -57,101 +75,124 @@ def plan(experiment: Experiment, root: Path | None = None, device: str = "auto")
     return todo
 
 
+def serial(todo: Iterable[Run], *, watch: Watch = lambda event: None, **options: Any) -> Outcome:
+    """Do runs in this process, `at_once` of them side by side; `options` are those of `work.Options`."""
+    tally = Tally(watch)
+    work.do(todo, work.Options(engine="serial", **options), tally.report)
+    return tally.outcome
+
+
 def sweep(
-    todo: Iterable[Run],
-    *,
-    workers: int,
-    at_once: int = 1,
-    device: str = "auto",
-    root: Path | None = None,
-    acceleration: Acceleration = Acceleration(),  # noqa: B008 (frozen)
-    watch: Callable[[Event], None] = lambda event: None,
+    todo: Iterable[Run], *, workers: int, watch: Watch = lambda event: None, at_once: int = 1, **options: Any
 ) -> Outcome:
     """Do runs, `workers` processes at a time; a run that fails does not stop those of other processes.
 
     Each run has a process of its own. With `at_once` above 1 each process does its share of them, so many side by side,
-    which is for GPUs: see `runs.run_side_by_side`. On KeyboardInterrupt the unfinished runs are stopped, and the interrupt goes on
-    to the caller.
+    which is for GPUs: see `runs.run_side_by_side`. On KeyboardInterrupt, and on SIGTERM, the unfinished runs write their
+    checkpoints and are stopped, and KeyboardInterrupt goes on to the caller.
+
+    Args:
+        todo: the runs, of one experiment.
+        workers: processes.
+        watch: called with every event.
+        at_once: networks that a process trains side by side.
+        options: the others of `work.Options`.
     """
-    runs_, outcome = list(todo), Outcome()
+    runs_, tally = list(todo), Tally(watch)
+    chosen = work.Options(at_once=at_once, **options)
     waiting = [[run] for run in runs_] if at_once == 1 else [runs_[i::workers] for i in range(min(workers, len(runs_)))]
     context = multiprocessing.get_context("spawn")
+    observer = locks.Observer()
     active: dict[Connection, tuple[list[Run], multiprocessing.process.BaseProcess]] = {}
-    try:
-        while waiting or active:
-            while waiting and len(active) < workers:
-                group = waiting.pop(0)
-                receiver, sender = context.Pipe(duplex=False)
-                arguments = (group, at_once, device, root, acceleration, sender, os.getpid())
-                process = context.Process(target=_work, args=arguments, daemon=True)
-                with _starting():
-                    process.start()
-                sender.close()
-                active[receiver] = list(group), process
-                for run in group:
-                    watch(Event(run, runs.Status("start", 0, 1)))
-            ready: list[Connection] = wait(list(active))
-            for connection in ready:
-                group, process = active[connection]
-                try:
-                    run, kind, content = connection.recv()
-                except EOFError:
-                    run, kind, content = None, "ended", None
-                if kind == "status":
-                    watch(Event(run, content))
-                elif run is not None:
-                    group.remove(run)
-                    getattr(outcome, kind).append((run, content) if kind == "failed" else run)
-                    watch(Event(run, outcome=kind))
-                else:  # an error, or the end, of the whole process
-                    process.join()
-                    connection.close()
-                    del active[connection]
+    with _terminable():
+        try:
+            while waiting or active:
+                while waiting and len(active) < workers:
+                    group = waiting.pop(0)
+                    elsewhere = _in_progress_elsewhere(group, chosen, observer)
+                    if elsewhere:  # not worth a process
+                        tally.report(group[0], "skipped", elsewhere)
+                        continue
+                    receiver, sender = context.Pipe(duplex=False)
+                    arguments = (group, chosen, sender, os.getpid())
+                    process = context.Process(target=_work, args=arguments, daemon=True)
+                    with _starting():
+                        process.start()
+                    sender.close()
+                    active[receiver] = list(group), process
                     for run in group:
-                        outcome.failed.append((run, content or f"its process ended with code {process.exitcode}"))
-                        watch(Event(run, outcome="failed"))
-    finally:
-        for _, process in active.values():
-            process.terminate()
-        for _, process in active.values():
+                        watch(Event(run, runs.Status("start", 0, 1)))
+                ready: list[Connection] = wait(list(active))
+                for connection in ready:
+                    group, process = active[connection]
+                    try:
+                        run, kind, content = connection.recv()
+                    except EOFError:  # the end of the whole process
+                        process.join()
+                        connection.close()
+                        del active[connection]
+                        for run in group:
+                            tally.report(run, "failed", f"its process ended with code {process.exitcode}")
+                        continue
+                    if kind not in ("status", "stopped"):
+                        group.remove(run)
+                    tally.report(run, kind, content)
+        finally:
+            _stop(active)
+    return tally.outcome
+
+
+def _in_progress_elsewhere(group: list[Run], options: work.Options, observer: locks.Observer) -> str | None:
+    if len(group) > 1:
+        return None
+    with contextlib.suppress(OSError):
+        verdict, owner = observer.verdict(store.lock_path(group[0], options.root))
+        return f"in progress on {owner}" if verdict == "alive" else None
+    return None
+
+
+def _stop(active: dict[Connection, tuple[list[Run], multiprocessing.process.BaseProcess]]) -> None:
+    """Have processes write their checkpoints and end; a second Ctrl-C ends them at once."""
+    processes = [process for _, process in active.values()]
+    for connection in active:
+        connection.close()  # nobody listens any more: who tells does not wait
+    for process in processes:
+        process.terminate()
+    try:
+        for process in processes:
             process.join()
-    return outcome
+    finally:
+        for process in processes:
+            process.kill()
 
 
-def _work(
-    todo: list[Run],
-    at_once: int,
-    device: str,
-    root: Path | None,
-    acceleration: Acceleration,
-    sender: Connection,
-    parent: int,
-) -> None:
-    """The body of a worker process: runs, from configuration to record."""
+def _work(todo: list[Run], options: work.Options, sender: Connection, parent: int) -> None:
+    """The body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
 
-    def watch(run: Run, status: runs.Status) -> None:
-        if os.getppid() != parent:  # the sweep was killed: nobody waits for this run
-            os._exit(1)
-        sender.send((run, "status", status))
+    def report(run: Run, kind: str, content: Any) -> None:
+        with contextlib.suppress(OSError):  # a parent that is gone is noticed by `stop`
+            sender.send((run, kind, content))
 
+    with contextlib.suppress(KeyboardInterrupt):
+        work.do(todo, options, report, stop=lambda: os.getppid() != parent)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM is a KeyboardInterrupt: a batch system's end of time is a Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        options = {"at_once": at_once, "device": device, "acceleration": acceleration}
-        for run, record in runs.run_side_by_side(todo, watch=watch, **options):
-            try:
-                if isinstance(record, Exception):
-                    raise record
-                store.write(record, run, root)
-            except Exception as error:  # those beside it go on
-                sender.send((run, "failed", _text(error)))
-            else:
-                sender.send((run, record["status"], None))
-    except Exception as error:
-        sender.send((None, "failed", _text(error)))
-
-
-def _text(error: Exception) -> str:
-    return str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error))
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -154,17 +154,20 @@ class Trainer:
     def begin_epoch(self) -> Iterator[None]:
         """The epoch's steps, one at each `next`."""
         self.epoch += 1
+        skip = self.step - (self.epoch - 1) * self.steps_per_epoch  # batches done before a checkpoint within the epoch
+        self.epoch_began = self.generator.get_state()
         self.model.train()
         order = torch.randperm(len(self.data), generator=self.generator)
         inputs = self.data.images
         if self.settings.augment:
             inputs = crop_and_flip(inputs, self.data.black, self.generator)
-        self.sums.zero_()
+        if not skip:
+            self.sums.zero_()
         if self.graph:
-            yield from self.graph.epoch(order, inputs)
+            yield from self.graph.epoch(order, inputs, skip)
             return
         order = order.to(inputs.device)
-        for batch in order.split(self.settings.batch_size):
+        for batch in order.split(self.settings.batch_size)[skip:]:
             rate = learning_rate(self.step, self.steps_per_epoch, self.settings)
             self.optimizer.param_groups[0]["lr"] = rate
             self.train_on(inputs[batch].to(self.device), self.data.labels[batch].to(self.device))
@@ -204,11 +207,15 @@ class Trainer:
 
 
 @full_precision()
-def launch(trainers: Iterable[Trainer]) -> None:
-    """Start the next epoch of each; their steps are given to a GPU in turn, so that they overlap there."""
+def launch(trainers: Iterable[Trainer], between: Callable[[], None] = lambda: None) -> None:
+    """Start the next epoch of each; their steps are given to a GPU in turn, so that they overlap there.
+
+    `between` is called after a step of each.
+    """
     under_way = [trainer.begin_epoch() for trainer in trainers]
     while under_way:
         under_way = [steps for steps in under_way if next(steps, steps) is not steps]
+        between()
 
 
 def train(

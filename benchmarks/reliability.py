@@ -1,0 +1,111 @@
+"""What is done to runs and their files, counted: how often it was tried, and how often what was promised held.
+
+Each scenario is a function of a directory of its own and of `quick`, which asks for a size for tests; it returns a `Count`. The tests
+assert that everything held; `python -m benchmarks reliability` does all scenarios and writes the table in the book.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smooth_interpolation import locks
+
+from . import timing
+
+
+@dataclass(frozen=True)
+class Count:
+    """How often something was tried, and held."""
+
+    tried: int
+    held: int
+
+    def __add__(self, other: Count) -> Count:
+        return Count(self.tried + other.tried, self.held + other.held)
+
+
+Scenario = Callable[[Path, bool], Count]
+SCENARIOS: dict[str, tuple[str, Scenario]] = {}  # by name: what is done and promised, and the function
+
+
+def scenario(what: str) -> Callable[[Scenario], Scenario]:
+    """Register a function (directory, quick) -> Count under its name, with one sentence for the table."""
+
+    def register(function: Scenario) -> Scenario:
+        SCENARIOS[function.__name__] = what, function
+        return function
+
+    return register
+
+
+def count(held: Iterable[bool]) -> Count:
+    answers = list(held)
+    return Count(len(answers), sum(answers))
+
+
+def main(output: Path | None = None, quick: bool = False, only: Iterable[str] | None = None) -> None:
+    """Do all scenarios and write what was counted, each as soon as it is done."""
+    content = timing.read("reliability", output)
+    content = {name: section for name, section in content.items() if name in SCENARIOS}
+    for name in only or SCENARIOS:
+        what, function = SCENARIOS[name]
+        origin = timing.origin()
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as directory:
+            found = function(Path(directory), quick)
+        seconds = time.perf_counter() - began
+        result: dict[str, Any] = {"what": what, "tried": found.tried, "held": found.held, "seconds": seconds}
+        content[name] = {"origin": origin, "result": timing.rounded(result)}
+        path = timing.write("reliability", {n: content[n] for n in SCENARIOS if n in content}, output)
+        print(f"{found.held:>6} of {found.tried:>6} held, {seconds:6.1f} s: {what}", flush=True)
+    print(f"Written: {path}")
+
+
+# Locks
+
+
+@scenario("Eight processes take the lock of a dead one at once: one gets it")
+def dead_lock_is_taken_over_once(directory: Path, quick: bool) -> Count:
+    context = multiprocessing.get_context("fork")
+    held = []
+    for i in range(8 if quick else 40):
+        path = directory / f"{i}.lock"
+        dead = context.Process(target=locks._create, args=(path, locks.here()))
+        dead.start()
+        dead.join()
+        _bury(path, dead.pid)
+        barrier, results = context.Barrier(8), context.SimpleQueue()
+        takers = [context.Process(target=_take, args=(path, barrier, results)) for _ in range(8)]
+        for taker in takers:
+            taker.start()
+        got = [results.get() for _ in takers]
+        for taker in takers:
+            taker.join()
+        held.append(sum(got) == 1)
+    return count(held)
+
+
+def _bury(path: Path, pid: int | None) -> None:
+    """Make the lock that of a process that is gone."""
+    import json
+
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pid": pid, "started": "0"}))
+
+
+def _take(path: Path, barrier: Any, results: Any) -> None:
+    observer = locks.Observer()
+    barrier.wait()
+    try:
+        lock = locks.acquire(path, observer)
+    except locks.Held:
+        lock = None
+    results.put(lock is not None)
+    barrier.wait()  # the winner holds it until all have tried
+    if lock:
+        lock.release()
