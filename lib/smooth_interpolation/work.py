@@ -125,7 +125,8 @@ class _Worker:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = locks.acquire(path, self.observer)
         except locks.Held as held:
-            return self._skip(run, str(held))
+            self._tell(run, "skipped", str(held))
+            return None
         except locks.Undecided:
             raise Later from None
         except OSError as error:
@@ -135,7 +136,8 @@ class _Worker:
         try:  # another process may have finished it a moment ago
             if not options.force and store.read(run, options.root) is not None:
                 lock.release()
-                return self._skip(run, "has a record already")
+                self._tell(run, "skipped", "has a record already")
+                return None
             keeper = DiskKeeper(run, options.root, options.checkpoint_seconds, options.checkpoint_epochs, lock.check)
             self.holds[run] = lock, keeper, StatusFile(run, options.root, options.engine)
         except BaseException:
@@ -156,7 +158,7 @@ class _Worker:
             self._write(run, record)
         except locks.LockLost as error:
             self._release(run)
-            self._skip(run, str(error))
+            self._tell(run, "skipped", str(error))
         except Exception as error:
             self.fail(run, error)
         else:
@@ -202,9 +204,6 @@ class _Worker:
             raise
         except RecordError as error:
             raise RecordError(f"{str(error).removesuffix('.')}{kept}.") from None
-
-    def _skip(self, run: Run, why: str) -> None:
-        self._tell(run, "skipped", why)
 
     def _tell(self, run: Run, kind: str, content: Any = None) -> None:
         self.todo.remove(run)
