@@ -160,7 +160,7 @@ def test_freed_memory_is_kept_where_the_c_library_can_be_told(monkeypatch):
 
 def test_bad_settings_end_before_training(monkeypatch):
     monkeypatch.setattr(jobs, "Trainer", lambda *_, **__: pytest.fail("trained"))
-    with pytest.raises(ConfigError, match="n_noisy_points is 50"):
+    with pytest.raises(ConfigError, match="n_noisy_points 50"):
         runs.run(tiny(n_noisy_points=50).run(3, 0))
     with pytest.raises(ConfigError, match="no device 'cuda:9'"):
         runs.run(tiny().run(3, 0), device="cuda:9")

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
+import gc
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from . import files, locations
-from .config import SCHEMA, Experiment, Run
-from .errors import RecordError
+from . import config, files, locations, record_format
+from .config import Experiment, Run
+from .errors import ConfigError, RecordError
+from .record_format import ADVICE, SUBSETS, VOLUME_METRICS, Record, checksum
 
-Record = dict[str, Any]
-SUBSETS = ("all", "clean", "noisy")
-VOLUME_METRICS = ("accuracy", "crossentropy", "jacobian_norm", "tangent_hessian_norm")
-ADVICE = "remove it and measure the run again"
+__all__ = ["SUBSETS", "VOLUME_METRICS", "Record", "checksum"]
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would look at all records again and again: there are no cycles in them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def path_of(run: Run, root: Path | None = None) -> Path:
@@ -43,8 +54,7 @@ def write(record: Record, run: Run, root: Path | None = None) -> Path:
         RecordError: when it cannot be written; an earlier record at that place is left as it was.
     """
     path = path_of(run, root)
-    body = {**record, "checksum": checksum(record)}
-    content = json.dumps(body, indent=1, allow_nan=False).encode() + b"\n"
+    content = record_format.encode(record)
     try:
         files.write_atomically(path, lambda file: file.write(content))
     except OSError as error:
@@ -63,7 +73,7 @@ def read(run: Run, root: Path | None = None) -> Record | None:
     path = path_of(run, root)
     if not path.exists():
         return None
-    record = read_file(path)
+    record = record_format.read_file(path)
     ours = run.model_dump(mode="json")
     if record["digest"] != run.digest or record["config"] != ours:
         field = first_difference(record["config"], ours)
@@ -79,42 +89,24 @@ def read_file(path: Path) -> Record:
     Raises:
         RecordError: if it is missing, damaged, changed by hand or of another schema.
     """
+    record = record_format.read_file(path)
     try:
-        record = json.loads(path.read_bytes())
-        claimed = record.pop("checksum")
-        schema, status = record["schema"], record["status"]
-        config, _ = record["config"], (record["digest"], record["history"], record["volumes"], record["provenance"])
-        data = record["data"]["fingerprint"]
-    except OSError as error:
-        raise RecordError(f"Cannot read {path}: {error.strerror}.") from None
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise RecordError(f"{path} is damaged or no record: if it is a run's record, {ADVICE}.") from None
-    if schema != SCHEMA:
-        raise RecordError(f"{path} has schema {schema} and this code reads schema {SCHEMA}: {ADVICE}.")
-    if claimed != checksum(record):
-        raise RecordError(f"{path} was changed after it was written (its checksum does not match): {ADVICE}.")
-    if status not in ("complete", "diverged") or not isinstance(config, dict) or not isinstance(data, str):
-        raise RecordError(f"{path} is damaged (status {status!r}): {ADVICE}.")
+        run = config.build(Run, record["config"], "its configuration")
+    except ConfigError as error:
+        raise RecordError(f"{path} is damaged ({str(error).rstrip('.')}): {ADVICE}.") from None
+    if record["digest"] != run.digest:
+        raise RecordError(f"{path} is damaged (its digest is of another configuration): {ADVICE}.")
     return record
 
 
-def checksum(record: Record) -> str:
-    """SHA-256 of the record's content, whatever its layout."""
-    text = json.dumps({k: v for k, v in record.items() if k != "checksum"}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
+@_uncollected()
 def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
     """The records of those runs that have one.
 
     Raises:
         RecordError: as `read`, and if records were made from different data.
     """
-    found: list[tuple[Run, Record]] = []
-    for run in runs:
-        record = read(run, root)
-        if record is not None:
-            found.append((run, record))
+    found = [(run, record) for run in runs if (record := read(run, root)) is not None]
     for run, record in found:
         if record["data"]["fingerprint"] != found[0][1]["data"]["fingerprint"]:
             raise RecordError(
@@ -150,54 +142,84 @@ def missing(experiment: Experiment, root: Path | None = None) -> list[Run]:
     return [run for run in experiment.runs() if not path_of(run, root).exists()]
 
 
+@_uncollected()
 def volumes_table(records: Iterable[Record]) -> pd.DataFrame:
     """A row per run, volume size, subset and metric.
 
     Columns: width, seed, size (augmentations per path, 0 for the point itself), strength, subset, metric, mean and std
     over points. Diverged runs have no rows.
     """
-    rows = [
-        (
-            record["config"]["width"],
-            record["config"]["seed"],
-            entry["size"],
-            entry["strength"],
-            entry["subset"],
-            metric,
-            entry[metric]["mean"],
-            entry[metric]["std"],
-        )
-        for record in records
-        if record["status"] == "complete"
-        for entry in record["volumes"]
-        for metric in VOLUME_METRICS
-    ]
-    columns = ["width", "seed", "size", "strength", "subset", "metric", "mean", "std"]
-    return pd.DataFrame(rows, columns=columns).sort_values(
-        ["metric", "subset", "size", "width", "seed"], ignore_index=True
-    )
+    chosen = _complete(records)
+    series: dict[tuple[str, str, int], tuple[list[Any], ...]] = {}
+    for number, record in enumerate(chosen):
+        for entry in record["volumes"]:
+            subset, size, strength = entry["subset"], entry["size"], entry["strength"]
+            for metric in VOLUME_METRICS:
+                spread = entry[metric]
+                numbers, strengths, means, deviations = _lists(series, (metric, subset, size), 4)
+                numbers.append(number)
+                strengths.append(strength)
+                means.append(spread["mean"])
+                deviations.append(spread["std"])
+    table = _table(chosen, series, ("strength", "mean", "std"))
+    table["size"] = np.repeat(np.array([key[2] for key in sorted(series)], int), _counts(series))
+    return table[["width", "seed", "size", "strength", "subset", "metric", "mean", "std"]]
 
 
+@_uncollected()
 def history_table(records: Iterable[Record]) -> pd.DataFrame:
     """A row per run, evaluated epoch, subset and metric: width, seed, epoch, subset, metric, value.
 
     Test error and crossentropy are in the rows of subset 'all'. Errors are in percent. Diverged runs have no rows.
     """
-    rows = []
-    for record in records:
-        if record["status"] != "complete":
-            continue
-        width, seed = record["config"]["width"], record["config"]["seed"]
+    chosen = _complete(records)
+    series: dict[tuple[str, str], tuple[list[Any], ...]] = {}
+    for number, record in enumerate(chosen):
         for entry in record["history"]:
+            epoch = entry["epoch"]
             for metric, value in entry.items():
-                if isinstance(value, dict):
-                    rows += [(width, seed, entry["epoch"], subset, metric, v) for subset, v in value.items()]
-                elif metric != "epoch":
-                    rows.append((width, seed, entry["epoch"], "all", metric, value))
-    columns = ["width", "seed", "epoch", "subset", "metric", "value"]
-    return pd.DataFrame(rows, columns=columns).sort_values(
-        ["metric", "subset", "width", "seed", "epoch"], ignore_index=True
-    )
+                if metric == "epoch":
+                    continue
+                for subset, v in value.items() if isinstance(value, dict) else (("all", value),):
+                    numbers, epochs, values = _lists(series, (metric, subset), 3)
+                    numbers.append(number)
+                    epochs.append(epoch)
+                    values.append(v)
+    return _table(chosen, series, ("epoch", "value"))[["width", "seed", "epoch", "subset", "metric", "value"]]
+
+
+def _complete(records: Iterable[Record]) -> list[Record]:
+    """The records with rows in tables, narrow networks first."""
+    complete = (record for record in records if record["status"] == "complete")
+    return sorted(complete, key=lambda record: (record["config"]["width"], record["config"]["seed"]))
+
+
+def _lists(series: dict[Any, tuple[list[Any], ...]], key: Any, n: int) -> tuple[list[Any], ...]:
+    found = series.get(key)
+    if found is None:
+        found = series[key] = tuple([] for _ in range(n))
+    return found
+
+
+def _counts(series: dict[Any, tuple[list[Any], ...]]) -> list[int]:
+    return [len(series[key][0]) for key in sorted(series)]
+
+
+def _table(chosen: list[Record], series: dict[Any, tuple[list[Any], ...]], names: tuple[str, ...]) -> pd.DataFrame:
+    """One series after another, in the order of their keys, metric and subset first.
+
+    A series holds places in `chosen`, which rise, and columns called `names`: no row has to be sorted.
+    """
+    keys, counts = sorted(series), _counts(series)
+    columns = [
+        np.concatenate([np.array(series[key][i]) for key in keys] or [np.array([])]) for i in range(1 + len(names))
+    ]
+    numbers = columns[0].astype(int)
+    table = {name: np.array([r["config"][name] for r in chosen], int)[numbers] for name in ("width", "seed")}
+    table |= dict(zip(names, columns[1:], strict=True))
+    for place, name in enumerate(("metric", "subset")):
+        table[name] = pd.array([key[place] for key in keys], dtype="str").repeat(counts)
+    return pd.DataFrame(table)
 
 
 def last_epoch(history: pd.DataFrame, metric: str, subset: str = "all") -> pd.DataFrame:
