@@ -62,8 +62,8 @@ def loss_gradients(
         ConfigError: for a network in half precision.
     """
     with measuring(model):
-        chunks = _chunks(model, images, labels, loss, chunk_size, memory)
-        gradients = [evaluate_points(model, x, y, loss).gradients.to(images.device) for _, x, y in chunks]
+        parts = chunks(model, images, labels, loss, chunk_size, memory)
+        gradients = [evaluate_points(model, x, y, loss).gradients.to(images.device) for _, x, y in parts]
         return torch.cat(gradients) if gradients else torch.empty_like(images)
 
 
@@ -81,8 +81,8 @@ def jacobian_norm(
     Arguments and errors as `loss_gradients`. Returns (N,), in loss per unit of the normalised input.
     """
     with measuring(model):
-        chunks = _chunks(model, images, labels, loss, chunk_size, memory)
-        norms = [norms_of(evaluate_points(model, x, y, loss).gradients) for _, x, y in chunks]
+        parts = chunks(model, images, labels, loss, chunk_size, memory)
+        norms = [norms_of(evaluate_points(model, x, y, loss).gradients) for _, x, y in parts]
         return torch.cat(norms).to(images.device) if norms else images.new_zeros(0)
 
 
@@ -130,7 +130,7 @@ def tangent_hessian_norm(
         raise DataError("perturbed holds no directions: M must be at least 1.")
     norms = []
     with measuring(model):
-        for part, x, y in _chunks(model, images, labels, loss, chunk_size, memory):
+        for part, x, y in chunks(model, images, labels, loss, chunk_size, memory):
             at_point = evaluate_points(model, x, y, loss).gradients
             squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
             for m in range(n_tangents):
@@ -225,7 +225,7 @@ def chunk_length(model: nn.Module, example: Tensor, memory: int | None = None) -
     return max(1, min(fitting, GPU_CHUNK))
 
 
-def _chunks(
+def chunks(
     model: nn.Module, images: Tensor, labels: Tensor, loss: Loss | None, chunk_size: int | None, memory: int | None
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Images and labels part by part, in the model's type and place, once they are known to fit."""
