@@ -1,0 +1,136 @@
+"""The studies beyond the paper: measured from cached networks by one command, kept and read back as verified files."""
+
+import json
+
+import pytest
+from benchmarks import beyond as command
+
+from smooth_interpolation import beyond, config, locations, models, preparation, runs, volumes
+from smooth_interpolation.errors import RecordError, UserError
+
+TINY = """experiment: tiny
+scale: demo
+dataset: dead_leaves
+n_train: 60
+n_test: 40
+model: convnet
+optimizer: sgd
+learning_rate: 0.01
+epochs: 1
+n_paths: 1
+n_tangents: 1
+n_clean_points: 4
+n_noisy_points: 4
+widths: [2, 3]
+seeds: [0]
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """An experiment of two untrained networks, in a repository of its own."""
+    monkeypatch.setattr(locations, "repository", lambda: tmp_path)
+    monkeypatch.setattr(beyond, "N_SAMPLES", 2)
+    path = tmp_path / "params" / "demo" / "tiny.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(TINY)
+    experiment = config.load(path)
+    for run in experiment.runs():
+        runs.save_network(models.create("convnet", run.width, 10, run.seed), run)
+    return path, experiment
+
+
+def test_every_study_is_made_kept_and_read(tiny, capsys):
+    path, experiment = tiny
+    command.main([str(path)])
+    data = preparation.prepare(experiment)
+    points = beyond.some_points(data)
+    assert sorted(points.tolist()) == sorted(data.points.tolist())
+    images, labels = data.train.images[points].float() / 255, data.train.labels[points]
+    noisy = data.corrupted[points]
+    network = runs.network(experiment.run(3, 0))
+    for study in beyond.STUDIES:
+        found = beyond.read(study, "demo", "tiny")
+        assert set(found.table.width) == {2, 3} and found.data["name"] == "dead_leaves"
+        assert "2 widths, seed 0; dead_leaves, drawn" in found.sentence()
+
+    table = beyond.read("paths", "demo", "tiny").table
+    metrics = volumes.volume_metrics(network, images, labels, normalize=data.normalize, n_paths=1, n_tangents=1)
+    one = table[
+        (table.width == 3) & (table.path_kind == "svd") & (table.metric == "jacobian_norm") & (table["size"] == 6)
+    ]
+    expected = [metrics.jacobian_norm[mask, 6].mean().item() for mask in (~noisy, noisy)]
+    assert one.set_index("subset").value.loc[["clean", "noisy"]].tolist() == pytest.approx(expected)
+    assert set(table[table.path_kind == "shift"]["size"]) == {0, 1, 2, 3, 4}
+
+    table = beyond.read("curvature", "demo", "tiny").table
+    at_points = table[(table.width == 3) & table.factor.isna()].pivot(index="metric", columns="subset", values="value")
+    expected = volumes.volume_metrics(network, images, labels, normalize=data.normalize, n_paths=1, n_tangents=1)
+    assert at_points.loc["finite difference", "noisy"] == pytest.approx(
+        expected.tangent_hessian_norm[noisy, 0].mean().item(), rel=1e-3
+    )
+    assert set(table[table.metric == "error, float64"].factor) == set(beyond.FACTORS)
+
+    table = beyond.read("neighbours", "demo", "tiny").table
+    part = table[(table.width == 2) & (table.space == "features") & (table.quantity == "error")]
+    assert part.n.sum() == 40 and set(table.space) == {"input", "features"}
+    assert "neighbours: demo/tiny w = 3, seed 0" in capsys.readouterr().out
+
+
+def test_files_that_are_missing_changed_or_of_others_are_refused(tiny):
+    path, experiment = tiny
+    with pytest.raises(RecordError, match="--only paths makes it"):
+        beyond.read("paths", "demo", "tiny")
+    command.main([str(path), "--only", "paths", "--width", "2"])
+    place = beyond.path_of("paths", experiment)
+    text = place.read_text()
+    content = json.loads(text)
+    content["table"]["value"][0] += 1
+    place.write_text(json.dumps(content))
+    with pytest.raises(RecordError, match="was changed after it was written"):
+        beyond.read("paths", "demo", "tiny")
+    for broken in ("{", "[]", "{}", '{"checksum": 1}'):
+        place.write_text(broken)
+        with pytest.raises(RecordError, match="is damaged"):
+            beyond.read("paths", "demo", "tiny")
+    place.write_text(text)
+    path.write_text(TINY.replace("epochs: 1", "epochs: 2"))
+    with pytest.raises(RecordError, match="another configuration"):
+        beyond.read("paths", "demo", "tiny")
+
+
+def test_without_networks_it_says_what_to_do(tiny, capsys):
+    path, _ = tiny
+    with pytest.raises(UserError, match="No network of tiny is in the cache: sweep"):
+        command.main([str(path), "--only", "paths", "--seed", "7"])
+    assert "run it again to make them" in capsys.readouterr().err
+
+
+def test_points_are_spread_evenly():
+    data = preparation.prepare(config.find("demo", "convnet-noise20"))
+    points = beyond.some_points(data, 20)
+    assert len(points) == 20 and int(data.corrupted[points].sum()) == 10
+    assert set(points.tolist()) <= set(data.points.tolist())
+    assert len(set(data.train.labels[points].tolist())) > 5
+
+
+def test_committed_studies_are_whole_and_made_by_committed_code():
+    for path in sorted((locations.repository() / "results" / "beyond").glob("*/*.json")):
+        scale, (experiment, study) = path.parent.name, path.stem.rsplit("-", 1)
+        found = beyond.read(study, scale, experiment)
+        assert found.origin["dirty"] is False and len(found.origin["commit"]) == 40
+        assert not found.table.empty and path.stat().st_size < 1_000_000
+
+
+def test_finite_differences_are_those_of_equation_5():
+    """The study uses the same directions as runs do."""
+    data = preparation.prepare(config.find("demo", "convnet-noise20", {"n_clean_points": 4, "n_noisy_points": 4}))
+    run = config.find("demo", "convnet-noise20").run(2, 0)
+    network = models.create("convnet", 2, 10, 0)
+    table = beyond.measure_curvature(network, data, run)
+    points = beyond.some_points(data)
+    images = data.train.images[points].float() / 255
+    whole = volumes.volume_metrics(network, images, data.train.labels[points], normalize=data.normalize, strengths=(5,))
+    clean = ~data.corrupted[points]
+    found = table[(table.metric == "finite difference") & (table.subset == "clean")].value.item()
+    assert found == pytest.approx(whole.tangent_hessian_norm[clean, 0].mean().item(), rel=1e-3)
