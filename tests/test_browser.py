@@ -1,0 +1,245 @@
+"""The built book in a browser, page by page: silent, private, typeset, complete, accessible, and fit for a phone."""
+
+import http.server
+import re
+import shutil
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import sync_playwright
+
+from smooth_interpolation import locations
+
+PAGES = [path.stem for path in sorted((locations.repository() / "book").glob("*.md"))]
+OTHERS = ["genindex", "search"]
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PHONE, DESK = {"width": 380, "height": 800}, {"width": 1280, "height": 900}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+
+AXE = """async rules => {
+  const found = await axe.run(document, {runOnly: rules, resultTypes: ["violations"], preload: false});
+  return found.violations.map(v => `${v.id}: ${v.help}: ` + v.nodes.slice(0, 3).map(n => n.target.join(" ")).join(", "));
+}"""
+WIDER = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+  [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+    .slice(0, 5).map(e => `${e.tagName} ${e.id} ${e.className} to ${e.getBoundingClientRect().right}`)"""
+IMAGES = """async () => {
+  const all = [...document.querySelectorAll("img")];
+  all.forEach(i => i.loading = "eager");
+  await Promise.all(all.map(i => i.decode().catch(() => null)));
+  return all.filter(i => i.offsetParent).map(i => [i.currentSrc.slice(0, 100), i.naturalWidth, i.getAttribute("alt")]);
+}"""
+TYPESET = """async () => {
+  if (window.MathJax) await MathJax.startup.promise;
+  const outside = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT, n =>
+    n.parentElement.closest("pre, code, script, mjx-container") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
+  let text = "";
+  while (outside.nextNode()) text += outside.currentNode.data;
+  return [document.querySelectorAll("mjx-container").length, document.querySelectorAll("mjx-merror").length,
+    (text.match(/\\\\[(\\[]|\\$\\$|\\\\(frac|mathbf|mathcal|boldsymbol|begin)\\b/) || [""])[0]];
+}"""
+
+
+@dataclass
+class Visit:
+    """What was seen on a page."""
+
+    console: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    images: list[tuple[str, int, str | None]] = field(default_factory=list)
+    typeset: tuple[int, int, str] = (0, 0, "")
+    violations: dict[str, list[str]] = field(default_factory=dict)
+    wider: list[str] = field(default_factory=list)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+class Addresses(HTMLParser):
+    """A page's anchors, links and formulas as they are in its file."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.anchors, self.links, self.sources, self.formulas = set(), [], [], 0
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.anchors |= {values[name] for name in ("id", "name") if values.get(name)}
+        self.formulas += "math" in (values.get("class") or "").split()
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"])
+        elif tag in ("img", "script", "link", "iframe", "source"):
+            self.sources += [values[name] for name in ("src", "href", "srcset") if values.get(name)]
+
+
+@pytest.fixture(scope="module")
+def address(book):
+    """Of the book, served on this machine."""
+    assert book.html.is_dir(), book.printed[-3000:]
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(book.html)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.fail(f"These tests need a browser, one of {', '.join(CHROMIUM)}: on Debian, apt-get install chromium.")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=found,
+            args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser):
+    context = browser.new_context(viewport=DESK, reduced_motion="reduce", color_scheme="light")
+    context.set_default_timeout(30_000)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def visit(tab, address):
+    """A function from a page's name to what is seen there; each page is visited once."""
+    axe = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+    visits: dict[str, Visit] = {}
+    now = Visit()
+    tab.on("console", lambda m: now.console.append(m.text) if m.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: now.console.append(str(error)))
+    tab.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else now.elsewhere.append(r.url))
+    tab.on("response", lambda r: now.failed.append(r.url) if r.status >= 400 else None)
+
+    def see(page: str) -> Visit:
+        nonlocal now
+        if page in visits:
+            return visits[page]
+        now = visits[page] = Visit()
+        tab.set_viewport_size(DESK)
+        tab.goto(f"{address}{page}.html")
+        now.typeset = tuple(tab.evaluate(TYPESET))
+        now.images = [tuple(image) for image in tab.evaluate(IMAGES)]
+        tab.evaluate(axe)
+        for theme in ("light", "dark"):
+            tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+            now.violations[theme] = tab.evaluate(AXE, RULES)
+        tab.set_viewport_size(PHONE)
+        now.wider = tab.evaluate(WIDER)
+        return now
+
+    return see
+
+
+@pytest.fixture(scope="module")
+def files(book):
+    """Each page of the built book as it is in its file."""
+    return {path.relative_to(book.html).as_posix(): Addresses(path) for path in book.html.rglob("*.html")}
+
+
+@pytest.mark.parametrize("page", PAGES + OTHERS)
+def test_a_page_is_silent_and_asks_nothing_of_another_host(page, visit):
+    seen = visit(page)
+    assert not seen.elsewhere
+    assert not seen.console and not seen.failed
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_mathematics_is_typeset(page, visit, files):
+    typeset, errors, raw = visit(page).typeset
+    assert typeset >= files[f"{page}.html"].formulas and not errors and not raw
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_image_is_loaded_and_described(page, visit):
+    for source, width, alt in visit(page).images:
+        assert width > 0, source
+        assert alt and alt.strip() and not re.search(r"\.(svg|png)$|^_images", alt), f"{source}: {alt!r}"
+
+
+@pytest.mark.parametrize("page", PAGES + OTHERS)
+def test_nothing_scrolls_sideways_on_a_phone(page, visit):
+    assert not visit(page).wider
+
+
+@pytest.mark.parametrize("page", PAGES + OTHERS)
+def test_a_page_meets_wcag_aa_in_light_and_in_dark(page, visit):
+    assert visit(page).violations == {"light": [], "dark": []}
+
+
+def test_every_link_and_cross_reference_leads_somewhere(files, book):
+    broken = []
+    for page, content in files.items():
+        for link in content.links + content.sources:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (
+                (book.html / page).parent.joinpath(unquote(parts.path)).resolve() if parts.path else book.html / page
+            )
+            name = target.relative_to(book.html.resolve()).as_posix() if parts.path else page
+            anchor = unquote(parts.fragment)
+            if not target.exists() or (anchor and name in files and anchor not in files[name].anchors | {"top"}):
+                broken.append(f"{page}: {link}")
+    assert not broken
+
+
+def test_no_page_names_a_source_on_another_host(files):
+    for page, content in files.items():
+        assert not [link for link in content.sources if urlsplit(link).netloc], page
+
+
+def test_search_finds_a_word(tab, address):
+    tab.goto(f"{address}search.html?q=crossentropy")
+    tab.wait_for_selector("#search-results li a")
+    assert "fig2.html" in " ".join(tab.eval_on_selector_all("#search-results li a", "all => all.map(a => a.href)"))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if re.fullmatch(r"fig\d|index|appendix.*", page)])
+def test_a_figure_offers_its_data_itself_and_its_origin(page, book, files):
+    content = files[f"{page}.html"]
+    offered = [link for link in content.links if link.startswith("_downloads/")]
+    kinds = {Path(link).suffix for link in offered}
+    assert {".csv", ".pdf", ".svg"} <= kinds
+    assert all((book.html / link).stat().st_size > 100 for link in offered)
+    assert "smooth-interpolation run params/" in (book.html / f"{page}.html").read_text(encoding="utf-8")
+
+
+def test_the_book_also_opens_as_a_file(browser, book):
+    context = browser.new_context(viewport=DESK)
+    page = context.new_page()
+    page.goto((book.html / "fig2.html").as_uri())
+    assert all(width > 0 for _, width, _ in page.evaluate(IMAGES))
+    assert page.evaluate("async () => (await document.fonts.load('900 1em \"Font Awesome 6 Free\"')).length")
+    page.goto((book.html / "methodology.html").as_uri())
+    assert page.evaluate(TYPESET)[0] > 10
+    context.close()
+
+
+def test_a_page_is_read_in_the_dark_by_its_button(tab, address):
+    tab.set_viewport_size(DESK)
+    tab.goto(f"{address}fig2.html")
+    background = "getComputedStyle(document.body).backgroundColor"
+    light, button = tab.evaluate(background), tab.locator("button.theme-switch-button").first
+    for _ in range(3):
+        button.click()
+        if tab.evaluate("document.documentElement.dataset.theme") == "dark":
+            break
+    assert tab.evaluate(background) != light
+    assert tab.evaluate("getComputedStyle(document.querySelector('figure.measured img')).backgroundColor") == (
+        "rgb(255, 255, 255)"
+    )
