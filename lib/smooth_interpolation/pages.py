@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from . import claims, config, cost, facts, figures, locations, presentation, stand_ins, store, verdicts
 from .config import Experiment, Run
@@ -238,10 +239,12 @@ def _markdown(text: str) -> Any:
 
 
 def vector_figures() -> None:
-    """Figures as SVG in the notebook that calls this."""
+    """Figures as SVG, with alternative text, in the notebook that calls this."""
     try:
+        from IPython import get_ipython
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("svg")
+        get_ipython().display_formatter.formatters["text/html"].for_type(Figure, presentation.plain)
     except (ImportError, AttributeError):  # outside a notebook
         pass

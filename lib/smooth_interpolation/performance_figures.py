@@ -36,6 +36,10 @@ def cost_by_width(cpu: Benchmarks) -> Figure:
             panel.set(title=f"One {unit}: cost ~ $w^{{{slope:.2f}}}$ from $w = 8$", ylabel="milliseconds")
             _log(panel, widths, "base width $w$")
         axes[0].legend()
+        figure.set_label(
+            "Milliseconds per image trained on, and per point measured, against base width: baseline, "
+            "library, and the time of the operations alone."
+        )
         return figure
 
 
@@ -57,6 +61,10 @@ def cost_by_amount(cpu: Benchmarks) -> Figure:
         axes[0].set_ylabel(f"seconds, $w = {rows[0]['width']}$")
         axes[0].legend(fontsize=7)
         axes[1].legend(fontsize=7)
+        figure.set_label(
+            "Seconds against the number of images, of points and of paths, each growing as its power: "
+            "library, and the time of the operations alone."
+        )
         return figure
 
 
@@ -90,6 +98,10 @@ def gpu_rates(gpu: Benchmarks) -> Figure:
         axes[1].set(title="Networks side by side, together")
         _log(axes[1], widths, "base width $w$")
         axes[1].legend(loc="upper left")
+        figure.set_label(
+            "Images per second against base width: with parts of the acceleration turned off, and for "
+            "several networks side by side."
+        )
         return figure
 
 

@@ -7,6 +7,7 @@ built book the extension `book_files` moves them beside the pages.
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 import re
@@ -65,18 +66,30 @@ def show(
     svg = drawn(figure, "svg")
     files = {"csv": table.to_csv(index=False, lineterminator="\n").encode(), "pdf": drawn(figure, "pdf"), "svg": svg}
     links = {kind: _link(f"{name}.{kind}", content) for kind, content in files.items()}
-    width = (
-        figure.get_figwidth()
-    )  # an inch is 96 pixels of the screen, and text of 9 points is then as small as it may be
     parts = [
         f'<figure class="measured" id="{name}">',
-        f'<div class="drawing"><img src="{_uri(f"{name}.svg", svg)}" style="max-width:{width * 1.35:.1f}in" '
-        f'alt="{html.escape(alt)}"></div>',
+        _image(figure, f"{name}.svg", svg, alt),
         f'<div class="downloads">Data: {links["csv"]}. Figure: {links["pdf"]}, {links["svg"]}.</div>',
         origin(records, experiment) if records else "",
         "</figure>",
     ]
     return Shown("\n".join(filter(None, parts)), svg.decode(), alt)
+
+
+def plain(figure: Figure) -> str:
+    """A figure that illustrates, as HTML: the drawing and, for those who cannot see it, its label or `describe`.
+
+    A figure's label is set by `figure.set_label("Ten images, ...")`. `pages.vector_figures` shows all figures so.
+    """
+    svg = drawn(figure, "svg")
+    name = f"figure-{hashlib.sha256(svg).hexdigest()[:12]}.svg"
+    return _image(figure, name, svg, str(figure.get_label()) or alt_text.describe(figure))
+
+
+def _image(figure: Figure, name: str, svg: bytes, alt: str) -> str:
+    """At most a third larger than drawn."""
+    limit = f"max-width:{figure.get_figwidth() * 1.35:.1f}in"
+    return f'<div class="drawing"><img src="{_uri(name, svg)}" style="{limit}" alt="{html.escape(alt)}"></div>'
 
 
 def drawn(figure: Figure, kind: str) -> bytes:
