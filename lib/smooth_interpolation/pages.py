@@ -75,7 +75,7 @@ class Page:
     def verdict_count(self) -> Any:
         """How many of the claims about this experiment hold in these records, as Markdown."""
         table = claims.judge(self.records, self.experiment.experiment)
-        return _markdown(f"At scale `{self.experiment.scale}`, {verdicts.count(table)}.")
+        return _markdown(f"At scale `{self.experiment.scale}`: {verdicts.count(table)}.")
 
     def by_width(self) -> pd.DataFrame:
         """Errors at the last epoch and the Jacobian norm at the points and over the largest volume, a row per width."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from . import claims, config, locations, store
+from . import claims, config, locations, registry, store, trends
 
 PAGES = {"Figure 11": "fig6", "Figure 13": "fig6"}  # of a figure, where it is not named after it
 NOTHING = "not measured"
 
 
-def overview(root=None) -> pd.DataFrame:
+def overview(root: Path | None = None) -> pd.DataFrame:
     """Every claim on every experiment that it is about, at every scale: `claims.judge` with a column `scale`.
 
     A scale that has no params file of an experiment has no rows of it.
@@ -85,11 +86,11 @@ def by_scale(tables: Mapping[str, pd.DataFrame], figure: str) -> str:
 
 
 def count(table: pd.DataFrame) -> str:
-    """Such as: of 20 claims **15 are supported**, 3 contradicted, 1 inconclusive and 1 not measured."""
-    counts = table.verdict.value_counts()
-    found = [f"{counts[state]} {state}" for state in claims.STATES if state in counts]
-    words = ", ".join(found[:-1]) + " and " + found[-1] if len(found) > 1 else "".join(found)
-    return f"of {len(table)} claims **{words}**"
+    """Such as: **15 supported, 3 contradicted and 1 not measured** of 19 claims."""
+    found = table.verdict.value_counts()
+    parts = [f"{found[state]} {state}" for state in claims.STATES if state in found]
+    words = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+    return f"**{words}** of {len(table)} claims"
 
 
 def counts(table: pd.DataFrame) -> str:
@@ -99,6 +100,61 @@ def counts(table: pd.DataFrame) -> str:
         found = table[table.scale == scale].verdict.value_counts()
         lines.append(f"| `{scale}` | " + " | ".join(str(found.get(state, 0)) for state in claims.STATES) + " |")
     return "\n".join(lines)
+
+
+def matrix(table: pd.DataFrame, figure: str) -> str:
+    """An overview's claims made with a figure, or with none ('Abstract'), against scales: a Markdown table per experiment."""
+    scales = measured_scales(table)
+    part = table[table.figures.map(len) == 0] if figure == "Abstract" else of_figure(table, figure)
+    lines = []
+    for experiment in claims.EXPERIMENTS:
+        of_one = part[part.experiment == experiment]
+        if of_one.empty:
+            continue
+        lines += ["", f"| `{experiment}` | " + " | ".join(f"`{scale}`" for scale in scales) + " |"]
+        lines += ["|---" * (len(scales) + 1) + "|"]
+        for _, rows in of_one.groupby(level=0, sort=False):
+            by_scale = {row.scale: row for row in rows.itertuples()}
+            measures = [row.measure for row in by_scale.values() if row.measure]
+            what = rows.statement.iloc[0] + (f"<br>*{measures[0]}*" if measures else "")
+            lines.append(f"| {what} | " + " | ".join(_cell(by_scale.get(scale)) for scale in scales) + " |")
+    return "\n".join(lines)
+
+
+def _cell(row) -> str:
+    if row is None:
+        return "–"
+    value = f"<br>{effect(row)} ({spread(row)})" if effect(row) else ""
+    return f"**{row.verdict}**{value}" if row.verdict != NOTHING else NOTHING
+
+
+def not_supported(table: pd.DataFrame, scale: str) -> str:
+    """What an overview's claims that are contradicted or inconclusive at a scale rest on, as a list in Markdown."""
+    rows = table[(table.scale == scale) & table.verdict.isin(["contradicted", "inconclusive"])]
+    lines = []
+    for (figure, experiment), part in groups(rows):
+        page = page_of(figure)
+        lines += [f"- **{row.verdict.capitalize()}:** {row.statement} {row.sentence} "
+                  f"({f'[{figure}]({page}.md)' if page else figure}, `{experiment}`)" for row in part.itertuples()]  # fmt: skip
+    return "\n".join(lines) or "Nothing."
+
+
+def criteria() -> str:
+    """The thresholds of judgement, as Markdown."""
+    rows = [
+        ("A loss or sharpness rises or falls", f"by a factor of {trends.STEP:g} or more"),
+        ("... markedly", f"by a factor of {trends.MARKED:g} or more"),
+        ("An error or accuracy rises or falls", f"by {trends.POINTS:g} percentage point or more"),
+        ("A curve has a peak", "it rises to it from an earlier value and falls from it to a later one"),
+        ("A peak is at the threshold", f"within a factor of {trends.NEAR:g} in width, or at the next measured width"),
+        ("A trend that is said of many curves", f"supported if {trends.MOST:.0%} of them show it, contradicted below {trends.FEW:.0%}"),
+        ("It grows with width", f"order (Goodman and Kruskal's gamma) {trends.MONOTONE:g} or more, contradicted below {trends.NOT_MONOTONE:g}"),
+        ("It tends to 0", f"at the widest network at most {trends.VANISHED:g} of its largest value, contradicted above {trends.REMAINS:g}"),
+        ("They go together", f"rank correlation of {trends.STRONG:g} or more and an interval above 0, contradicted if it lies below {trends.STRONG:g}"),
+        ("The seeds agree", f"{registry.AGREE:.1%} of their bootstrap samples give the verdict"),
+        ("A claim is measured", f"at {registry.MIN_WIDTHS} widths or more with a common seed"),
+    ]  # fmt: skip
+    return "\n".join(["| What is said | What is asked |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)])
 
 
 def page_of(figure: str) -> str | None:
