@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 from IPython.display import Markdown
 
-from . import verdicts
+from . import second_looks, verdicts
 
 
 class Board:
@@ -30,3 +31,27 @@ class Board:
     def criteria(self) -> Any:
         """The thresholds of judgement."""
         return Markdown(verdicts.criteria())
+
+    def peaks(self) -> Any:
+        """Where the peaks are, beside the threshold."""
+        return _table(second_looks.peaks())
+
+    def by_first_width(self) -> Any:
+        """The verdicts that hang on how the threshold is read."""
+        return _table(second_looks.by_first_width())
+
+    def over_epochs(self) -> Any:
+        """Correlations over all epochs, and after the first descent."""
+        return _table(second_looks.over_epochs())
+
+
+def _table(frame: pd.DataFrame) -> Any:
+    """A table with its texts in full, as Markdown."""
+    if frame.empty:
+        return Markdown("None.")
+    lines = ["| " + " | ".join(["Records", *frame.columns]) + " |", "|---" * (len(frame.columns) + 1) + "|"]
+    lines += [
+        f"| `{name}` | " + " | ".join(map(str, row)) + " |"
+        for name, row in zip(frame.index, frame.to_numpy(), strict=True)
+    ]
+    return Markdown("\n".join(lines))

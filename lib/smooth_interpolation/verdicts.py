@@ -125,7 +125,7 @@ def _cell(row) -> str:
     if row is None:
         return "–"
     value = f"<br>{effect(row)} ({spread(row)})" if effect(row) else ""
-    return f"**{row.verdict}**{value}" if row.verdict != NOTHING else NOTHING
+    return f"**{row.verdict}**{value}" if row.verdict != NOTHING else NOTHING.replace(" ", "&nbsp;")
 
 
 def not_supported(table: pd.DataFrame, scale: str) -> str:
@@ -134,7 +134,7 @@ def not_supported(table: pd.DataFrame, scale: str) -> str:
     lines = []
     for (figure, experiment), part in groups(rows):
         page = page_of(figure)
-        lines += [f"- **{row.verdict.capitalize()}:** {row.statement} {row.sentence} "
+        lines += [f"- **{row.verdict.capitalize()}:** *{row.statement}* {row.sentence} "
                   f"({f'[{figure}]({page}.md)' if page else figure}, `{experiment}`)" for row in part.itertuples()]  # fmt: skip
     return "\n".join(lines) or "Nothing."
 

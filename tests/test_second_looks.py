@@ -1,0 +1,49 @@
+"""The looks beside the claims, on made-up tables."""
+
+import numpy as np
+import pytest
+from tests import worlds
+from tests.worlds import World, made, together
+
+from smooth_interpolation import claims, second_looks
+from smooth_interpolation.board import Board
+
+
+@pytest.fixture
+def world(monkeypatch):
+    made_up = World()
+    monkeypatch.setattr(second_looks, "evidences", lambda scale: {claims.NOISY: together({0: made_up, 1: made_up})})
+    return made_up
+
+
+def test_peaks_stand_beside_the_threshold(world):
+    row = second_looks.peaks(["demo"]).loc["demo/convnet-noise20"].tolist()
+    assert row == ["w = 8", "w = 8", "w = 6 (20.0%)", "w = 8 (0.0%)", "w = 8 (0.0%)"]
+
+
+def test_correlation_after_the_first_descent(world):
+    world.history["jacobian_norm", "all"][worlds.PAST] = [0.1, 2, 5, 4, 1]  # grows while the error first falls
+    found = second_looks.over_epochs(["demo"]).loc["demo/convnet-noise20"]
+    assert float(found["Jacobian norm, all epochs"]) < 0.5 and found["Jacobian norm, after the first descent"] == "1.00"
+
+
+def test_what_hangs_on_the_threshold(world):
+    assert second_looks.by_first_width(["demo"]).empty
+    world.history["train_error", "all"][0, -1] = 0.0  # the narrowest fits, the next does not
+    table = second_looks.by_first_width(["demo"])
+    assert len(table) and (table["verdict"] != table.iloc[:, -1]).all()
+    assert second_looks.first_interpolating(together({0: world})) == 1
+
+
+def test_the_board_shows_them(world):
+    shown = Board()
+    for text in (shown.peaks(), shown.over_epochs(), shown.by_first_width(), shown.figure("Figure 2"), shown.counts()):
+        assert text.data
+    assert "| `demo/convnet-noise20` | w = 8 |" in shown.peaks().data and shown.by_first_width().data == "None."
+    assert "**contradicted**" in shown.figure("Figure 5").data and "Contradicted:" in shown.not_supported("gpu").data
+
+
+def test_only_experiments_with_enough_records_are_looked_at():
+    assert set(second_looks.evidences("paper")) == set()
+    assert claims.NOISY in second_looks.evidences("demo")
+    assert np.isfinite(second_looks._mean_correlation(made(worlds.nothing).evidence().view(), "jacobian_norm", True))
