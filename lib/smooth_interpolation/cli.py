@@ -267,9 +267,9 @@ def figure(
     if output.suffix not in (".svg", ".pdf", ".png"):
         raise ConfigError(f"--output {output}: its name must end in .svg, .pdf or .png.")
     if name == "fig1ab":
-        from . import intuition_figures
+        from . import intuition, intuition_figures
 
-        figures.save(intuition_figures.live()[0], output)
+        figures.save(intuition_figures.fig1ab(*intuition.example()), output)
         return
     if params is None:
         raise ConfigError(f"{name} is drawn from an experiment's records: name one, params/<scale>/<experiment>.yaml.")

@@ -124,6 +124,12 @@ def fit_network(data: Scalars, width: int = 128, depth: int = 4, rate: float = 0
     return Fit(f"Network, {depth} hidden layers of {width}", function, n_parameters, residual)
 
 
+def example() -> tuple[Scalars, list[Fit]]:
+    """The data and the two fits of Figures 1a and 1b, trained now."""
+    data = noisy_scalars()
+    return data, [fit_polynomial(data), fit_network(data)]
+
+
 def smoothness(function: Curve, data: Scalars, radius: float) -> pd.DataFrame:
     """How a function behaves around each training point, over V = [x_n - r, x_n + r].
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from . import intuition
@@ -36,11 +38,10 @@ def fig1ab(data: Scalars, fits: Sequence[Fit]) -> Figure:
         return figure
 
 
-def live() -> tuple[Figure, str]:
-    """Figures 1a and 1b, trained now, and their alternative text."""
-    data = intuition.noisy_scalars()
-    fits = [intuition.fit_polynomial(data), intuition.fit_network(data)]
-    return fig1ab(data, fits), describe(data, fits)
+def curves(data: Scalars, fits: Sequence[Fit]) -> pd.DataFrame:
+    """What `fig1ab` draws: x, the truth and a column per fit."""
+    x = np.linspace(-1, 1, GRID)
+    return pd.DataFrame({"x": x, "ground truth": data.truth(x), **{fit.name: fit.function(x) for fit in fits}})
 
 
 def describe(data: Scalars, fits: Sequence[Fit]) -> str:
@@ -57,3 +58,22 @@ def describe(data: Scalars, fits: Sequence[Fit]) -> str:
             "to its neighbours."
         )
     return " ".join(parts)
+
+
+def findings(data: Scalars, fits: Sequence[Fit], table: pd.DataFrame) -> Any:
+    """What `intuition.compare` found of a polynomial and a network, as a paragraph of Markdown."""
+    from IPython.display import Markdown
+
+    polynomial, network, _ = (table.iloc[i] for i in range(len(table)))
+    loss = max(fit.residual for fit in fits)
+    return Markdown(
+        f"**What we see.** Both pass through all {len(data.x)} points, the {int(data.noisy.sum())} wrong ones included, with "
+        f"{fits[0].n_parameters:,} and {fits[1].n_parameters:,} parameters and a largest residual of {loss:.1g}. The "
+        "polynomial leaves a wrong label at once: it is nearer to it than to the truth over "
+        f"{polynomial['reach of wrong labels']:.0%} of the neighbourhood, and up to {polynomial['steepest, noisy']:.0f} "
+        f"steep. The network holds on to it over {network['reach of wrong labels']:.0%}, at slopes of at most "
+        f"{network['steepest, noisy']:.0f}. The price is what the paper says it is: off the points the network is further "
+        f"from the truth, {network['deviation from truth']:.2f} against {polynomial['deviation from truth']:.2f} in the root "
+        f"mean square. The *mean* slopes around wrong labels differ less, {polynomial['mean slope, noisy']:.0f} and "
+        f"{network['mean slope, noisy']:.0f}: a spike and a ramp of equal height climb as far, on a different share of the way."
+    )
