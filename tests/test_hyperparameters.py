@@ -25,4 +25,5 @@ def test_the_table_is_made_of_the_params_files(experiment):
 
 def test_what_only_one_scale_has_is_a_table_too():
     assert "paper" not in hyperparameters.table("convnet-leaves100")
+    assert hyperparameters.origins().loc["momentum", "origin"] == hyperparameters.TEXT
     assert len(hyperparameters.built_in()) == len(hyperparameters.BUILT_IN)

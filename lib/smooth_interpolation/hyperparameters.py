@@ -65,18 +65,17 @@ BUILT_IN: dict[str, tuple[str, str]] = {
 
 
 def table(experiment: str, scales: Sequence[str] = config.SCALES) -> pd.DataFrame:
-    """A row per field of an experiment: its value at every scale that has the experiment, its origin, and a note."""
+    """A row per field of an experiment with its value at every scale that has the experiment."""
     found = {s: config.find(s, experiment) for s in scales if locations.params_file(s, experiment).is_file()}
     rows = {
-        field: {
-            **{scale: _said(field, getattr(settings, field)) for scale, settings in found.items()},
-            "origin at `paper` scale": ORIGINS[field][0],
-            "note": ORIGINS[field][1],
-        }
-        for field in config.FIELDS
-        if field in ORIGINS
+        field: {scale: _said(field, getattr(settings, field)) for scale, settings in found.items()} for field in ORIGINS
     }
     return pd.DataFrame(rows).T.rename_axis("field")
+
+
+def origins() -> pd.DataFrame:
+    """A row per field: where its value at `paper` scale comes from, and a note."""
+    return pd.DataFrame(ORIGINS, index=["origin", "note"]).T.rename_axis("field")
 
 
 def built_in() -> pd.DataFrame:
