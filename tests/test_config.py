@@ -4,6 +4,7 @@ import os
 
 import pytest
 import yaml
+from benchmarks import hostile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,59 +88,7 @@ def test_bad_values_are_one_sentence(change, words):
     assert "\n" not in str(caught.value)
 
 
-PLAIN = locations.params_file("demo", "convnet-noise20").read_text()
-ALIASES = "a: &a [x, x]\n" + "".join(
-    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdef", "bcdefg", strict=True)
-)
-
-
-def edited(**changes):
-    lines = [line.split(":")[0] for line in PLAIN.splitlines()]
-    return "\n".join(
-        f"{name}: {changes[name]}" if name in changes else line
-        for name, line in zip(lines, PLAIN.splitlines(), strict=True)
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (edited(epochs=0), ", line 23: epochs = 0: must be at least 1."),
-        (edited(epochs=2.5), ", line 23: epochs = 2.5: must be a whole number."),
-        (edited(epochs=10**12), ", line 23: epochs = 1000000000000: must be at most 1,000,000."),
-        (edited(path_kind="sdv"), ", line 28: path_kind = 'sdv': must be one of svd, shift; did you mean 'svd'?"),
-        (edited(augment="perhaps"), ", line 24: augment = 'perhaps': must be true or false."),
-        (edited(learning_rate="fast"), ", line 18: learning_rate = 'fast': must be a number."),
-        (edited(widths="[1, 0]"), ", line 15: widths = [1, 0]: value 2 (0) must be at least 1."),
-        (edited(widths="[1, 1000000000]"), "value 2 (1000000000) must be at most 1,024."),
-        (edited(widths=3), "must be a list such as [1, 2]."),
-        (edited(seeds="[0, 0]"), "must not repeat"),
-        (edited(data_seed=2**40), "must be at most 2,147,483,647."),
-        (edited(n_train=10**6), ", line 7: n_train and n_test can be at most 200,000 for dead_leaves."),
-        (edited(n_noisy_points=300), ", line 34: n_noisy_points 300: there are 200 noisy training points"),
-        (edited(n_clean_points=801), ", line 33: n_clean_points 801: there are 800 clean training points"),
-        (edited(n_classes=200), ", line 6: n_classes 200: dead_leaves has 10 to 100 classes."),
-        (edited(n_paths=64, strengths=list(range(1, 20))), "at most 512"),
-        (edited(dataset="../../etc"), ", line 5: dataset = '../../etc': must be a name"),
-        (edited(delta="1e-300"), "delta = '1e-300': must be at least 1e-06."),
-        (PLAIN + "widht: 3", ", line 35: 'widht' is not known; did you mean 'widths'?"),
-        (PLAIN + "epochs: 3", ", line 35: 'epochs' is there twice, first on line 23: keep one."),
-        (ALIASES, ", line 1: names with & or * are not read"),
-        ("a: !!python/object/apply:os.system [ls]", ", line 1: types with ! are not read"),
-        ("a: " + "[" * 60_000, ", line 1: a list or mapping within another"),
-        ("a: {b: 1}", "a list or mapping within another"),
-        ("a: 1\n---\na: 2", ", line 2: a second document"),
-        ("a: 1\nb: 2001-99-99", ", line 2: '2001-99-99' is not a value."),
-        ("a: 1\nb: \x01", ", line 2: not valid YAML (a control character)"),
-        ("a: " + "1" * 5000, ", line 1: a value of more than 1,000 characters."),
-        ("a: 1\n" * 20_000, "it is larger than 64 KiB"),
-        ("a: [1", ", line 1: not valid YAML; write one 'field: value' a line."),
-        ("- 1", "write one 'field: value' a line."),
-        ("", "write one 'field: value' a line."),
-        ("experiment: x", "the field 'scale' is missing."),
-    ],
-    ids=lambda text: text[-20:].strip().replace("\n", " "),
-)
+@pytest.mark.parametrize(("text", "words"), hostile.PARAMS)
 def test_a_bad_file_is_one_sentence_with_line_value_and_what_is_allowed(text, words, tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(text)

@@ -6,20 +6,19 @@ Every source becomes one in-memory `Dataset` of uint8 tensors, is decoded once, 
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
-import zipfile
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from . import dead_leaves, files, locations
+from . import dead_leaves, files, image_folders, locations
 from .errors import DataError
 
 log = logging.getLogger(__name__)
@@ -27,8 +26,7 @@ CIFAR = {
     "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
     "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
 }
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp"}
-MAX_PIXELS = 512 * 512  # of one image; larger ones are refused before they are decoded
+MAX_CACHE = 10 << 30  # bytes of a cached dataset: two splits of the largest size, and more
 
 
 @dataclass(frozen=True)
@@ -120,14 +118,16 @@ def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[st
     path = locations.cache() / "datasets" / f"{key}.safetensors"
     if path.is_file():
         try:
-            tensors, metadata = files.read_tensors(path)
+            tensors, metadata = files.read_tensors(path, MAX_CACHE)
             splits = (
                 Split(tensors["train_images"], tensors["train_labels"]),
                 Split(tensors["test_images"], tensors["test_labels"]),
             )
-            found = fingerprint(*tensors_of(*splits))
-            if found == metadata["fingerprint"]:
-                return Dataset(name, source, tuple(metadata["classes"].split("\n")), *splits, found)
+            classes = tuple(metadata["classes"].split("\n"))
+            if all(_sound(split, len(classes)) for split in splits):
+                found = fingerprint(*tensors_of(*splits))
+                if found == metadata["fingerprint"]:
+                    return Dataset(name, source, classes, *splits, found)
             log.warning("%s is damaged: decoding the images again.", path)
         except (OSError, KeyError, ValueError):
             log.warning("%s cannot be read: decoding the images again.", path)
@@ -148,6 +148,16 @@ def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[st
     return Dataset(name, source, classes, train, test, found)
 
 
+def _sound(split: Split, n_classes: int) -> bool:
+    images, labels = split.images, split.labels
+    return (
+        (images.dtype, images.ndim, labels.dtype, labels.ndim) == (torch.uint8, 4, torch.int64, 1)
+        and len(images) == len(labels) > 0
+        and images.shape[1] == 3
+        and 0 <= int(labels.min()) <= int(labels.max()) < n_classes
+    )
+
+
 def tensors_of(train: Split, test: Split) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return train.images, train.labels, test.images, test.labels
 
@@ -162,13 +172,14 @@ def _drawn(n_classes: int, n_train: int, n_test: int, seed: int) -> tuple[tuple[
 
 
 def _find_images(name: str) -> Path | None:
-    """An image folder or zip for this name: `name/`, `name*.zip`, or the data directory itself."""
+    """An image folder or zip for this name: `name/`, `name*.zip` (no further digit), or the data directory itself."""
     for directory in locations.data_directories():
-        candidates = [directory, directory / name, *sorted(directory.glob(f"{name}*.zip"))]
+        zips = [p for p in sorted(directory.glob("*.zip")) if re.match(re.escape(name) + r"(?!\d)", p.name)]
+        candidates = [directory, directory / name, *zips]
         if not name.startswith("cifar"):
-            candidates = [c for c in candidates if c != directory] + [directory / f"{name}.zip"]
+            candidates = [c for c in candidates if c != directory]
         for candidate in candidates:
-            if candidate.is_file() and zipfile.is_zipfile(candidate):
+            if candidate.is_file() and candidate.suffix == ".zip":
                 return candidate
             if (candidate / "train").is_dir() and (candidate / "test").is_dir():
                 return candidate
@@ -186,6 +197,7 @@ def _read_torchvision(name: str, root: Path) -> tuple[tuple[str, ...], Split, Sp
     import torchvision.datasets as sources
 
     kind = sources.CIFAR10 if name == "cifar10" else sources.CIFAR100
+    _check_archive(kind, root)
     try:
         train, test = (kind(root, train=train, download=True) for train in (True, False))
     except Exception as error:  # no network, a broken download, a full disk: torchvision raises many kinds
@@ -198,6 +210,25 @@ def _read_torchvision(name: str, root: Path) -> tuple[tuple[str, ...], Split, Sp
     return tuple(train.classes), first, second
 
 
+def _check_archive(kind: Any, root: Path) -> None:
+    """Refuse parts of torchvision's archive that are not the original ones: they are pickles, which could run anything.
+
+    torchvision unpickles no file without its checksum either, but would fetch changed ones again and say nothing.
+    """
+    import torchvision.datasets as sources
+
+    parts = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+    unpacked = [(root / kind.base_folder / name, checksum) for name, checksum in parts]
+    if not all(path.exists() for path, _ in unpacked):
+        unpacked.append((root / kind.filename, kind.tgz_md5))
+    for path, checksum in unpacked:
+        if path.exists() and not (path.is_file() and sources.cifar.check_integrity(path, checksum)):
+            raise DataError(
+                f"{path} is damaged or was changed: its checksum is not the original's. "
+                "Remove it, and it is fetched again if there is a network."
+            )
+
+
 def _missing(name: str, how: str) -> str:
     places = " and ".join(str(d) for d in locations.data_directories())
     return (
@@ -206,22 +237,9 @@ def _missing(name: str, how: str) -> str:
     )
 
 
-def _entries(place: Path) -> Iterator[tuple[str, int]]:
-    """Names below `place` (or in the zip) with their sizes, sorted, images of the two splits only."""
-    if place.is_dir():
-        found = [(p.relative_to(place).as_posix(), p.stat().st_size) for p in place.rglob("*") if p.is_file()]
-    else:
-        with zipfile.ZipFile(place) as archive:
-            found = [(info.filename, info.file_size) for info in archive.infolist()]
-    for name, size in sorted(found):
-        parts = PurePosixPath(name).parts
-        if len(parts) == 3 and parts[0] in ("train", "test") and PurePosixPath(name).suffix.lower() in SUFFIXES:
-            yield name, size
-
-
 def _state_key(name: str, place: Path) -> str:
     if place.is_dir():
-        state = "".join(f"{entry}{size}" for entry, size in _entries(place))
+        state = "".join(f"{entry}{size}" for entry, size in image_folders.entries(place))
     else:
         status = place.stat()
         state = f"{status.st_size}-{status.st_mtime_ns}-{os.fspath(place.resolve())}"
@@ -229,58 +247,15 @@ def _state_key(name: str, place: Path) -> str:
 
 
 def _folder_source(place: Path) -> str:
-    suffixes = {PurePosixPath(name).suffix.lower() for name, _ in _entries(place)}
+    suffixes = {PurePosixPath(name).suffix.lower() for name, _ in image_folders.entries(place)}
     kind = "JPEG" if suffixes <= {".jpg", ".jpeg"} else ", ".join(sorted(s[1:].upper() for s in suffixes))
     return f"image folder ({kind})"
 
 
 def _read_folder(place: Path) -> tuple[tuple[str, ...], Split, Split]:
-    names = [name for name, _ in _entries(place)]
-    classes = {
-        split: sorted({n.split("/")[1] for n in names if n.startswith(f"{split}/")}) for split in ("train", "test")
-    }
-    if not classes["train"] or not classes["test"]:
-        raise DataError(f"{place} holds no images under train/<class>/ and test/<class>/.")
-    if classes["train"] != classes["test"]:
-        odd = sorted(set(classes["train"]) ^ set(classes["test"]))
-        raise DataError(f"{place}: train and test must have the same classes; '{odd[0]}' is only in one of them.")
-    opener = zipfile.ZipFile(place) if place.is_file() else None
-    try:
-        train, test = (
-            _read_split(place, opener, [n for n in names if n.startswith(f"{split}/")], classes["train"])
-            for split in ("train", "test")
-        )
-    finally:
-        if opener:
-            opener.close()
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise DataError(f"{place}: training and test images differ in size: resize them to one size.")
-    return tuple(classes["train"]), train, test
-
-
-def _read_split(place: Path, archive: zipfile.ZipFile | None, names: list[str], classes: list[str]) -> Split:
-    images: np.ndarray | None = None
-    for i, name in enumerate(names):
-        pixels = _read_image(place, archive, name)
-        if images is None:
-            images = np.empty((len(names), *pixels.shape), dtype=np.uint8)
-        if pixels.shape != images.shape[1:]:
-            raise DataError(
-                f"{place}: {name} is {pixels.shape[1]} x {pixels.shape[0]} pixels and {names[0]} is "
-                f"{images.shape[2]} x {images.shape[1]}: resize them to one size."
-            )
-        images[i] = pixels
-    index = {label: i for i, label in enumerate(classes)}
-    labels = torch.tensor([index[name.split("/")[1]] for name in names])
-    return Split(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels)
-
-
-def _read_image(place: Path, archive: zipfile.ZipFile | None, name: str) -> np.ndarray:
-    try:
-        content = archive.read(name) if archive else (place / name).read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{place}: {name} is {image.width} x {image.height} pixels: resize it first.")
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, zipfile.BadZipFile, Image.DecompressionBombError, ValueError, SyntaxError):
-        raise DataError(f"{place}: {name} is damaged or no image: replace or remove it.") from None
+    classes, splits = image_folders.read(place)
+    train, test = (
+        Split(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
+        for images, labels in splits
+    )
+    return classes, train, test

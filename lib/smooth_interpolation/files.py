@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import tempfile
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:  # records are written and read without PyTorch
     from torch import Tensor
+
+CHECKSUM = "sha256"  # of the tensors, among the text of a safetensors file
+MAX_TENSORS = 8 << 30  # bytes of a safetensors file
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -67,23 +71,43 @@ def write_atomically(
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Save tensors and text as safetensors, atomically."""
+    """Save tensors and text as safetensors, atomically, with a checksum of the tensors."""
     from safetensors.torch import save
 
-    content = save(dict(tensors), dict(metadata))
+    content = save(dict(tensors), {**metadata, CHECKSUM: _checksum(tensors)})
     write_atomically(path, lambda file: file.write(content))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the text of a safetensors file.
+def read_tensors(path: Path, limit: int = MAX_TENSORS) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the text of a safetensors file of at most `limit` bytes, whose checksum is right if it has one.
+
+    Reading such a file executes nothing.
 
     Raises:
-        ValueError: if it is damaged.
+        ValueError: if it is damaged, larger or no regular file.
     """
     from safetensors import SafetensorError, safe_open
 
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+        raise ValueError(f"it is no file of at most {limit >> 20:,} MiB")
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, UnicodeDecodeError, OverflowError, RuntimeError) as error:
+        raise ValueError(str(error).split("\n")[0]) from None
+    if metadata.pop(CHECKSUM, None) not in (None, _checksum(tensors)):
+        raise ValueError("its checksum does not match")
+    return tensors, metadata
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and bytes."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

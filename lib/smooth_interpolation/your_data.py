@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, default_collate
 
-from . import datasets
+from . import image_folders
 from .errors import ConfigError, DataError
 
 Data = Tensor | tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | str | os.PathLike[str]
@@ -80,7 +80,7 @@ class Folder(Dataset[tuple[Tensor, int]]):
             raise DataError(f"{place} is no folder: name one that holds a folder of images for each class.")
         self.place = place
         found = sorted(p.relative_to(place).as_posix() for p in place.glob("*/*"))
-        self.names = [name for name in found if Path(name).suffix.lower() in datasets.SUFFIXES]
+        self.names = [name for name in found if Path(name).suffix.lower() in image_folders.SUFFIXES]
         self.classes = sorted({name.split("/")[0] for name in self.names})
         if not self.names:
             raise DataError(f"{place} holds no images under <class>/*.")
@@ -90,7 +90,7 @@ class Folder(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         name = self.names[index]
-        pixels = datasets._read_image(self.place, None, name)
+        pixels = image_folders.read_image(self.place, None, name)
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1), self.classes.index(name.split("/")[0])
 
 
