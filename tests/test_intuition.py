@@ -53,6 +53,19 @@ def test_descent_in_the_span_is_descent_on_the_coefficients(data):
     assert fit.residual > 0.1  # on its way
 
 
+def test_a_basis_of_cheap_low_degrees_is_as_broad_as_the_network(data, fits):
+    radius = intuition.spacing(data) / 2
+    flat = intuition.fit_polynomial(data, power=-0.5, steps=40_000)
+    table = intuition.compare(data, [flat, fits[1]], radius)
+    assert flat.residual < 1e-3
+    assert table["reach of wrong labels"].iloc[0] == pytest.approx(table["reach of wrong labels"].iloc[1], abs=0.1)
+    phi, x = intuition.legendre(data.x, 80), np.linspace(-1, 1, 50)
+    weights = (2.0 * np.arange(81) + 1) ** 0.5
+    closed = weights * (np.linalg.pinv(phi * weights) @ data.y)
+    fitted = intuition.fit_polynomial(data, degree=80, steps=20_000, power=0.5)
+    np.testing.assert_allclose(fitted.function(x), intuition.legendre(x, 80) @ closed, rtol=0, atol=1e-9)
+
+
 def test_both_fit_every_label_with_many_more_parameters(data, fits):
     polynomial, network = fits
     assert polynomial.residual < 1e-12 and network.residual < 0.01

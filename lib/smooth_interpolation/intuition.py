@@ -63,21 +63,23 @@ def legendre(x: np.ndarray, degree: int) -> np.ndarray:
     return values.T
 
 
-def fit_polynomial(data: Scalars, degree: int = 1000, steps: int = 2000) -> Fit:
-    """Gradient descent from zero on the squared error of f(x) = sum_k c_k P_k(x), in float64.
+def fit_polynomial(data: Scalars, degree: int = 1000, steps: int = 2000, power: float = 0.0) -> Fit:
+    """Gradient descent from zero on the squared error of f(x) = sum_k c_k (2k + 1)^power P_k(x), in float64.
 
-    A step is c <- c - eta Phi^T (Phi c - y), with Phi = `legendre(x, degree)` and eta one over the largest eigenvalue of
+    At power 1/2 the basis is orthonormal up to a constant; the lower, the more it costs to use high degrees. A step is
+    c <- c - eta Phi^T (Phi c - y), with Phi the basis at the points and eta one over the largest eigenvalue of
     K = Phi Phi^T. From zero, c never leaves the rows of Phi: c = Phi^T a, so the n numbers a <- a + eta (y - K a) follow
     the same descent exactly. Its limit interpolates with the smallest norm of c: c = Phi^+ y.
     """
-    phi = legendre(data.x, degree)
+    weights = (2.0 * np.arange(degree + 1) + 1) ** power
+    phi = legendre(data.x, degree) * weights
     kernel = phi @ phi.T
     rate = 1 / np.linalg.eigvalsh(kernel)[-1]
     a = np.zeros(len(data.x))
     for _ in range(steps):
         a += rate * (data.y - kernel @ a)
-    coefficients = phi.T @ a
-    residual = np.abs(phi @ coefficients - data.y).max()
+    coefficients = weights * (phi.T @ a)
+    residual = np.abs(legendre(data.x, degree) @ coefficients - data.y).max()
     return Fit(
         f"Polynomial of degree {degree:,}", lambda x: legendre(x, degree) @ coefficients, degree + 1, float(residual)
     )
