@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import claims, config, cost, facts, figures, locations, presentation, stand_ins, store, verdicts
+from . import claims, config, cost, explore, facts, figures, locations, presentation, stand_ins, store, verdicts
 from .config import Experiment, Run
 from .errors import ConfigError
 from .presentation import Shown
@@ -119,6 +119,11 @@ class Page:
         records = store.read_all(planned)
         width = self.width if any(record["config"]["width"] == self.width for record in records) else None
         return Page(found, width, records, [run for run in planned if not store.path_of(run).exists()])
+
+    def explore(self, kind: str) -> Any:
+        """An instrument of the built book over this page's records: "volumes" or "heatmap", see `explore`."""
+        table = {"volumes": self.volumes, "heatmap": self.history}[kind]
+        return getattr(explore, kind)(table, self.threshold, self.width)
 
     def numbers(self) -> Any:
         """The chosen width's metrics over every volume size, a table per subset; nothing if none was chosen."""
