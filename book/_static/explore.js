@@ -22,7 +22,7 @@
     return element;
   };
   const short = value => value === null || value === undefined ? "–" : value === 0 ? "0"
-    : Math.abs(value) >= 1e4 || Math.abs(value) < 1e-2 ? value.toExponential(1).replace("e+", "e") : String(+value.toPrecision(3));
+    : Math.abs(value) >= 1e4 || Math.abs(value) < 1e-2 ? value.toExponential(1).replace("e+", "e").replace(".0e", "e") : String(+value.toPrecision(3));
 
   // A labelled control; `changed` is called with its value at once and whenever it moves.
   const slider = (label, count, start, name, changed) => {
@@ -127,7 +127,7 @@
     box.append(
       make("div", {class: "controls"}, width.element,
         list("Points", data.subsets.map(s => s.title), i => { subset = i; show(); })),
-      make("div", {class: "charts"}, ...charts), numbers,
+      make("div", {class: "charts two"}, ...charts), numbers,
       make("p", {class: "note"}, "Thick: the chosen width. Thin: the others"
         + (data.threshold ? `; dotted, the interpolation threshold, w = ${data.threshold}.` : ".")));
     show();
@@ -158,7 +158,7 @@
       draw(map, "text", {x: LEFT, y: 15, class: "title"}, metric.title);
       metric.values.forEach((values, i) => values.forEach((value, j) => {
         if (value !== null && (!metric.log || value > 0))
-          draw(map, "rect", {...place(i, j), fill: colour(part(value)), stroke: "none"});
+          draw(map, "rect", {...place(i, j), fill: colour(part(value)), "shape-rendering": "crispEdges"});
       }));
       const each = Math.ceil(data.widths.length / 8), other = Math.ceil(data.epochs.length / 6);
       data.widths.forEach((w, i) => i % each || draw(map, "text",
@@ -174,7 +174,7 @@
     const show = () => {
       const metric = data.metrics[shown], value = metric.values[column][row];
       for (const [key, number] of Object.entries(place(column, row))) cell.setAttribute(key, number);
-      readout.textContent = `w = ${data.widths[column]}, epoch ${data.epochs[row]}: ${metric.title} ${short(value)}`;
+      readout.textContent = `w = ${data.widths[column]}, epoch ${data.epochs[row]}: ${metric.title}: ${short(value)}`;
       chart(course, {title: `At w = ${data.widths[column]}`, xlabel: "epoch", x: data.epochs, xlog: data.epochs[0] > 0,
         log: metric.log && spreads(metric.values.flat()), lines: [{y: metric.values[column], class: "chosen", mark: row}]});
     };
@@ -222,7 +222,7 @@
       const x = route.networks[0].loss.map((_, i) => i / data.substeps);
       const all = key => route.networks.map((n, i) => ({y: n[key], class: `network${i}`, mark: step}));
       const flat = key => route.networks.flatMap(n => n[key]);
-      chart(loss, {title: "Crossentropy with the label trained on", xlabel: "augmentations", x, lines: all("loss"), log: spreads(flat("loss"))});
+      chart(loss, {title: "Loss", xlabel: "augmentations", x, lines: all("loss"), log: spreads(flat("loss"))});
       chart(sharpness, {title: "Jacobian norm", xlabel: "augmentations", x, lines: all("jacobian"), log: spreads(flat("jacobian"))});
       const rows = route.networks.map((n, i) => [
         make("span", {class: `key network${i}`}, data.networks[i]), String(n.predicted[step]),

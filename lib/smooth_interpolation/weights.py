@@ -1,4 +1,4 @@
-"""Final weights, kept in the cache, so that a network can be measured again without training."""
+"""Final weights, so that a network can be measured again without training: in the cache, and for a few beside their record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from . import files, locations, models
+from . import files, locations, models, store
 from .config import SCHEMA, Measurement, Run
 from .errors import RecordError
 
@@ -19,31 +19,44 @@ log = logging.getLogger(__name__)
 
 def weights_path(config: Run) -> Path:
     """Where the final weights of this run are kept: the same for all ways of measuring it."""
+    name = f"{config.experiment}-w{config.width:03d}-s{config.seed}-{_training_key(config)}.safetensors"
+    return locations.cache() / "weights" / name
+
+
+def committed_path(config: Run) -> Path:
+    """Where the weights of a run are that came with the records."""
+    return store.path_of(config).with_suffix(".safetensors")
+
+
+def _training_key(config: Run) -> str:
+    """The same for all ways of measuring a network, and for no other network."""
     values = config.model_dump(mode="json", exclude=set(Measurement.model_fields) | {"overrides"})
-    key = hashlib.sha256(json.dumps([SCHEMA, values], sort_keys=True).encode()).hexdigest()[:16]
-    return locations.cache() / "weights" / f"{config.experiment}-w{config.width:03d}-s{config.seed}-{key}.safetensors"
+    return hashlib.sha256(json.dumps([SCHEMA, values], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def save_network(model: nn.Module, config: Run) -> None:
     """Keep the weights in the cache; a full disk there is no reason to lose the record."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     try:
-        files.write_tensors(weights_path(config), tensors, {"run": str(config)})
+        files.write_tensors(weights_path(config), tensors, {"run": str(config), "training": _training_key(config)})
     except OSError as error:
         log.warning("The final weights of %s could not be kept (%s).", config, error.strerror)
 
 
 def network(config: Run) -> nn.Module:
-    """The trained network of a run, from the cache, on the CPU.
+    """The trained network of a run, from the cache or from beside its record, on the CPU.
 
     Raises:
-        RecordError: if its weights are not there.
+        RecordError: if its weights are in neither.
     """
-    path = weights_path(config)
     model = models.create(config.model, config.width, config.n_classes, config.seed)
-    try:
-        tensors, _ = files.read_tensors(path)
-        model.load_state_dict(tensors)
-    except (OSError, ValueError, RuntimeError):
-        raise RecordError(f"No weights of {config} in the cache ({path.parent}): run it again to make them.") from None
-    return model.to(memory_format=torch.channels_last)
+    for path in (weights_path(config), committed_path(config)):
+        try:
+            tensors, text = files.read_tensors(path)
+            if text.get("training", _training_key(config)) == _training_key(config):
+                model.load_state_dict(tensors)
+                return model.to(memory_format=torch.channels_last)
+        except (OSError, ValueError, RuntimeError):  # not there, damaged, or of another network
+            continue
+    where = f"{weights_path(config).parent} or at {committed_path(config)}"
+    raise RecordError(f"No weights of {config} in {where}: run it again to make them.")
