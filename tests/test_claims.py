@@ -216,7 +216,21 @@ def test_rank_correlation_and_order():
         assert trends.rank_correlation(a, b) == pytest.approx(pd.Series(a).rank().corr(pd.Series(b).rank()))
     assert np.isnan(trends.rank_correlation(np.ones(4), np.arange(4)))
     level = pd.Series([10.0, 50, 90, 100, 100, 99.9], index=WIDTHS[:6])
-    assert trends.order(level, 1.0) == 1 and trends.order(-level, 1.0) == -1 and trends.order(level * 0, 1.0) == 0
+    assert trends.order(level, 1.0) == 1 and trends.order(-level, 1.0) == -1 and np.isnan(trends.order(level * 0, 1.0))
+
+
+def test_a_bump_among_vanished_values_is_no_peak():
+    curve = pd.Series([2.0, 1, 0.1, 3e-5, 5e-5, 3e-5], index=WIDTHS[:6])
+    assert trends.log_peak(curve) is None
+    assert trends.log_peak(curve.mask(curve.index == WIDTHS[4], 0.3)).at == WIDTHS[4]
+
+
+def test_an_accuracy_that_does_not_change_does_not_grow():
+    level = made(worlds.curves("accuracy", ("all",), SIZES, np.full(len(WIDTHS), 0.5)))
+    assert state("volume-accuracy-grows", level.evidence()) == "contradicted"
+    steep = made(worlds.curves("accuracy", ("all",), SIZES, np.array([0.5, 0.8] + [1.0] * (len(WIDTHS) - 2))))
+    verdict = BY_NAME["volume-accuracy-grows"](steep.evidence())
+    assert verdict.state == "supported" and verdict.low == 1  # samples of equal accuracies say nothing
 
 
 def test_near_is_the_next_width_or_half_as_much_again():

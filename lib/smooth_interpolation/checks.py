@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from . import trends
@@ -100,8 +101,12 @@ def error_peak(read: Read, name: str = "The test error") -> Callable[[View], Fin
 
 
 def grows(view: View, curve: pd.Series) -> float:
-    """`trends.order` of accuracies, in percent, over the widths of this bootstrap sample."""
-    return trends.order(curve.iloc[view.drawn(len(curve))], POINTS)
+    """`trends.order` of accuracies, in percent, over the widths of this bootstrap sample.
+
+    A curve that does not change has 0; a sample that drew only widths of equal accuracy has nan, and is left out.
+    """
+    order = trends.order(curve.iloc[view.drawn(len(curve))], POINTS)
+    return 0.0 if np.isnan(order) and not view.resampled else order
 
 
 def graded(order: float) -> State:
@@ -113,7 +118,7 @@ def graded(order: float) -> State:
 def accuracy_over_volumes(view: View) -> Finding:
     """It grows with width, for every volume size."""
     orders = {size: grows(view, 100 * view.volume("accuracy", size=size)) for size in sizes(view, "volumes")}
-    weakest = min(orders, key=orders.__getitem__)
+    weakest = min(orders, key=lambda size: np.nan_to_num(orders[size], nan=1.0))
     low, high = (100 * view.volume("accuracy", size=weakest).iloc[i] for i in (0, -1))
     sentence = f"Over volume {weakest}, where the order is weakest, it goes from {low:.0f}% to {high:.0f}%."
     return Finding(graded(orders[weakest]), orders[weakest], "order with width, smallest over volumes", sentence)

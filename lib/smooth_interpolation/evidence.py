@@ -106,6 +106,11 @@ class View:
         """A metric of one width's training history against epochs."""
         return self._mean(self._evidence._epochs, (metric, subset, width), f"{metric} over the epochs")
 
+    @property
+    def resampled(self) -> bool:
+        """Does this bootstrap sample draw widths, too?"""
+        return self._draw is not None
+
     def drawn(self, n: int) -> np.ndarray:
         """Which of n widths this bootstrap sample draws; each once outside of one."""
         return np.arange(n) if self._draw is None else (self._draw[:n] * n).astype(int)

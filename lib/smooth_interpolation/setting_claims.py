@@ -122,8 +122,8 @@ claim("asymmetric-smooth-around-clean", "Section 4.5", "Figure 7", ASYMMETRIC,
 claim("asymmetric-smooth-around-noisy", "Section 4.5", "Figure 7", ASYMMETRIC,
       "Under asymmetric noise wide networks are as well smooth around noisy points.", smooth("noisy"))
 claim("untouched-classes-double-descent", "Section 4.5", "Figure 7", ASYMMETRIC,
-      "The test error of the untouched classes has its double descent.",
+      "The test error of the untouched classes has its double descent, peaking at or just below the threshold.",
       checks.error_peak(other_classes, "The test error of the untouched classes"))
 claim("corrupted-classes-no-double-descent", "Section 4.5", "Figure 7", ASYMMETRIC,
-      "The test error of the corrupted classes has none.", corrupted_classes_keep_their_error)
+      "The test error of the corrupted classes has no double descent.", corrupted_classes_keep_their_error)
 # fmt: on

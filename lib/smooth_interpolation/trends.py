@@ -33,10 +33,11 @@ class Peak(NamedTuple):
         return min(self.rise, self.fall)
 
 
-def peak(curve: pd.Series, step: float) -> Peak | None:
+def peak(curve: pd.Series, step: float, at_least: float = -np.inf) -> Peak | None:
     """Where a curve has risen from an earlier value and falls to a later one, each by at least `step`.
 
-    Of several, the one whose smaller side is the largest. The curve may fall before it rises: double descent.
+    Of several, the one whose smaller side is the largest. The curve may fall before it rises: double descent. Values below
+    `at_least` are no peaks.
     """
     values = curve.to_numpy()
     if len(values) < 3:
@@ -44,7 +45,7 @@ def peak(curve: pd.Series, step: float) -> Peak | None:
     before = np.minimum.accumulate(values)[:-2]
     after = np.minimum.accumulate(values[::-1])[::-1][2:]
     inner = values[1:-1]
-    sizes = np.minimum(inner - before, inner - after)
+    sizes = np.where(inner >= at_least, np.minimum(inner - before, inner - after), -np.inf)
     i = int(np.argmax(sizes))
     if not sizes[i] >= step:
         return None
@@ -52,20 +53,23 @@ def peak(curve: pd.Series, step: float) -> Peak | None:
 
 
 def log_peak(curve: pd.Series) -> Peak | None:
-    """`peak` of a positive quantity, that rises and falls by the factor `STEP`; its sides are logarithms."""
-    return peak(np.log(curve.clip(lower=TINY)), np.log(STEP))
+    """`peak` of a positive quantity, that rises and falls by the factor `STEP`; its sides are logarithms.
+
+    A bump among values that have `VANISHED` beside the curve's largest is none.
+    """
+    logarithms = np.log(curve.clip(lower=TINY))
+    return peak(logarithms, np.log(STEP), logarithms.max() + np.log(VANISHED))
 
 
 def order(curve: pd.Series, step: float) -> float:
     """Does it grow? The share of pairs in order minus that of pairs in reverse, among those that differ by `step`.
 
-    Goodman and Kruskal's gamma: 1 for a curve that never falls by `step`, also where it stays level; 0 for one that does
-    not change.
+    Goodman and Kruskal's gamma: 1 for a curve that never falls by `step`, also where it stays level; nan if no pair differs.
     """
     values, places = curve.to_numpy(), curve.index.to_numpy()
     change = (values[None, :] - values[:, None])[places[None, :] > places[:, None]]
     up, down = (change >= step).sum(), (change <= -step).sum()
-    return float((up - down) / (up + down)) if up + down else 0.0
+    return float((up - down) / (up + down)) if up + down else float("nan")
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

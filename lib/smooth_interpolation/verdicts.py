@@ -145,7 +145,7 @@ def criteria() -> str:
         ("A loss or sharpness rises or falls", f"by a factor of {trends.STEP:g} or more"),
         ("... markedly", f"by a factor of {trends.MARKED:g} or more"),
         ("An error or accuracy rises or falls", f"by {trends.POINTS:g} percentage point or more"),
-        ("A curve has a peak", "it rises to it from an earlier value and falls from it to a later one"),
+        ("A curve has a peak", f"it rises to it from an earlier value and falls from it to a later one; a loss or sharpness is there at least {trends.VANISHED:g} of its largest value"),
         ("A peak is at the threshold", f"within a factor of {trends.NEAR:g} in width, or at the next measured width"),
         ("A trend that is said of many curves", f"supported if {trends.MOST:.0%} of them show it, contradicted below {trends.FEW:.0%}"),
         ("It grows with width", f"order (Goodman and Kruskal's gamma) {trends.MONOTONE:g} or more, contradicted below {trends.NOT_MONOTONE:g}"),
