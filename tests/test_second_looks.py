@@ -1,12 +1,20 @@
 """The looks beside the claims, on made-up tables."""
 
+import re
+
 import numpy as np
 import pytest
 from tests import worlds
 from tests.worlds import World, made, together
 
-from smooth_interpolation import claims, second_looks
+from smooth_interpolation import claims, locations, second_looks, verdicts
 from smooth_interpolation.board import Board
+from smooth_interpolation.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def overview():
+    return verdicts.overview()
 
 
 @pytest.fixture
@@ -35,12 +43,35 @@ def test_what_hangs_on_the_threshold(world):
     assert second_looks.first_interpolating(together({0: world})) == 1
 
 
-def test_the_board_shows_them(world):
-    shown = Board()
+def test_the_board_shows_them(world, overview):
+    shown = Board(overview)
     for text in (shown.peaks(), shown.over_epochs(), shown.by_first_width(), shown.figure("Figure 2"), shown.counts()):
         assert text.data
     assert "| `demo/convnet-noise20` | w = 8 |" in shown.peaks().data and shown.by_first_width().data == "None."
-    assert "**contradicted**" in shown.figure("Figure 5").data and "Contradicted:" in shown.not_supported("gpu").data
+    assert "**contradicted**" in shown.figure("Figure 5").data
+
+
+def test_what_is_not_supported_is_explained_once(overview):
+    board = Board(overview)
+    text = board.why("epochwise-crossentropy").data
+    assert "**contradicted**" in text and "[Figure 5](fig5.md)" in text
+    left = board.others().data
+    assert "training crossentropy shows epoch-wise" not in left and board.others().data == "None."
+    assert board.why("points-become-stationary").data == "None."  # supported everywhere
+    with pytest.raises(ConfigError, match="no claim epochwise"):
+        board.why("epochwise")
+
+
+def test_the_page_says_why_of_every_claim_that_does_not_hold(overview):
+    text = (locations.repository() / "book" / "claims.md").read_text()
+    said = set(re.findall(r'"([a-z0-9-]+)"', " ".join(re.findall(r"board\.why\((.*?)\)", text, re.DOTALL))))
+    table = verdicts.not_supported(overview)
+    assert set(table[table.scale != "demo"].index) <= said
+
+
+def test_errors_by_seed():
+    table = second_looks.by_seed("demo", "convnet-noise20", "train_error")
+    assert table.loc["seed 0", "w = 16"] == "0.0" and len(table.columns) == 5
 
 
 def test_only_experiments_with_enough_records_are_looked_at():

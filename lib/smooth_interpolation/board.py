@@ -7,14 +7,20 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from . import second_looks, verdicts
+from . import claims, second_looks, verdicts
+from .errors import ConfigError
 
 
 class Board:
-    """Every claim at every scale, for a page of the book."""
+    """Every claim at every scale, for a page of the book.
 
-    def __init__(self) -> None:
-        self.table = verdicts.overview()
+    Args:
+        table: as `verdicts.overview`, which it is by default.
+    """
+
+    def __init__(self, table: pd.DataFrame | None = None) -> None:
+        self.table = verdicts.overview() if table is None else table
+        self._explained: set[str] = set()
 
     def counts(self) -> Any:
         """How many claims are in each state, a row per scale."""
@@ -24,9 +30,17 @@ class Board:
         """The claims made with a figure, or in the abstract alone, against scales."""
         return Markdown(verdicts.matrix(self.table, name))
 
-    def not_supported(self, scale: str) -> Any:
-        """The claims that are contradicted or inconclusive at a scale, each in a sentence."""
-        return Markdown(verdicts.not_supported(self.table, scale))
+    def why(self, *names: str) -> Any:
+        """What the verdicts on these claims rest on, wherever they are contradicted or inconclusive."""
+        unknown = set(names) - {claim.name for claim in claims.CLAIMS}
+        if unknown:
+            raise ConfigError(f"There is no claim {', '.join(sorted(unknown))}.")
+        self._explained |= set(names)
+        return Markdown(verdicts.explained(self.table, names))
+
+    def others(self) -> Any:
+        """The same for all claims that were not asked about yet."""
+        return self.why(*(set(verdicts.not_supported(self.table).index) - self._explained))
 
     def criteria(self) -> Any:
         """The thresholds of judgement."""
@@ -35,6 +49,10 @@ class Board:
     def peaks(self) -> Any:
         """Where the peaks are, beside the threshold."""
         return _table(second_looks.peaks())
+
+    def by_seed(self, scale: str, experiment: str, metric: str) -> Any:
+        """A metric at the last epoch, a row per seed and a column per width."""
+        return _table(second_looks.by_seed(scale, experiment, metric))
 
     def by_first_width(self) -> Any:
         """The verdicts that hang on how the threshold is read."""

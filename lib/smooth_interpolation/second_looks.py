@@ -52,6 +52,15 @@ def peaks(scales: Iterable[str] = config.SCALES) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def by_seed(scale: str, experiment: str, metric: str) -> pd.DataFrame:
+    """A metric of the training history at the last epoch, a row per seed and a column per width."""
+    history = store.history_table(store.read_all(config.find(scale, experiment).runs()))
+    last = store.last_epoch(history, metric).pivot(index="seed", columns="width", values="value")
+    last.columns = [f"w = {width}" for width in last.columns]
+    last.index = [f"seed {seed}" for seed in last.index]
+    return last.map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
+
+
 def over_epochs(scales: Iterable[str] = config.SCALES) -> pd.DataFrame:
     """Rank correlation of test error and sharpness over epochs, past the threshold: from the first epoch on, and from the
     epoch of the lowest early test error on, that is over rise and second descent. Means over widths."""

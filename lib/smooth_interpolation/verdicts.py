@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from . import claims, config, locations, registry, store, trends
 
-PAGES = {"Figure 11": "fig6", "Figure 13": "fig6"}  # of a figure, where it is not named after it
+PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
 NOTHING = "not measured"
 
 
@@ -128,15 +128,21 @@ def _cell(row) -> str:
     return f"**{row.verdict}**{value}" if row.verdict != NOTHING else NOTHING.replace(" ", "&nbsp;")
 
 
-def not_supported(table: pd.DataFrame, scale: str) -> str:
-    """What an overview's claims that are contradicted or inconclusive at a scale rest on, as a list in Markdown."""
-    rows = table[(table.scale == scale) & table.verdict.isin(["contradicted", "inconclusive"])]
+def not_supported(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of an overview that are contradicted or inconclusive."""
+    return table[table.verdict.isin(["contradicted", "inconclusive"])]
+
+
+def explained(table: pd.DataFrame, names: Iterable[str]) -> str:
+    """What these claims' verdicts rest on where they are not supported, as a Markdown list: an entry per claim and experiment."""
     lines = []
-    for (figure, experiment), part in groups(rows):
+    for (figure, experiment), part in groups(not_supported(table[table.index.isin(list(names))])):
         page = page_of(figure)
-        lines += [f"- **{row.verdict.capitalize()}:** *{row.statement}* {row.sentence} "
-                  f"({f'[{figure}]({page}.md)' if page else figure}, `{experiment}`)" for row in part.itertuples()]  # fmt: skip
-    return "\n".join(lines) or "Nothing."
+        place = f"[{figure}]({page}.md)" if page else figure
+        for _, rows in part.groupby(level=0, sort=False):
+            found = " ".join(f"At `{row.scale}` **{row.verdict}**: {row.sentence}" for row in rows.itertuples())
+            lines.append(f"- *{rows.statement.iloc[0]}* ({place}, `{experiment}`) {found}")
+    return "\n".join(lines) or "None."
 
 
 def criteria() -> str:
