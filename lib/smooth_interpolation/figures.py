@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,9 +182,26 @@ def data(name: str, records: Iterable[store.Record]) -> pd.DataFrame:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as SVG, PDF or PNG, by the ending of `path`; the same figure gives the same file."""
-    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    path.write_bytes(written(figure, path.suffix[1:]))
+
+
+def written(figure: Figure, kind: str) -> bytes:
+    """The content of such a file, its `kind` svg, pdf or png."""
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(path, dpi=200, metadata=undated)
+        figure.savefig(buffer, format=kind, dpi=200, metadata=undated)
+    content = buffer.getvalue()
+    return _compact(content) if kind == "svg" else content
+
+
+def _compact(svg: bytes) -> bytes:
+    """Coordinates to a hundredth of a point: a third smaller, and no eye sees it."""
+
+    def shorter(attribute: re.Match[bytes]) -> bytes:
+        return re.sub(rb"-?\d+\.\d{3,}", lambda number: b"%g" % round(float(number[0]), 2), attribute[0])
+
+    return re.sub(rb'\s(?:d|x|y)="[^"]*"', shorter, svg)
 
 
 def _errors(

@@ -15,7 +15,8 @@ MIN_RANGE = 10  # percentage points on an axis of errors
 
 
 def curve(panel: Axes, part: pd.DataFrame, colour: str, label: str, *, thick: bool = False, mark: int | None) -> None:
-    """A curve over width. Shaded: one standard deviation over seeds.
+    """A curve over width: the mean over seeds. Shaded: one standard deviation, down to the lowest seed if it would not
+    be positive, which a logarithmic axis cannot show.
 
     Args:
         panel: where.
@@ -27,6 +28,7 @@ def curve(panel: Axes, part: pd.DataFrame, colour: str, label: str, *, thick: bo
     """
     by_width = part.groupby("width")["mean"]
     mean, std = by_width.mean(), by_width.std()
+    low = (mean - std).where(mean > std, by_width.min())
     panel.plot(
         mean.index,
         mean,
@@ -37,7 +39,7 @@ def curve(panel: Axes, part: pd.DataFrame, colour: str, label: str, *, thick: bo
         label=label,
     )
     if std.notna().any():
-        panel.fill_between(mean.index, mean - std, mean + std, color=colour, alpha=BAND, linewidth=0)
+        panel.fill_between(mean.index, low.where(std.notna()), mean + std, color=colour, alpha=BAND, linewidth=0)
     if mark in mean.index:
         panel.plot(
             [mark], [mean[mark]], "o", color=colour, markeredgecolor=ACCENT, markeredgewidth=1.2, markersize=6, zorder=5

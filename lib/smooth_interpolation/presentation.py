@@ -9,13 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -94,10 +92,7 @@ def _image(figure: Figure, name: str, svg: bytes, alt: str) -> str:
 
 def drawn(figure: Figure, kind: str) -> bytes:
     """A figure as SVG or PDF; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    with mpl.rc_context(figures.STYLE):
-        figure.savefig(buffer, format=kind, dpi=200, metadata={"Date" if kind == "svg" else "CreationDate": None})
-    content = buffer.getvalue()
+    content = figures.written(figure, kind)
     return content[content.index(b"<svg") :] if kind == "svg" else content
 
 
