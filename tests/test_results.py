@@ -1,17 +1,37 @@
 """The committed records: each belongs to a params file, is whole, and is what the figures expect."""
 
 import pytest
+import torch
 
-from smooth_interpolation import config, locations, store
+from smooth_interpolation import config, locations, runs, store
+from smooth_interpolation.evaluation import Evaluator
 
 ROOT = locations.repository()
 RECORDS = sorted(p for p in (ROOT / "results").rglob("*.json") if "beyond" not in p.parts)
+FILES = sorted(path for scale in ("demo", "laptop") for path in (ROOT / "params" / scale).glob("*.yaml"))
+WEIGHTS = sorted((ROOT / "results").rglob("*.safetensors"))
 
 
-def test_laptop_and_demo_are_complete():
-    for scale in ("demo", "laptop"):
-        experiment = config.find(scale, "convnet-noise20")
-        assert store.missing(experiment) == []
+@pytest.mark.parametrize("file", FILES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_laptop_and_demo_are_complete(file):
+    assert store.missing(config.load(file)) == []
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda p: p.stem)
+def test_weights_beside_a_record_are_those_that_were_measured(path):
+
+    record = store.read_file(path.with_suffix(".json"))
+    run = config.find(record["config"]["scale"], record["config"]["experiment"]).run(
+        record["config"]["width"], record["config"]["seed"]
+    )
+    found = Evaluator(runs.prepare(run), run, torch.device("cpu")).epoch(runs.network(run))
+    last = {key: value for key, value in record["history"][-1].items() if key != "epoch"}
+    for key, value in last.items():
+        assert found[key] == pytest.approx(value, rel=2e-2), key  # other processors round otherwise
+
+
+def test_weights_take_less_than_a_megabyte():
+    assert len(WEIGHTS) == 4 and sum(path.stat().st_size for path in WEIGHTS) < 1_000_000
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda p: str(p.relative_to(ROOT / "results")))
