@@ -48,6 +48,7 @@ def test_the_board_shows_them(world, overview):
     for text in (shown.peaks(), shown.over_epochs(), shown.by_first_width(), shown.figure("Figure 2"), shown.counts()):
         assert text.data
     assert "| `demo/convnet-noise20` | w = 8 |" in shown.peaks().data and shown.by_first_width().data == "None."
+    assert re.search(r"\d+ of \d+ are positive", shown.over_epochs().data)
     assert "**contradicted**" in shown.figure("Figure 5").data
 
 
@@ -71,7 +72,7 @@ def test_the_page_says_why_of_every_claim_that_does_not_hold(overview):
 
 def test_errors_by_seed():
     table = second_looks.by_seed("demo", "convnet-noise20", "train_error")
-    assert table.loc["seed 0", "w = 16"] == "0.0" and len(table.columns) == 5
+    assert table.loc["w = 16", "seed 0"] == "0.0" and len(table) == 5
 
 
 def test_only_experiments_with_enough_records_are_looked_at():

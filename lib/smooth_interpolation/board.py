@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
@@ -50,17 +51,26 @@ class Board:
         """Where the peaks are, beside the threshold."""
         return _table(second_looks.peaks())
 
-    def by_seed(self, scale: str, experiment: str, metric: str) -> Any:
-        """A metric at the last epoch, a row per seed and a column per width."""
-        return _table(second_looks.by_seed(scale, experiment, metric))
+    def by_seed(self, scale: str, experiment: str, metric: str, subset: str = "all") -> Any:
+        """A metric at the last epoch, a row per width and a column per seed."""
+        return _table(second_looks.by_seed(scale, experiment, metric, subset))
 
     def by_first_width(self) -> Any:
         """The verdicts that hang on how the threshold is read."""
         return _table(second_looks.by_first_width())
 
     def over_epochs(self) -> Any:
-        """Correlations over all epochs, and after the first descent."""
-        return _table(second_looks.over_epochs())
+        """Correlations over all epochs, and after the first descent, and a sentence that counts the latter."""
+        found = second_looks.over_epochs()
+        later = found[[name for name in found if "after" in name]].to_numpy().astype(float)
+        later = later[np.isfinite(later)]
+        if not later.size:
+            return _table(found)
+        counted = (
+            f"After the first descent {(later > 0).sum()} of {later.size} are positive; "
+            f"they go from {later.min():.2f} to {later.max():.2f}."
+        )
+        return Markdown(f"{_table(found).data}\n\n{counted}")
 
 
 def _table(frame: pd.DataFrame) -> Any:

@@ -52,12 +52,12 @@ def peaks(scales: Iterable[str] = config.SCALES) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def by_seed(scale: str, experiment: str, metric: str) -> pd.DataFrame:
-    """A metric of the training history at the last epoch, a row per seed and a column per width."""
+def by_seed(scale: str, experiment: str, metric: str, subset: str = "all") -> pd.DataFrame:
+    """A metric of the training history at the last epoch, a row per width and a column per seed."""
     history = store.history_table(store.read_all(config.find(scale, experiment).runs()))
-    last = store.last_epoch(history, metric).pivot(index="seed", columns="width", values="value")
-    last.columns = [f"w = {width}" for width in last.columns]
-    last.index = [f"seed {seed}" for seed in last.index]
+    last = store.last_epoch(history, metric, subset).pivot(index="width", columns="seed", values="value")
+    last.columns = [f"seed {seed}" for seed in last.columns]
+    last.index = [f"w = {width}" for width in last.index]
     return last.map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
 
 
