@@ -6,15 +6,12 @@ assert that everything held; `python -m benchmarks reliability` does all scenari
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from smooth_interpolation import locks
 
 from . import timing
 
@@ -67,45 +64,4 @@ def main(output: Path | None = None, quick: bool = False, only: Iterable[str] | 
     print(f"Written: {path}")
 
 
-# Locks
-
-
-@scenario("Eight processes take the lock of a dead one at once: one gets it")
-def dead_lock_is_taken_over_once(directory: Path, quick: bool) -> Count:
-    context = multiprocessing.get_context("fork")
-    held = []
-    for i in range(8 if quick else 40):
-        path = directory / f"{i}.lock"
-        dead = context.Process(target=locks._create, args=(path, locks.here()))
-        dead.start()
-        dead.join()
-        _bury(path, dead.pid)
-        barrier, results = context.Barrier(8), context.SimpleQueue()
-        takers = [context.Process(target=_take, args=(path, barrier, results)) for _ in range(8)]
-        for taker in takers:
-            taker.start()
-        got = [results.get() for _ in takers]
-        for taker in takers:
-            taker.join()
-        held.append(sum(got) == 1)
-    return count(held)
-
-
-def _bury(path: Path, pid: int | None) -> None:
-    """Make the lock that of a process that is gone."""
-    import json
-
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"pid": pid, "started": "0"}))
-
-
-def _take(path: Path, barrier: Any, results: Any) -> None:
-    observer = locks.Observer()
-    barrier.wait()
-    try:
-        lock = locks.acquire(path, observer)
-    except locks.Held:
-        lock = None
-    results.put(lock is not None)
-    barrier.wait()  # the winner holds it until all have tried
-    if lock:
-        lock.release()
+from . import disks, sharing, stopping  # noqa: E402, F401 (they register their scenarios)

@@ -1,9 +1,10 @@
 """Everything that `benchmarks.reliability` counts holds, every time."""
 
 import pytest
-from benchmarks import reliability
+from benchmarks import disks, reliability, sharing, stopping
 
-SCENARIOS = ["dead_lock_is_taken_over_once"]
+MODULES = {module.__name__ for module in (disks, sharing, stopping)}
+SCENARIOS = [name for name, (_, function) in reliability.SCENARIOS.items() if function.__module__ in MODULES]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

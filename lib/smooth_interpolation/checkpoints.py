@@ -86,12 +86,12 @@ class DiskKeeper(Keeper):
         check: Callable[[], None] = lambda: None,
     ):
         self.run, self.root, self.seconds, self.epochs, self.check = run, root, seconds, epochs, check
-        self._last, self._last_epoch = time.monotonic(), 0
+        self.directory = store.work_directory(store.path_of(run, root))
+        self._last, self._last_epoch, self._warned = time.monotonic(), 0, False
 
     def paths(self) -> list[Path]:
         """The checkpoints there are, the latest first."""
-        record = store.path_of(self.run, self.root)
-        return sorted(store.work_directory(record).glob(f"{record.stem}.*.safetensors"), reverse=True)
+        return sorted(self.directory.glob(f"{self.run.path.stem}.*.safetensors"), reverse=True)
 
     def load(self, fingerprint: str) -> tuple[dict[str, Tensor], Progress] | None:
         found = self.paths()
@@ -111,18 +111,20 @@ class DiskKeeper(Keeper):
         return by_epochs or time.monotonic() - self._last >= self.seconds
 
     def save(self, tensors: dict[str, Tensor], progress: Progress, fingerprint: str) -> None:
-        self.check()
-        record = store.path_of(self.run, self.root)
-        path = store.work_directory(record) / f"{record.stem}.{progress.step:012d}.safetensors"
+        path = self.directory / f"{self.run.path.stem}.{progress.step:012d}.safetensors"
         try:
+            self.check()
             write(path, tensors, progress, self.run, fingerprint)
             for old in self.paths()[KEPT:]:
                 old.unlink(missing_ok=True)
+            self._warned = False
         except OSError as error:
-            log.warning(
-                "No checkpoint of %s could be written to %s (%s): training goes on, and would start again from the one "
-                "before.", self.run, path.parent, error.strerror or error
-            )  # fmt: skip
+            if not self._warned:
+                log.warning(
+                    "No checkpoint of %s could be written to %s (%s): training goes on; if it were stopped, it would start "
+                    "again from the one before.", self.run, path.parent, error.strerror or error
+                )  # fmt: skip
+            self._warned = True
         self._last, self._last_epoch = time.monotonic(), progress.epoch
 
     def discard(self) -> None:
@@ -216,8 +218,7 @@ def capture(trainer: Trainer) -> dict[str, Tensor]:
 
     Within an epoch that is the generator as the epoch began, from which its order and its augmentation are drawn again.
     """
-    within = trainer.step < trainer.epoch * trainer.steps_per_epoch
-    generator = trainer.epoch_began if within else trainer.generator.get_state()
+    generator = trainer.epoch_began if trainer.within_epoch else trainer.generator.get_state()
     tensors = {f"model.{name}": tensor for name, tensor in trainer.model.state_dict().items()}
     tensors |= {
         f"optimizer.{i}.{name}": value

@@ -33,11 +33,13 @@ def train_an_epoch(jobs: list[Job], stop: Callable[[], bool]) -> None:
     with _timed() as spent:
 
         def between() -> None:
-            stopping = stop()
-            for job in jobs:
-                if not job.trainer.graph and (stopping or job.keeper.due(job.trainer.epoch)):
+            # At the end of an epoch its evaluation comes first.
+            within = [job for job in jobs if job.trainer.within_epoch and not job.trainer.graph]
+            stopping = len(within) == len(jobs) and stop()
+            for job in within:
+                if stopping or job.keeper.due(job.trainer.epoch - 1):
                     job.save(spent.so_far(), len(jobs))
-            if stopping and not any(job.trainer.graph for job in jobs):
+            if stopping:
                 raise KeyboardInterrupt
 
         training.launch((job.trainer for job in jobs), between)

@@ -147,6 +147,10 @@ class Trainer:
         self.step = self.epoch = 0
         self.done: str | None = None  # "complete" or "diverged"
 
+    @property
+    def within_epoch(self) -> bool:
+        return self.step < self.epoch * self.steps_per_epoch
+
     def launch(self) -> None:
         """Start the next epoch; a GPU goes on by itself until `finish` waits for it."""
         launch([self])
