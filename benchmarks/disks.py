@@ -49,7 +49,7 @@ def full_disk_at_the_record(directory: Path, quick: bool) -> Count:
         untrained = not runs.weights_path(run).exists()
         (directory / "weights").rename(runs.weights_path(run))
         done = again == [("complete", None)] and untrained and reference.found(root) == reference.state
-        held.append(clear and nothing and done and not list(DiskKeeper(run, root).directory.iterdir()))
+        held.append(clear and nothing and done and torture.nothing_left(run, root))
     return count(held)
 
 

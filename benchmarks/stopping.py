@@ -33,8 +33,9 @@ def _stopped_and_resumed(directory: Path, n: int, number: int, codes: set[int]) 
         code = torture.killed([run], root, moment, number, prepared=reference.prepared, **options)
         said = torture.finish([run], root, prepared=reference.prepared, **options)
         kinds = {kind for kind, _ in said[run]}
-        # Where it was killed once its record was there, that is all it takes.
-        yield code in codes and kinds <= {"complete", "skipped"} and reference.found(root) == reference.state
+        done = kinds <= {"complete", "skipped"} and reference.found(root) == reference.state
+        # Where it was killed once its record was there, what it could not remove is there too.
+        yield code in codes and done and (kinds == {"skipped"} or torture.nothing_left(run, root))
 
 
 @scenario(

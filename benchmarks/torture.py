@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import multiprocessing
 import os
 import signal
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 import torch._dynamo  # optimisers import it, in every fork if not here
 
-from smooth_interpolation import config, locations, runs, store, work
+from smooth_interpolation import config, datasets, files, locations, runs, store, work
 from smooth_interpolation.config import Run
 
 FORK = multiprocessing.get_context("fork")
@@ -98,6 +97,11 @@ def killed(todo: list[Run], root: Path, seconds: float, number: int = signal.SIG
     return process.exitcode
 
 
+def nothing_left(run: Run, root: Path) -> bool:
+    """The record is all there is: no lock, checkpoint, status, log or half-written file."""
+    return [path for path in root.rglob("*") if path.is_file()] == [store.path_of(run, root)]
+
+
 class Reference:
     """What an uninterrupted run gives, and how long it takes."""
 
@@ -116,6 +120,7 @@ class Reference:
         weights = runs.weights_path(self.run)
         if record is None or not weights.exists():
             return None
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        tensors, _ = files.read_tensors(weights)
+        digest = datasets.fingerprint(*(tensors[name] for name in sorted(tensors)))
         weights.unlink()
         return {key: value for key, value in record.items() if key != "provenance"}, digest

@@ -128,8 +128,8 @@ class DiskKeeper(Keeper):
         self._last, self._last_epoch = time.monotonic(), progress.epoch
 
     def discard(self) -> None:
-        """Remove the checkpoints, once the record is written."""
-        for path in self.paths():
+        """Remove the checkpoints, once the record is written, and what killed processes left half-written."""
+        for path in [*self.paths(), *self.directory.glob(f".{self.run.path.stem}.*.tmp")]:
             path.unlink(missing_ok=True)
 
 

@@ -165,7 +165,9 @@ class _Worker:
             _, keeper, status = self.holds[run]
             with contextlib.suppress(OSError):
                 keeper.discard()
-                log_path(run, self.options.root).unlink(missing_ok=True)
+                path = store.path_of(run, self.options.root)
+                for left in [*path.parent.glob(f".{path.name}.*.tmp"), log_path(run, self.options.root)]:
+                    left.unlink(missing_ok=True)
             status.remove()
             self._release(run)
             self._tell(run, record["status"])
