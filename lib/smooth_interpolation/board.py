@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
@@ -62,8 +61,8 @@ class Board:
     def over_epochs(self) -> Any:
         """Correlations over all epochs, and after the first descent, and a sentence that counts the latter."""
         found = second_looks.over_epochs()
-        later = found[[name for name in found if "after" in name]].to_numpy().astype(float)
-        later = later[np.isfinite(later)]
+        later = found[[name for name in found if "after" in name]].to_numpy()
+        later = later[later != "–"].astype(float)
         if not later.size:
             return _table(found)
         counted = (

@@ -40,10 +40,9 @@ def over_epochs(metric: str) -> Callable[[View], Finding]:
         found = view.once(("over epochs", metric), lambda: correlations(view, metric))
         values = found[view.drawn(len(found))]
         effect = float(values.mean()) if len(values) else float("nan")
-        sentence = (
-            f"Over the epochs the rank correlation is {effect:.2f} on average, {found.min():.2f} to {found.max():.2f} "
-            f"for the {len(found)} widths from w = {view.threshold} on."
-        )
+        several = f" on average, {found.min():.2f} to {found.max():.2f} for the {len(found)} widths"
+        sentence = f"Over the epochs the rank correlation is {effect:.2f}{several if len(found) > 1 else ''}"
+        sentence += f" from w = {view.threshold} on."
         return Finding("inconclusive", effect, measure, sentence)
 
     return check

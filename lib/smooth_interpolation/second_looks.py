@@ -63,7 +63,8 @@ def by_seed(scale: str, experiment: str, metric: str, subset: str = "all") -> pd
 
 def over_epochs(scales: Iterable[str] = config.SCALES) -> pd.DataFrame:
     """Rank correlation of test error and sharpness over epochs, past the threshold: from the first epoch on, and from the
-    epoch of the lowest early test error on, that is over rise and second descent. Means over widths."""
+    epoch of the lowest early test error on, that is over rise and second descent; '–' where it does not rise. Means over
+    widths."""
     rows = {}
     for scale in scales:
         for experiment, evidence in evidences(scale).items():
@@ -74,7 +75,7 @@ def over_epochs(scales: Iterable[str] = config.SCALES) -> pd.DataFrame:
                     for metric, name in zip(METRICS, ("Jacobian norm", "Hessian norm"), strict=True)
                     for rise, when in ((False, "all epochs"), (True, "after the first descent"))
                 }
-    return pd.DataFrame.from_dict(rows, orient="index").map(lambda value: f"{value:.2f}")
+    return pd.DataFrame.from_dict(rows, orient="index").map(lambda value: "–" if np.isnan(value) else f"{value:.2f}")
 
 
 def by_first_width(scales: Iterable[str] = config.SCALES) -> pd.DataFrame:
