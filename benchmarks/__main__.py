@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from . import cpu, reliability, timing
+from . import bad_input, cpu, reliability, timing  # noqa: F401 (it adds its scenarios to those of `reliability`)
 
 
 def main() -> None:

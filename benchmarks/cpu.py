@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from smooth_interpolation import cli, config, flops, models, neighbourhoods, runs, sweep, training, volumes
 from smooth_interpolation.evaluation import Evaluator
 
-from . import baseline, timing
+from . import baseline, many, timing
 from .gpu import NORMALIZE, data_of, random_images
 
 PATHS = {"strengths": [5, 10, 15, 20, 22, 25], "n_paths": 4, "n_tangents": 4, "seed": 0}
@@ -368,4 +368,5 @@ SECTIONS = {
     "cost": cost_curves,
     "profile": profile,
     "explorations": explorations,
+    "many": many.many,
 }

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from . import files, store
+from . import files, store, validation
 from .config import SCHEMA, Run
 from .errors import RecordError
 
@@ -34,6 +34,7 @@ FORMAT = 1  # of checkpoints; raise it whenever their content changes
 KEPT = 2
 SECONDS = 180.0  # between checkpoints, by default
 UNSIGNED = "0" * 64
+TEXT = {"format": int, "schema": int, "digest": str, "config": dict, "fingerprint": str, "progress": dict}
 
 
 @dataclass
@@ -164,6 +165,7 @@ def read(path: Path, run: Run, fingerprint: str) -> tuple[dict[str, Tensor], Pro
         RecordError: if it is sound and of another configuration, schema or set of images.
     """
     tensors, text = read_file(path)
+    progress = _progress(text["progress"])
     advice = f"remove {path} to train anew"
     if (text["schema"], text["format"]) != (SCHEMA, FORMAT):
         raise RecordError(f"{path} has schema {text['schema']} and this code resumes schema {SCHEMA}: {advice}.")
@@ -178,7 +180,19 @@ def read(path: Path, run: Run, fingerprint: str) -> tuple[dict[str, Tensor], Pro
             f"{path} was trained on other images (fingerprint {text['fingerprint'][:12]}) than those found here "
             f"({fingerprint[:12]}): point SMOOTH_INTERPOLATION_DATA at those, or {advice}."
         )
-    return tensors, Progress(**text["progress"])
+    return tensors, progress
+
+
+def _progress(values: dict[str, Any]) -> Progress:
+    """Raises ValueError for anything but what `write` wrote."""
+    kinds = {field.name: field.type for field in dataclasses.fields(Progress)}
+    allowed = {"int": (int,), "float": (float, int), "str": (str,), "str | None": (str, type(None))}
+    for name, kind in kinds.items():
+        if type(values.get(name)) not in allowed.get(str(kind), (dict if str(kind).startswith("dict") else list,)):
+            raise ValueError(f"its {name} is {validation.shown(values.get(name))}")
+    if values.keys() != kinds.keys():
+        raise ValueError("it is no checkpoint")
+    return Progress(**values)
 
 
 def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -191,7 +205,7 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors.torch import load
 
     try:
-        content = path.read_bytes()
+        content = files.read_bytes(path, files.MAX_TENSORS)
         end = 8 + int.from_bytes(content[:8], "little")
         if not 8 < end <= len(content):
             raise ValueError("it is cut short")
@@ -204,7 +218,7 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if len(signature) != len(UNSIGNED) or digest.hexdigest().encode() != signature:
             raise ValueError("its checksum does not match")
         text = json.loads(metadata["checkpoint"])
-        if not {"format", "schema", "digest", "config", "fingerprint", "progress"} <= set(text):
+        if not {name: type(value) for name, value in text.items()}.items() >= TEXT.items():
             raise ValueError("it is no checkpoint")
         return load(content), text
     except OSError as error:

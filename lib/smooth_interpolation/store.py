@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import config, files, locations, record_format
+from . import config, files, locations, record_format, validation
 from .config import Experiment, Run
 from .errors import ConfigError, RecordError
 from .record_format import ADVICE, SUBSETS, VOLUME_METRICS, Record, checksum
@@ -259,5 +259,6 @@ def first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
     """The first field in which two configurations differ, in words."""
     for field in sorted({*there, *here}):
         if there.get(field) != here.get(field):
-            return f"{field} is {there.get(field)!r} there and {here.get(field)!r} here"
+            words = validation.shown(there.get(field)), validation.shown(here.get(field))
+            return f"{field if field in here else validation.shown(field)} is {words[0]} there and {words[1]} here"
     return "the digest differs"

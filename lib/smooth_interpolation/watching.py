@@ -130,7 +130,7 @@ def under_way(experiment_directory: Path) -> Iterator[Found]:
         try:
             with open(path, "rb") as file:
                 found = Found(**_checked(json.loads(file.read(LARGEST))))
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             continue
         yield Found(**found.__dict__ | {"alive": _alive(path.with_suffix(".lock"), found.stage)})
 
@@ -157,8 +157,8 @@ def _checked(content: dict[str, Any]) -> dict[str, Any]:
         elif name in whole:
             numbers[name] = int(value)
         else:
-            numbers[name] = None if value is None else float(value)
-    if not all(math.isfinite(numbers[name]) for name in ("started", "updated")):
+            numbers[name] = None if value is None else _finite(float(value))
+    if None in (numbers["started"], numbers["updated"]):
         raise ValueError("no time")
     return numbers
 
