@@ -44,6 +44,12 @@ def judge(records: Iterable[store.Record], experiment: str = NOISY) -> pd.DataFr
 
     Columns: `COLUMNS`. `low` and `high` enclose 95% of the bootstrap of `over`; where they are missing, the spread is
     unknown. Without records every claim is not measured.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> verdicts = judge(store.read_all(config.find("demo", "convnet-noise20").runs()))
+        >>> set(verdicts.verdict) <= set(STATES)
+        True
     """
     evidence = Evidence.of(records)
     rows = []

@@ -258,6 +258,11 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Experi
 
     Fields that differ from the file name their records' directory, so that they never mix with the file's own.
     A value of None, and a value equal to the file's, is no override.
+
+    Example:
+        >>> experiment = load(locations.params_file("demo", "convnet-noise20"), {"epochs": 20})
+        >>> len(experiment.runs()), experiment.run(width=8, seed=0).path.name
+        (5, 'w008-s0.json')
     """
     where = str(path)
     values, lines = read(path)
@@ -281,7 +286,12 @@ def _plain(value: Any) -> str:
 
 
 def find(scale: str, experiment: str, overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """`load` of `params/<scale>/<experiment>.yaml` in this repository."""
+    """`load` of `params/<scale>/<experiment>.yaml` in this repository.
+
+    Example:
+        >>> find("demo", "convnet-noise20", {"epochs": 20}).name
+        'convnet-noise20+epochs=20'
+    """
     if scale not in SCALES:
         raise ConfigError(f"scale: {unknown_name(scale, SCALES)}")
     directory = locations.params_file(scale, "any").parent

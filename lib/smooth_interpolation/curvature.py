@@ -91,6 +91,15 @@ def exact_tangent_hessian_norm(
 
     `sharpness.tangent_hessian_norm` tends to it as the perturbed images approach the image and delta shrinks with them.
     Arguments, result (N,) and errors as there.
+
+    Example:
+        >>> from smooth_interpolation.sharpness import tangent_hessian_norm
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 8), torch.nn.Tanh(), torch.nn.Linear(8, 4)).double()
+        >>> x, y = torch.rand(2, 3, 2, 2).double(), torch.tensor([2, 0])
+        >>> moved = x[:, None] + 1e-4 * torch.randn(2, 3, 3, 2, 2).double()
+        >>> exact = exact_tangent_hessian_norm(network, x, moved, y, delta=0.1)
+        >>> torch.allclose(exact, tangent_hessian_norm(network, x, moved, y, delta=0.1), rtol=1e-2)
+        True
     """
     if not delta > 0:
         raise ConfigError(f"delta is {delta}: it must be above 0.")
@@ -131,6 +140,15 @@ def hessian_frobenius_norm(
 
     Raises:
         DataError, ConfigError: as `sharpness.loss_gradients`, and for settings that do not fit.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 4)).double()
+        >>> x, y = torch.rand(1, 3, 2, 2).double(), torch.tensor([2])
+        >>> p, W = network(x).softmax(1)[0], network[1].weight
+        >>> exact = (W.T @ (p.diag() - p.outer(p)) @ W).norm().item()
+        >>> found = hessian_frobenius_norm(network, x, y, n_samples=300)
+        >>> abs(found.norm.item() - exact) < 5 * found.error.item()
+        True
     """
     if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < MIN_SAMPLES:
         raise ConfigError(f"n_samples is {n_samples!r}: it must be a whole number of at least {MIN_SAMPLES}.")
@@ -163,6 +181,14 @@ def difference_errors(
 
     Returns:
         (T, N, M) for T factors, float64; NaN where H d is 0.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 8), torch.nn.Tanh(), torch.nn.Linear(8, 4)).double()
+        >>> x, y = torch.rand(2, 3, 2, 2).double(), torch.tensor([2, 0])
+        >>> moved = x[:, None] + 0.1 * torch.randn(2, 3, 3, 2, 2).double()
+        >>> large, small = difference_errors(network, x, moved, y, [1.0, 0.001]).flatten(1).median(1).values
+        >>> bool(large > 100 * small)
+        True
     """
     steps = perturbed - images[:, None].to(perturbed)
     n, m = steps.shape[:2]

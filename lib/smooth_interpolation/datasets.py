@@ -67,6 +67,11 @@ def load(
 
     Raises:
         DataError: naming the places searched, how to fetch the data, and what needs none.
+
+    Example:
+        >>> data = load("dead_leaves", n_classes=10, n_train=20, n_test=10)
+        >>> data.train.images.shape, data.train.images.dtype, len(data.test)
+        (torch.Size([20, 3, 32, 32]), torch.uint8, 10)
     """
     if name == "dead_leaves":
         if not 10 <= n_classes <= 100:
@@ -96,6 +101,11 @@ def balanced_subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
 
     Raises:
         DataError: if a class has too few points.
+
+    Example:
+        >>> labels = torch.tensor([0, 1] * 50)
+        >>> labels[balanced_subset(labels, 10, seed=0)].bincount()
+        tensor([5, 5])
     """
     if n is None or n == len(labels):
         return torch.arange(len(labels))

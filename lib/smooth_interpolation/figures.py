@@ -158,7 +158,14 @@ FIGURES = {
 
 
 def draw(name: str, records: Iterable[store.Record], *, width: int | None = None) -> Figure:
-    """The figure of that name, a key of `FIGURES`, from an experiment's records, its threshold marked."""
+    """The figure of that name, a key of `FIGURES`, from an experiment's records, its threshold marked.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> figure = draw("fig2", store.read_all(config.find("demo", "convnet-noise20").runs()), width=8)
+        >>> [panel.get_title() for panel in figure.axes]
+        ['Training accuracy', 'Crossentropy', 'Jacobian norm', 'Hessian norm']
+    """
     records = list(records)
     history, kind = store.history_table(records), FIGURES[name]
     table = history if kind.table == "history" else store.volumes_table(records)

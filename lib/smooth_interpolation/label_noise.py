@@ -24,6 +24,11 @@ def symmetric_noise(labels: Any, fraction: float, n_classes: int, seed: int) -> 
 
     Raises:
         ConfigError: for a fraction or labels outside their range.
+
+    Example:
+        >>> noisy, corrupted = symmetric_noise([0, 1, 2, 3, 4] * 20, fraction=0.2, n_classes=5, seed=0)
+        >>> int(corrupted.sum()), int((noisy != [0, 1, 2, 3, 4] * 20).sum())
+        (20, 20)
     """
     values = _checked(labels, fraction, n_classes)
     generator = np.random.default_rng(seed)
@@ -43,6 +48,11 @@ def asymmetric_noise(
 
     Raises:
         ConfigError: for counts, fractions or labels outside their range.
+
+    Example:
+        >>> noisy, corrupted, classes = asymmetric_noise([0, 1, 2, 3, 4] * 20, 2, 0.8, n_classes=5, seed=0)
+        >>> len(classes), int(corrupted.sum())  # 80% of 20 labels, in 2 classes
+        (2, 32)
     """
     values = _checked(labels, within_class_fraction, n_classes)
     if not 0 <= n_corrupted_classes <= n_classes:

@@ -26,6 +26,10 @@ class ConvNet(nn.Module):
 
     Max-pooling by 2 after stages 2, 3 and 4, then by 4: the 5-layer network of Nakkiran et al. (2019b) without batch
     normalisation, as the paper's Section 4 asks. PyTorch's default initialisation.
+
+    Example:
+        >>> ConvNet(width=4, n_classes=10)(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, width: int, n_classes: int = 10):
@@ -61,7 +65,12 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """ResNet18 for 32 x 32 images: 3x3 stem, no stem pooling, stages of 2 blocks at w, 2w, 4w and 8w channels."""
+    """ResNet18 for 32 x 32 images: 3x3 stem, no stem pooling, stages of 2 blocks at w, 2w, 4w and 8w channels.
+
+    Example:
+        >>> ResNet18(width=2, n_classes=10)(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
 
     def __init__(self, width: int, n_classes: int = 10):
         _check(width, n_classes)
@@ -85,7 +94,13 @@ FAMILIES = {"convnet": ConvNet, "resnet18": ResNet18}
 
 
 def create(family: str, width: int, n_classes: int, seed: int) -> nn.Module:
-    """A freshly initialised network; the same seed gives the same weights."""
+    """A freshly initialised network; the same seed gives the same weights.
+
+    Example:
+        >>> one, other = (create("convnet", 4, 10, seed=3) for _ in range(2))
+        >>> torch.equal(one.linear.weight, other.linear.weight)
+        True
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return FAMILIES[family](width, n_classes)

@@ -62,6 +62,12 @@ def features(model: nn.Module, inputs: Tensor, chunk_size: int = 500) -> tuple[T
 
     Raises:
         ConfigError: if it has no linear layer.
+
+    Example:
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 10))
+        >>> found, outputs = features(network, torch.rand(5, 3, 2, 2))
+        >>> found.shape, outputs.shape
+        (torch.Size([5, 7]), torch.Size([5, 10]))
     """
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not layers:
@@ -107,6 +113,14 @@ def compare(
         - error by distance, `clean 1` the nearest quarter ... `corrupted 4` the farthest, quarters of all distances;
         - copied: where the nearest is corrupted and its wrong label is wrong for the test point too, the share of test
           points that are given `the wrong label`, and the mean share given each `other wrong class`.
+
+    Example:
+        >>> train, test = torch.arange(20.0)[:, None], torch.arange(20.0)[:, None] + 0.1
+        >>> corrupted = torch.arange(20) % 5 == 0
+        >>> truth, noisy = torch.zeros(20, dtype=torch.long), corrupted.long()
+        >>> table = compare(*nearest(test, train, k=10), corrupted, noisy, predicted=noisy, true=truth, n_classes=3)
+        >>> table.set_index(["quantity", "group"]).percent.loc["copied"].to_dict()  # every wrong label is copied
+        {'the wrong label': 100.0, 'other wrong class': 0.0}
     """
     wrong = predicted != true
     near_corrupted = corrupted[indices[:, 0]]
@@ -142,6 +156,12 @@ def difference(table: pd.DataFrame) -> tuple[float, float]:
 
     Args:
         table: from `compare`, of one network.
+
+    Example:
+        >>> rows = [("error", "clean", 400, 50.0), ("error", "corrupted", 100, 60.0)]
+        >>> gap, error = difference(pd.DataFrame(rows, columns=["quantity", "group", "n", "percent"]))
+        >>> round(gap, 1), round(error, 1)
+        (10.0, 5.5)
     """
     error = table[table.quantity == "error"].set_index("group")
     shares, n = error["percent"] / 100, error["n"]

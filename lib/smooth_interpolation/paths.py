@@ -33,6 +33,13 @@ def svd_paths(images: Tensor, strengths: Sequence[int] = (5, 10, 15, 20, 22, 25)
     Raises:
         ConfigError: for strengths that do not increase or n_paths below 1.
         DataError: for images of another shape or with values that are not finite.
+
+    Example:
+        >>> paths = svd_paths(torch.rand(2, 3, 32, 32), strengths=(5, 10), n_paths=4)
+        >>> paths.shape
+        torch.Size([2, 4, 3, 3, 32, 32])
+        >>> torch.linalg.matrix_rank(paths[0, 0, :, 0].double(), atol=1e-3).tolist()  # of one channel, along one path
+        [32, 27, 22]
     """
     check_paths(images, strengths, n_paths)
     images = _as_float(images)
@@ -67,6 +74,14 @@ def shift_paths(images: Tensor, radii: Sequence[int] = (1, 2, 3, 4), n_paths: in
 
     Raises:
         ConfigError, DataError: as `svd_paths`.
+
+    Example:
+        >>> image = torch.zeros(1, 1, 3, 3)
+        >>> image[..., 1, 1] = 1.0
+        >>> shift_paths(image, radii=(1,), n_paths=4)[0, 0, 1, 0].round(decimals=3)  # one pixel to the right
+        tensor([[0., 0., 0.],
+                [0., 0., 1.],
+                [0., 0., 0.]])
     """
     check_paths(images, radii, n_paths)
     images = _as_float(images)
@@ -96,6 +111,10 @@ def segment_lengths(paths: Tensor) -> Tensor:
 
     Returns:
         (N, P, K).
+
+    Example:
+        >>> segment_lengths(torch.tensor([0.0, 3.0, 5.0]).view(1, 1, 3, 1, 1, 1))
+        tensor([[[3., 2.]]])
     """
     return (paths[:, :, 1:] - paths[:, :, :-1]).flatten(3).norm(dim=3)
 

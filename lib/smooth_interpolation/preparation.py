@@ -48,6 +48,12 @@ def prepare(settings: Settings) -> Prepared:
 
     Raises:
         DataError, ConfigError: before anything is trained.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> data = prepare(config.find("demo", "convnet-noise20"))
+        >>> len(data.train), int(data.corrupted.sum()), len(data.points)
+        (1000, 200, 100)
     """
     dataset = datasets.load(settings.dataset, settings.n_classes, settings.n_train, settings.n_test, settings.data_seed)
     if len(dataset.classes) != settings.n_classes:

@@ -44,6 +44,13 @@ def run(
 
     Raises:
         UserError: for what a user can mend; nothing has been trained then.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> small = {"n_train": 50, "n_test": 50, "epochs": 2, "n_clean_points": 2, "n_noisy_points": 2, "n_paths": 1}
+        >>> record = run(config.find("demo", "convnet-noise20", small).run(width=2, seed=0))
+        >>> record["status"], record["epochs_run"], record["data"]["n_corrupted"]
+        ('complete', 2, 10)
     """
     [(_, record)] = run_side_by_side(
         [config],

@@ -60,6 +60,12 @@ def loss_gradients(
     Raises:
         DataError: for shapes, labels or values that do not fit.
         ConfigError: for a network in half precision.
+
+    Example:
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 10))
+        >>> images, labels = torch.rand(5, 3, 4, 4), torch.arange(5)
+        >>> loss_gradients(network, images, labels).shape
+        torch.Size([5, 3, 4, 4])
     """
     with measuring(model):
         parts = chunks(model, images, labels, loss, chunk_size, memory)
@@ -79,6 +85,16 @@ def jacobian_norm(
     """Norm of the loss gradient with respect to the input, ||J(x, y)||_F, the term of Equation 2's mean.
 
     Arguments and errors as `loss_gradients`. Returns (N,), in loss per unit of the normalised input.
+
+    Example:
+        For softmax regression the gradient is W^T (p - y), with p the probabilities and y the label's unit vector.
+
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(48, 10))
+        >>> images, labels = torch.rand(5, 3, 4, 4), torch.arange(5)
+        >>> residual = network(images).softmax(1) - torch.eye(10)[:5]
+        >>> expected = (residual @ network[1].weight).norm(dim=1)
+        >>> torch.allclose(jacobian_norm(network, images, labels), expected, rtol=1e-4)
+        True
     """
     with measuring(model):
         parts = chunks(model, images, labels, loss, chunk_size, memory)
@@ -114,6 +130,14 @@ def tangent_hessian_norm(
 
     Raises:
         DataError, ConfigError: as `loss_gradients`, and for `perturbed` or `delta` that do not fit.
+
+    Example:
+        >>> from smooth_interpolation.tangents import apply_jitters, draw_jitters
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(48, 10))
+        >>> images, labels = torch.rand(5, 3, 4, 4), torch.arange(5)
+        >>> jitters = draw_jitters(images, n_anchors=1, n_tangents=4, seed=0)[:, 0]
+        >>> tangent_hessian_norm(network, images, apply_jitters(images, jitters), labels, delta=0.1).shape
+        torch.Size([5])
     """
     if not delta > 0:
         raise ConfigError(f"delta is {delta}: it must be above 0.")

@@ -69,6 +69,12 @@ def read(run: Run, root: Path | None = None) -> Record | None:
 
     Raises:
         RecordError: if it is damaged, of another schema, or made from another configuration.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> record = read(config.find("demo", "convnet-noise20").run(width=8, seed=0))
+        >>> record["status"], record["config"]["width"]
+        ('complete', 8)
     """
     path = path_of(run, root)
     if not path.exists():
@@ -105,6 +111,11 @@ def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
 
     Raises:
         RecordError: as `read`, and if records were made from different data.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> len(read_all(config.find("demo", "convnet-noise20").runs()))
+        5
     """
     found = [(run, record) for run in runs if (record := read(run, root)) is not None]
     for run, record in found:
@@ -148,6 +159,12 @@ def volumes_table(records: Iterable[Record]) -> pd.DataFrame:
 
     Columns: width, seed, size (augmentations per path, 0 for the point itself), strength, subset, metric, mean and std
     over points. Diverged runs have no rows.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> table = volumes_table(read_all(config.find("demo", "convnet-noise20").runs()))
+        >>> sorted(table.width.unique().tolist()), sorted(table.subset.unique())
+        ([1, 2, 4, 8, 16], ['all', 'clean', 'noisy'])
     """
     chosen = _complete(records)
     series: dict[tuple[str, str, int], tuple[list[Any], ...]] = {}
@@ -171,6 +188,12 @@ def history_table(records: Iterable[Record]) -> pd.DataFrame:
     """A row per run, evaluated epoch, subset and metric: width, seed, epoch, subset, metric, value.
 
     Test error and crossentropy are in the rows of subset 'all'. Errors are in percent. Diverged runs have no rows.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> table = history_table(read_all(config.find("demo", "convnet-noise20").runs()))
+        >>> int(table.epoch.max()), "test_error" in set(table.metric)
+        (100, True)
     """
     chosen = _complete(records)
     series: dict[tuple[str, str], tuple[list[Any], ...]] = {}
@@ -229,7 +252,13 @@ def last_epoch(history: pd.DataFrame, metric: str, subset: str = "all") -> pd.Da
 
 
 def interpolation_threshold(history: pd.DataFrame) -> int | None:
-    """The smallest width from which on the last epoch's training error is zero in every seed; None if there is none."""
+    """The smallest width from which on the last epoch's training error is zero in every seed; None if there is none.
+
+    Example:
+        >>> rows = [(w, 0, 9, "all", "train_error", error) for w, error in ((1, 30.0), (2, 0.0), (4, 0.5), (8, 0.0), (16, 0.0))]
+        >>> interpolation_threshold(pd.DataFrame(rows, columns=["width", "seed", "epoch", "subset", "metric", "value"]))
+        8
+    """
     last = last_epoch(history, "train_error")
     if last.empty:
         return None

@@ -28,6 +28,10 @@ def draw_jitters(images: Tensor, n_anchors: int, n_tangents: int, seed: int) -> 
     Returns:
         (N, n_anchors, n_tangents, 3, 2) float64: step s applies operation [..., s, 0] (0 brightness, 1 contrast,
         2 saturation) with factor [..., s, 1].
+
+    Example:
+        >>> draw_jitters(torch.rand(2, 3, 8, 8), n_anchors=1, n_tangents=4, seed=0).shape
+        torch.Size([2, 1, 4, 3, 2])
     """
     pixels = images.detach().cpu().float().contiguous().numpy()
     result = np.empty((len(pixels), n_anchors, n_tangents, 3, 2))
@@ -52,6 +56,12 @@ def apply_jitters(images: Tensor, jitters: Tensor) -> Tensor:
 
     Returns:
         (B, M, C, H, W).
+
+    Example:
+        >>> images = torch.rand(2, 3, 8, 8)
+        >>> moved = apply_jitters(images, draw_jitters(images, n_anchors=1, n_tangents=4, seed=0)[:, 0])
+        >>> moved.shape, bool((moved - images[:, None]).abs().max() < 0.05)
+        (torch.Size([2, 4, 3, 8, 8]), True)
     """
     n, channels, height, width = images.shape
     weights = torch.tensor(GREY if channels == 3 else [1 / channels] * channels, dtype=torch.float64)

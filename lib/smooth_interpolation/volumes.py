@@ -47,6 +47,13 @@ def integrate_paths(values: Tensor, lengths: Tensor) -> Tensor:
 
     Raises:
         DataError: for shapes that do not match or negative lengths.
+
+    Example:
+        One path of two segments of lengths 1 and 3, along which a metric goes from 0 to 2 and stays there.
+
+        >>> values, lengths = torch.tensor([[[0.0, 2.0, 2.0]]]), torch.tensor([[[1.0, 3.0]]])
+        >>> integrate_paths(values, lengths)
+        tensor([[0.0000, 1.0000, 1.7500]])
     """
     if values.ndim != 3 or lengths.shape != (*values.shape[:2], values.shape[2] - 1):
         raise DataError(
@@ -105,6 +112,13 @@ def volume_metrics(
 
     Raises:
         DataError, ConfigError: for images, labels or settings that do not fit.
+
+    Example:
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
+        >>> images, labels = torch.rand(4, 3, 8, 8), torch.arange(4)
+        >>> metrics = volume_metrics(network, images, labels, strengths=(2, 4), n_paths=2)
+        >>> metrics.jacobian_norm.shape  # at the points, and over two volumes
+        torch.Size([4, 3])
     """
     if isinstance(n_tangents, bool) or not isinstance(n_tangents, int) or n_tangents < 1:
         raise ConfigError(f"n_tangents is {n_tangents!r}: it must be a whole number of at least 1.")

@@ -48,6 +48,13 @@ def network(config: Run) -> nn.Module:
 
     Raises:
         RecordError: if its weights are in neither.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> plan = config.find("demo", "convnet-noise20", {"epochs": 3}).run(width=2, seed=1)
+        >>> save_network(models.create("convnet", 2, 10, seed=1), plan)  # as a run does when it has trained
+        >>> type(network(plan)).__name__
+        'ConvNet'
     """
     model = models.create(config.model, config.width, config.n_classes, config.seed)
     for path in (weights_path(config), committed_path(config)):
