@@ -40,8 +40,9 @@ def rewrite(lines: list[str], listed: Mapping[str, str]) -> list[str]:
     for i, line in enumerate(lines):
         before = lines[i - 1] if i else ""
         if ">>>" not in line and not _in_example(lines, i):
-            line = line.replace("||", "\u2016").replace("*(", "\\*(")
-            line = EQUATION.sub(r"Equation :eq:`eq\1`", CODE.sub(code, line))
+            line = CODE.sub(code, line)
+            line = line.replace("||", "\u2016").replace("\u2016_F", "\u2016\\ :sub:`F`\\ ").replace("*(", "\\*(")
+            line = EQUATION.sub(r"Equation :eq:`eq\1`", line)
             if _indent(line) and not before.strip() and not _in_section(lines, i) and _ends(lines, i - 2, ":"):
                 result[-2] = result[-2] + ":"  # the sentence that the formula belongs to: a literal block follows
         result.append(line)
