@@ -16,15 +16,19 @@ def records():
 def test_a_curve_knows_its_ends_and_extremes():
     curve = facts.Curve(pd.Series({1: 4.0, 2: 2.0, 4: 8.0, 8: 0.001234}), threshold=4)
     assert (curve.first, curve.last, curve.lowest, curve.highest) == ("4", "0.00123", "0.00123", "8")
-    assert (curve.lowest_width, curve.highest_width, curve.at_threshold) == ("8", "4", "8")
-    assert (curve.rise, curve.drop, curve.fall) == ("6", "8", "6,483")
+    assert (curve.lowest_at, curve.highest_at, curve.at_threshold) == ("8", "4", "8")
+    assert (curve.peak, curve.peak_at, curve.dip, curve.dip_at) == ("8", "4", "2", "2")
+    assert (curve.drop, curve.fall, curve.at("2"), curve.at("3")) == ("8", "6,483", "2", facts.UNKNOWN)
+    assert facts.Curve(pd.Series({1: 3.0, 2: 2.0, 4: 1.0})).peak_at == facts.UNKNOWN
+    course = facts.Curve(pd.Series({1: 90.0, 10: 55.0, 20: 61.0, 40: 57.0}))
+    assert (course.lowest_at, course.rebound, course.rebound_at) == ("10", "61", "20")
     errors_ = facts.Curve(pd.Series({1: 70.04, 2: 66.0}), percent=True)
     assert (errors_.first, errors_.last, errors_.at_threshold) == ("70.0", "66.0", facts.UNKNOWN)
 
 
 def test_nothing_measured_is_said_and_is_no_error():
     empty = facts.Facts([])
-    text = empty.fill("{threshold} {test.first} {jacobian.noisy.volume.highest_width} {corrupted.share} {n_train}")
+    text = empty.fill("{threshold} {test.first} {jacobian.noisy.volume.highest_at} {corrupted.share} {n_train}")
     assert text == " ".join([facts.UNKNOWN] * 4 + ["0"])
 
 
@@ -34,8 +38,11 @@ def test_sentences_are_filled_from_the_records(records):
     last = store.last_epoch(history, "test_error").groupby("width").value.mean()
     part = volumes[(volumes.metric == "accuracy") & (volumes.subset == "noisy") & (volumes["size"] == 6)]
     accuracy = part.groupby("width")["mean"].mean()
-    assert known.fill("{test.highest}% at w = {test.highest_width}") == f"{last.max():.1f}% at w = {last.idxmax()}"
+    assert known.fill("{test.highest}% at w = {test.highest_at}") == f"{last.max():.1f}% at w = {last.idxmax()}"
     assert known.fill("{accuracy.noisy.volume.share}") == f"{accuracy.iloc[-1]:.1%}"
+    jacobian = history[(history.metric == "jacobian_norm") & (history.subset == "all") & (history.width == 16)]
+    assert known.fill("{wide.jacobian.last}") == f"{jacobian[jacobian.epoch == 100].value.mean():.3g}"
+    assert known.fill("{peaked.test.last} {training_at_test_peak}")
     assert known.fill("{threshold} {widest} {n_seeds} {n_train}") == "8 16 1 1,000"
     with pytest.raises(errors.ConfigError, match="no fact"):
         known.fill("{test.hightest}")

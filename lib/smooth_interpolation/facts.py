@@ -15,10 +15,16 @@ from . import store
 from .errors import ConfigError
 
 UNKNOWN = "(not measured)"
+COURSES = {
+    "test": "test_error",
+    "loss": "train_crossentropy",
+    "jacobian": "jacobian_norm",
+    "hessian": "tangent_hessian_norm",
+}
 
 
 class Curve:
-    """A metric over width, as text for sentences: three significant digits, or one decimal for errors in percent."""
+    """A metric over width or epoch, as text for sentences: three significant digits, or one decimal for percentages."""
 
     def __init__(self, values: pd.Series, threshold: int | None = None, percent: bool = False):
         self._values, self._threshold = values.dropna().sort_index(), threshold
@@ -53,11 +59,11 @@ class Curve:
         return self._or_unknown(lambda values: values.max())
 
     @property
-    def lowest_width(self) -> str:
+    def lowest_at(self) -> str:
         return UNKNOWN if self._values.empty else str(self._values.idxmin())
 
     @property
-    def highest_width(self) -> str:
+    def highest_at(self) -> str:
         return UNKNOWN if self._values.empty else str(self._values.idxmax())
 
     @property
@@ -65,15 +71,55 @@ class Curve:
         known = self._threshold in self._values.index
         return self._said(float(self._values[self._threshold])) if known else UNKNOWN
 
-    @property
-    def drop(self) -> str:
-        """From the highest value to the widest network's, as a difference."""
-        return self._or_unknown(lambda values: values.max() - values.iloc[-1])
+    def _peak(self) -> int | None:
+        """Where the curve has risen from an earlier value and falls to a later one; of several, by the most."""
+        best, found, values = 0.0, None, self._values
+        for i in range(1, len(values) - 1):
+            sides = min(values.iloc[i] - values.iloc[:i].min(), values.iloc[i] - values.iloc[i + 1 :].min())
+            if sides > best:
+                best, found = sides, i
+        return found
 
     @property
-    def rise(self) -> str:
-        """From the lowest value before the highest one to that one, as a difference."""
-        return self._or_unknown(lambda values: values.max() - values.loc[: values.idxmax()].min())
+    def peak(self) -> str:
+        i = self._peak()
+        return UNKNOWN if i is None else self._said(self._values.iloc[i])
+
+    @property
+    def peak_at(self) -> str:
+        i = self._peak()
+        return UNKNOWN if i is None else str(self._values.index[i])
+
+    @property
+    def dip(self) -> str:
+        """The lowest value before the peak."""
+        i = self._peak()
+        return UNKNOWN if i is None else self._said(self._values.iloc[:i].min())
+
+    @property
+    def dip_at(self) -> str:
+        i = self._peak()
+        return UNKNOWN if i is None else str(self._values.iloc[:i].idxmin())
+
+    @property
+    def drop(self) -> str:
+        """From the peak to the end, as a difference."""
+        i = self._peak()
+        return UNKNOWN if i is None else self._said(self._values.iloc[i] - self._values.iloc[-1])
+
+    @property
+    def rebound(self) -> str:
+        """The highest value after the lowest one."""
+        return self._or_unknown(lambda values: values.loc[values.idxmin() :].max())
+
+    @property
+    def rebound_at(self) -> str:
+        return UNKNOWN if self._values.empty else str(self._values.loc[self._values.idxmin() :].idxmax())
+
+    def at(self, place: str) -> str:
+        """At a width or epoch that another curve named."""
+        known = place.isdigit() and int(place) in self._values.index
+        return self._said(float(self._values[int(place)])) if known else UNKNOWN
 
     @property
     def fall(self) -> str:
@@ -109,12 +155,23 @@ class Subsets:
         self.all, self.clean, self.noisy = (Place(volumes[volumes.subset == s], threshold) for s in store.SUBSETS)
 
 
+class Course:
+    """One width over the epochs: the curves `test`, `loss`, `jacobian` and `hessian`, the latter at training points."""
+
+    def __init__(self, history: pd.DataFrame, width: str):
+        part = history[(history.width.astype(str) == width) & (history.subset == "all")]
+        for name, metric in COURSES.items():
+            curve = part[part.metric == metric].groupby("epoch").value.mean()
+            setattr(self, name, Curve(curve, percent=name == "test"))
+
+
 class Facts:
     """Everything that a template can name.
 
     `threshold`, `narrowest`, `widest`, `n_seeds`, `n_widths`, `n_train`, `n_test`, `epochs`; the errors at the last
     epoch `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; `accuracy`,
-    `crossentropy`, `jacobian` and `hessian`, each a `Subsets`: "{jacobian.noisy.volume.highest_width}".
+    `crossentropy`, `jacobian` and `hessian`, each a `Subsets`: "{jacobian.noisy.volume.highest_at}"; and the courses over
+    the epochs of the `wide` network, and of the `peaked` one, at the peak of the test error, each a `Course`.
     """
 
     def __init__(self, records: Iterable[store.Record]):
@@ -149,6 +206,18 @@ class Facts:
     @cached_property
     def untouched(self) -> Curve:
         return self._error("test_error_by_group", "other_classes")
+
+    @cached_property
+    def training_at_test_peak(self) -> str:
+        return self.training.at(self.test.peak_at)
+
+    @cached_property
+    def wide(self) -> Course:
+        return Course(self._history, self.widest)
+
+    @cached_property
+    def peaked(self) -> Course:
+        return Course(self._history, self.test.peak_at)
 
     def _metric(self, metric: str) -> Subsets:
         return Subsets(self._volumes[self._volumes.metric == metric], self._threshold)
