@@ -14,7 +14,20 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import claims, config, cost, explore, facts, figures, locations, presentation, stand_ins, store, verdicts
+from . import (
+    claims,
+    config,
+    cost,
+    display,
+    explore,
+    facts,
+    figures,
+    locations,
+    presentation,
+    stand_ins,
+    store,
+    verdicts,
+)
 from .config import Experiment, Run
 from .errors import ConfigError
 from .presentation import Shown
@@ -199,7 +212,7 @@ def describe(page: Page) -> str:
     mark = f"w = {threshold} (dotted)" if threshold else "not reached"
     devices = {f"{o['device_name']} ({o['device'].upper()})" for o in origins}
     commits = {f"`{(o['commit'] or 'unknown')[:10]}`{' with changes' if o['dirty'] else ''}" for o in origins}
-    hours = cost.machine_seconds(page.records) / 3600
+    spent = display.duration(cost.machine_seconds(page.records))
     diverged = {str(c) for c in map(_run_of, page.records) if c}
     sentences = [
         f"**Scale `{e.scale}`.** Data: {data['name']}, {data['source']}, fingerprint `{data['fingerprint'][:12]}`; "
@@ -208,7 +221,7 @@ def describe(page: Page) -> str:
         f"{', '.join(map(str, seeds))} ({spread}).",
         f"Measured around {points.get('clean', 0):,} clean and {points.get('noisy', 0):,} noisy training points, "
         f"P = {e.n_paths}, M = {e.n_tangents}. Interpolation threshold: {mark}.",
-        f"Made on {_listed(devices)} in {hours:.1f} hours, at commit {_listed(commits)}.",
+        f"Made on {_listed(devices)} in {spent}, at commit {_listed(commits)}.",
     ]
     if diverged:
         sentences.append(f"Diverged, and not drawn: {_listed(diverged)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import config, locations
 from .config import Experiment
 
-NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "dead_leaves": "the built-in dead_leaves images"}
+NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "dead_leaves": "the built-in dead_leaves"}
 OF_THE_PAPER = {"convnet-leaves100": "convnet-cifar100"}  # an experiment that stands in for another
 
 
