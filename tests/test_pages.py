@@ -125,11 +125,16 @@ def test_the_command_that_a_page_names_computes_what_is_missing(results):
     assert pages.missing_text(pages.open_page(asked)) == ""
 
 
-@pytest.mark.parametrize("page", ["fig1", "fig3", "fig5"])
+@pytest.mark.parametrize("page", PAGES)
 def test_scale_demo_executes_offline(page, tmp_path):
-    result, notebook = papermill(page, tmp_path / "out.ipynb", "-p", "scale", "demo", "-p", "width", 8)
+    """Every figure page, from the committed records alone, with a width marked."""
+    before = sorted((ROOT / "results" / "demo").rglob("*.json"))
+    result, notebook = papermill(page, tmp_path / "out.ipynb", "-p", "scale", "demo", "-p", "width", 4)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert "dead_leaves, drawn" in texts(notebook)
+    text = texts(notebook)
+    assert "Scale `demo`" in text and "dead_leaves, drawn" in text and "Not measured yet" not in text
+    assert figures.ACCENT in str([cell.get("outputs") for cell in notebook.cells])
+    assert sorted((ROOT / "results" / "demo").rglob("*.json")) == before
 
 
 def test_a_params_file_is_a_set_of_parameters(tmp_path):
