@@ -42,15 +42,17 @@ def machine_seconds(records: Iterable[Record]) -> float:
     return total
 
 
-def predict_seconds(missing: Iterable[Run], records: Iterable[Record]) -> float | None:
-    """How long the missing runs take on one worker, from the times of the ones done; None before the first.
+def predict_seconds(missing: Iterable[Run], records: Iterable[Record], device: str = "cpu") -> float | None:
+    """How long the missing runs take on one worker, from the times of the ones done there; None before the first.
+
+    Only records of this kind of device ("cpu" or "cuda") count: a GPU's times say nothing of a CPU's.
 
     Between measured widths the time is interpolated in the logarithms; beyond them it grows with the slope of the last
     two widths.
     """
     times: dict[int, list[float]] = {}
     for record in records:
-        if record["status"] == "complete":
+        if record["status"] == "complete" and record["provenance"]["device"] == device:
             times.setdefault(record["config"]["width"], []).append(seconds(record))
     if not times:
         return None
