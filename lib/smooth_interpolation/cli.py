@@ -101,6 +101,9 @@ def run(
 def sweep(
     params: Params,
     set_: Set = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would run, and what it would cost.")
+    ] = False,
     width: Annotated[
         list[int] | None, typer.Option(help="Only this width; can be repeated.", **_whole("--width", 1, MAX_WIDTH))
     ] = None,
@@ -127,13 +130,17 @@ def sweep(
 ) -> None:
     """Do all runs of an experiment that have no record yet, narrow networks first.
 
-    Stop it with Ctrl-C whenever you like: started again, it redoes only what was unfinished.
+    Stop it with Ctrl-C whenever you like, or kill it: started again, every run goes on from its last checkpoint.
+    Several sweeps of the same file share its runs, on several machines too if they share the results' directory.
+
+    Exit codes: 0 when nothing failed, 1 when a run failed or something is wrong with what was asked, 130 when stopped.
     """
     from . import progress
     from . import runs as runs_module
     from . import sweep as engine
 
     experiment = _experiment(params, set_)
+    planned = experiment.runs()
     acceleration = _acceleration(without)
     if width or seed:
         chosen = {
@@ -145,6 +152,13 @@ def sweep(
     done = len(experiment.runs()) - len(todo)
     if not todo:
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
+        return
+    if dry_run:
+        from . import supervision
+
+        kind = runs_module.choose_device(device).type
+        beside = workers or (cores() if kind == "cpu" else 1)
+        console.print(*supervision.plan(todo, planned, beside, kind, results), sep="\n", highlight=False)
         return
     on_cpu = runs_module.choose_device(device).type == "cpu"
     workers = workers or (cores() if on_cpu else 1)
@@ -179,7 +193,9 @@ def status(
     set_: Set = None,
     results: Results = None,
 ) -> None:
-    """What is done, missing and diverged, and the time left at the speed of the runs done."""
+    """What is done, missing and diverged, what runs now on any machine, and the time left at the speed of the runs done."""
+    from . import supervision
+
     files = params or sorted((locations.repository() / "params").glob("*/*.yaml"))
     if not files:
         raise ConfigError("There are no params files here: name one, or go to the project's directory.")
@@ -202,6 +218,8 @@ def status(
         )
         details += [(run, record["status"] if record else "missing") for run, record in records.items()]
     console.print(table)
+    for found in supervision.in_progress([run for run, _ in details], results):
+        console.print(found, highlight=False)
     if params:
         by_state: dict[str, list[str]] = {}
         for run, state in details:

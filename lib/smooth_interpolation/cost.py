@@ -32,7 +32,10 @@ def machine_seconds(records: Iterable[Record]) -> float:
         if origin["device"] == "cpu":
             total += seconds(record)
         else:
-            spans.append([datetime.fromisoformat(origin[end]) for end in ("start", "end")])
+            # A run that was stopped and resumed was at work between, not while it lay still.
+            starts = [origin["start"], *(part["start"] for part in origin.get("resumed", []))]
+            ends = [*(part["stopped"] for part in origin.get("resumed", [])), origin["end"]]
+            spans += [[datetime.fromisoformat(t) for t in part] for part in zip(starts, ends, strict=True)]
     latest = None
     for start, end in sorted(spans):
         start = start if latest is None else max(start, latest)

@@ -1,0 +1,94 @@
+"""Sweeps as their supervisor sees them: what would run and what it costs, and what runs now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich.table import Table
+
+from . import cost, locks, store
+from .config import Run
+from .display import duration
+from .watching import Found, under_way
+
+
+def plan(
+    todo: list[Run], planned: list[Run], workers: int, device: str, root: Path | None = None
+) -> Iterator[str | Table]:
+    """What a sweep would do: each run with its predicted cost, where it would begin, and the whole.
+
+    Args:
+        todo: the runs that it would do.
+        planned: runs of the same experiment, whose records on the same kind of device tell the cost.
+        workers: runs side by side.
+        device: "cpu" or "cuda".
+        root: of the records.
+    """
+    records = [r for r in store.read_all(planned, root) if r["provenance"]["device"] == device]
+    table = Table("run", "begins", "predicted time")
+    total, known, n = 0.0, True, 0
+    for run in todo:
+        verdict, owner = locks.Observer().verdict(store.lock_path(run, root))
+        name = f"w = {run.width}, seed {run.seed}"
+        if verdict in ("alive", "undecided"):
+            table.add_row(name, f"in progress on {owner}: left out", "-")
+            continue
+        epoch, begins = _reached(run, root)
+        seconds = cost.predict_seconds([run], records)
+        n += 1
+        if seconds is None:
+            known = False
+        else:
+            seconds *= 1 - epoch / run.epochs
+            total += seconds
+        table.add_row(name, begins, "unknown" if seconds is None else duration(seconds))
+    yield table
+    if not known:
+        yield f"{n} runs would be done; none like them has been measured on this kind of device, so their time is unknown."
+    else:
+        beside = f", or {duration(total / workers)} on {workers} side by side" if workers > 1 and n > 1 else ""
+        yield f"{n} runs would be done, in about {duration(total)}{beside}. Nothing was started."
+
+
+def _reached(run: Run, root: Path | None) -> tuple[int, str]:
+    """The epoch that its latest sound checkpoint is in or has finished, and where the run would begin."""
+    from . import checkpoints  # it needs PyTorch, which looking at files does not
+
+    for path in checkpoints.DiskKeeper(run, root).paths():
+        try:
+            progress = checkpoints.read_file(path)[1]["progress"]
+            epoch = int(progress["epoch"])
+            return epoch, "trained: is measured" if progress["done"] else f"goes on in epoch {epoch} of {run.epochs}"
+        except (ValueError, KeyError, TypeError):
+            continue
+    return 0, "anew"
+
+
+def in_progress(runs: Iterable[Run], root: Path | None = None) -> Iterator[str | Table]:
+    """For each directory of these runs' records a table of the runs in progress there, and those that stopped or failed."""
+    for directory in dict.fromkeys(store.path_of(run, root).parent for run in runs):
+        title = f"{directory.parent.name}/{directory.name}, in progress"
+        table, others = (
+            Table("run", "doing", "error", "speed", "time left", "where", title=title, title_justify="left"),
+            [],
+        )
+        for found in under_way(directory):
+            if (directory / f"w{found.width:03d}-s{found.seed}.json").exists():
+                continue  # it was killed just after its record was written
+            name = f"w{found.width}-s{found.seed}"
+            if found.alive is False:
+                others.append(f"{directory.parent.name}/{directory.name} {name}: {found}")
+            else:
+                table.add_row(name, *_row(found))
+        if table.row_count:
+            yield table
+        yield from others
+
+
+def _row(found: Found) -> tuple[str, ...]:
+    unit = {"train": "epochs", "measure": "points"}.get(found.stage, "")
+    speed = f"{found.per_second:.3g} {unit}/s" if found.per_second and found.alive else "-"
+    left = "-" if found.seconds_left is None else duration(found.seconds_left)
+    error = "-" if found.error is None else f"{found.error:.1f}%"
+    return str(found), error, speed, left, f"{found.host}, {found.pid}, {found.engine}"
