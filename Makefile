@@ -1,11 +1,11 @@
-# make book: set up and build the book.  make test: set up, check and test everything.
+# make book: set up and build the book.  make test: set up, check and test everything.  make pictures: of every page.
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN = $(VENV)/bin
 LOCK = $(shell cat requirements.lock pyproject.toml | cksum | tr -d ' ')
 INSTALLED = $(VENV)/.installed-$(LOCK)
 
-.PHONY: book test setup format clean
+.PHONY: book test pictures setup format clean
 
 book: setup
 	$(BIN)/jupyter-book build book --all -W -n --keep-going
@@ -16,6 +16,10 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --nbval-lax tests book/*.ipynb
+
+# Every page at three widths, in light and dark, to be looked at.
+pictures: book
+	$(BIN)/python tests/pictures.py
 
 # The environment may serve several checkouts: this one's package is installed into it where another's is.
 setup: $(INSTALLED)

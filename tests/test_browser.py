@@ -14,7 +14,7 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import sync_playwright
 
-from smooth_interpolation import locations
+from smooth_interpolation import config, locations, store
 
 PAGES = [path.stem for path in sorted((locations.repository() / "book").glob("*.md"))]
 OTHERS = ["genindex", "search"]
@@ -217,6 +217,63 @@ def test_a_figure_offers_its_data_itself_and_its_origin(page, book, files):
     assert {".csv", ".pdf", ".svg"} <= kinds
     assert all((book.html / link).stat().st_size > 100 for link in offered)
     assert "smooth-interpolation run params/" in (book.html / f"{page}.html").read_text(encoding="utf-8")
+
+
+def instrument(tab, address, page, kind):
+    tab.set_viewport_size(DESK)
+    tab.goto(f"{address}{page}.html")
+    box = tab.locator(f'.explore[data-kind="{kind}"]')
+    assert box.count() == 1 and box.is_visible()
+    return box
+
+
+def test_a_width_is_chosen_by_the_keyboard_and_its_numbers_are_the_records(tab, address):
+    box = instrument(tab, address, "fig2", "volumes")
+    width = box.get_by_label("Width")
+    width.focus()
+    tab.keyboard.press("End")
+    assert width.get_attribute("aria-valuetext") == "w = 24"
+    box.get_by_label("Points").select_option(label="noisy labels")
+    volumes = store.volumes_table(store.read_all(config.find("laptop", "convnet-noise20").runs()))
+    rows = volumes[(volumes.width == 24) & (volumes.subset == "noisy") & (volumes.metric == "jacobian_norm")]
+    means = rows.groupby("size")["mean"].mean()
+    shown = box.locator("tbody tr td:nth-child(4)").all_inner_texts()
+    assert [float(text) for text in shown] == pytest.approx(means.tolist(), rel=0.06)
+
+
+def test_a_heatmap_answers_pointer_and_keyboard(tab, address):
+    box = instrument(tab, address, "fig5", "heatmap")
+    width, readout = box.get_by_label("Width"), box.get_by_role("status")
+    width.focus()
+    tab.keyboard.press("Home")
+    assert readout.inner_text().startswith("w = 1, epoch 400: Test error")
+    box.locator("svg").first.hover(position={"x": 150, "y": 100})
+    assert not readout.inner_text().startswith("w = 1,")
+    before = readout.inner_text()
+    box.get_by_label("Metric").select_option(label="Jacobian norm")
+    assert "Jacobian norm" in readout.inner_text() != before
+
+
+def test_a_walk_moves_the_image_and_the_predictions(tab, address):
+    box = instrument(tab, address, "methodology", "walk")
+    tab.wait_for_timeout(200)
+    pixels = "c => Array.from(c.getContext('2d').getImageData(0, 0, 32, 32).data).join()"
+    start, loss = box.locator("canvas").evaluate(pixels), box.locator("tbody").inner_text()
+    assert len(set(start.split(","))) > 10 and "which is wrong" in box.inner_text()
+    box.get_by_label("Along the path").focus()
+    tab.keyboard.press("End")
+    assert box.locator("canvas").evaluate(pixels) != start and box.locator("tbody").inner_text() != loss
+    box.get_by_label("Image").select_option(label="a right label")
+    assert "which is wrong" not in box.inner_text()
+
+
+def test_instruments_fit_a_phone_and_stay_away_from_paper(tab, address):
+    box = instrument(tab, address, "fig2", "volumes")
+    tab.set_viewport_size(PHONE)
+    assert box.bounding_box()["width"] <= 380 and box.locator("svg").first.bounding_box()["width"] > 250
+    tab.emulate_media(media="print")
+    assert not box.is_visible() and tab.locator("figure.measured img").first.is_visible()
+    tab.emulate_media(media="screen")
 
 
 def test_the_book_also_opens_as_a_file(browser, book):

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from . import presentation
 from .figures import ACCENT, STYLE
 from .performance import Benchmarks, exponent
 
 BASELINE, LIBRARY, CEILING = "#999999", ACCENT, "#333333"
+
+
+def show(draw: Callable[[Benchmarks], Figure], benchmarks: Benchmarks, *sections: str) -> presentation.Shown:
+    """A figure with its downloads: the rows of its sections are its data."""
+    rows = []
+    for section in sections:
+        found = benchmarks[section]
+        groups = found if isinstance(found, dict) else {section: found}
+        rows += [{"of": name, **row} for name, members in groups.items() for row in members]
+    return presentation.show(draw(benchmarks), pd.json_normalize(rows), draw.__name__.replace("_", "-"))
 
 
 def cost_by_width(cpu: Benchmarks) -> Figure:
@@ -40,6 +54,7 @@ def cost_by_width(cpu: Benchmarks) -> Figure:
             "Milliseconds per image trained on, and per point measured, against base width: baseline, "
             "library, and the time of the operations alone."
         )
+        plt.close(figure)
         return figure
 
 
@@ -65,6 +80,7 @@ def cost_by_amount(cpu: Benchmarks) -> Figure:
             "Seconds against the number of images, of points and of paths, each growing as its power: "
             "library, and the time of the operations alone."
         )
+        plt.close(figure)
         return figure
 
 
@@ -102,6 +118,7 @@ def gpu_rates(gpu: Benchmarks) -> Figure:
             "Images per second against base width: with parts of the acceleration turned off, and for "
             "several networks side by side."
         )
+        plt.close(figure)
         return figure
 
 

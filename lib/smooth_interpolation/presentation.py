@@ -51,7 +51,7 @@ def show(
         figure: from a function of `figures`, or any other.
         table: the very table that was drawn, for the CSV file.
         name: of the files, and the address of the figure in its page: `fig2-laptop`.
-        alt: what the figure shows, in words, for those who cannot see it; by default `alt_text.describe`.
+        alt: what the figure shows, in words, for those who cannot see it; by default the figure's label, or `alt_text.describe`.
         records: those it is drawn from; none for figures that are not drawn from the store.
         experiment: that of the records, for the commands that remake them.
 
@@ -60,7 +60,7 @@ def show(
     """
     if not re.fullmatch(r"[a-z0-9-]+", name):
         raise ConfigError(f"name = {name!r}: small letters, digits and hyphens make a figure's name.")
-    alt = alt or alt_text.describe(figure)
+    alt = alt or _words(figure)
     svg = drawn(figure, "svg")
     files = {"csv": table.to_csv(index=False, lineterminator="\n").encode(), "pdf": drawn(figure, "pdf"), "svg": svg}
     links = {kind: _link(f"{name}.{kind}", content) for kind, content in files.items()}
@@ -81,7 +81,11 @@ def plain(figure: Figure) -> str:
     """
     svg = drawn(figure, "svg")
     name = f"figure-{hashlib.sha256(svg).hexdigest()[:12]}.svg"
-    return _image(figure, name, svg, str(figure.get_label()) or alt_text.describe(figure))
+    return _image(figure, name, svg, _words(figure))
+
+
+def _words(figure: Figure) -> str:
+    return str(figure.get_label()) or alt_text.describe(figure)
 
 
 def _image(figure: Figure, name: str, svg: bytes, alt: str) -> str:
