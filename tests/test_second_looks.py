@@ -55,7 +55,7 @@ def test_the_board_shows_them(world, overview):
 def test_what_is_not_supported_is_explained_once(overview):
     board = Board(overview)
     text = board.why("epochwise-crossentropy").data
-    assert "**contradicted**" in text and "[Figure 5](fig5.md)" in text
+    assert "**contradicted**" in text and "[Figure 5](fig5.html)" in text
     left = board.others().data
     assert "training crossentropy shows epoch-wise" not in left and board.others().data == "None."
     assert board.why("points-become-stationary").data == "None."  # supported everywhere

@@ -27,7 +27,7 @@
   // A labelled control; `changed` is called with its value at once and whenever it moves.
   const slider = (label, count, start, name, changed) => {
     const input = make("input", {type: "range", min: 0, max: count - 1, step: 1, value: start});
-    const shown = make("output", {}, name(start));
+    const shown = make("span", {class: "value"}, name(start));  // the slider itself announces it
     input.addEventListener("input", () => set(+input.value));
     const set = value => {
       input.value = value;

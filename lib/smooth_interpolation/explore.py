@@ -111,7 +111,7 @@ def heatmap(history: pd.DataFrame, threshold: int | None = None, width: int | No
 def walk(
     networks: Mapping[str, nn.Module], prepared: Prepared, examples: Mapping[str, int], *, n_paths: int = 4
 ) -> Instrument:
-    """Walk along SVD paths, and see the image, the predictions, the loss and the Jacobian norm of up to three networks.
+    """Walk along SVD paths, and see the image, the predictions, the loss and the Jacobian norm of up to four networks.
 
     Args:
         networks: by a name such as "w = 8, the threshold".
@@ -119,14 +119,14 @@ def walk(
         examples: indices of training images, by a name such as "a wrong label".
 
     Raises:
-        ConfigError: for no network or example, or more than three networks.
+        ConfigError: for no network or example, or more than four networks.
     """
     import torch
 
     from .paths import svd_paths
 
-    if not 1 <= len(networks) <= 3 or not examples:
-        raise ConfigError(f"{len(networks)} networks and {len(examples)} images: one to three, and at least one.")
+    if not 1 <= len(networks) <= 4 or not examples:
+        raise ConfigError(f"{len(networks)} networks and {len(examples)} images: one to four, and at least one.")
     told = []
     for title, index in examples.items():
         image, label = prepared.train.images[index].float() / 255, prepared.train.labels[index]

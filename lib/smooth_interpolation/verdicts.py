@@ -138,7 +138,7 @@ def explained(table: pd.DataFrame, names: Iterable[str]) -> str:
     lines = []
     for (figure, experiment), part in groups(not_supported(table[table.index.isin(list(names))])):
         page = page_of(figure)
-        place = f"[{figure}]({page}.md)" if page else figure
+        place = f"[{figure}]({page}.html)" if page else figure
         for _, rows in part.groupby(level=0, sort=False):
             found = " ".join(f"At `{row.scale}` **{row.verdict}**: {row.sentence}" for row in rows.itertuples())
             lines.append(f"- *{rows.statement.iloc[0]}* ({place}, `{experiment}`) {found}")
