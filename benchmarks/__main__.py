@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from . import bad_input, cpu, reliability, timing  # noqa: F401 (it adds its scenarios to those of `reliability`)
+from . import bad_input, clusters, cpu, reliability, timing  # noqa: F401 (two add their scenarios to `reliability`)
 
 
 def main() -> None:

@@ -32,6 +32,8 @@ app = typer.Typer(
 console = Console(stderr=False)
 errors = Console(stderr=True)
 MAX_WORKERS = 1024  # processes, threads or networks side by side
+MAX_IN_FLIGHT = 100_000
+ENGINES = ("processes", "serial", "ray")
 
 Params = Annotated[
     Path, typer.Argument(help="The experiment, such as params/demo/convnet-noise20.yaml.", show_default=False)
@@ -127,6 +129,23 @@ def sweep(
     device: Device = "auto",
     results: Results = None,
     without: Without = None,
+    engine: Annotated[
+        str, typer.Option(help="Where: processes of this machine, serial (one process), or ray: a cluster.")
+    ] = "processes",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray: HOST:PORT of the cluster's head, or auto; by default $RAY_ADDRESS, or this machine."),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None, typer.Option(help="Ray: a run's share of a GPU, such as 0.25.", show_default=False)
+    ] = None,
+    memory_per_run: Annotated[
+        str | None, typer.Option(help="Ray: memory that a run needs, such as 2GB.", show_default=False)
+    ] = None,
+    in_flight: Annotated[
+        int | None,
+        typer.Option(help="Ray: at most so many runs at a time.", **_whole("--in-flight", 1, MAX_IN_FLIGHT)),
+    ] = None,
 ) -> None:
     """Do all runs of an experiment that have no record yet, narrow networks first.
 
@@ -135,9 +154,17 @@ def sweep(
 
     Exit codes: 0 when nothing failed, 1 when a run failed or something is wrong with what was asked, 130 when stopped.
     """
-    from . import progress
+    from . import cluster, progress, ray_engine
     from . import runs as runs_module
-    from . import sweep as engine
+    from . import sweep as engines
+
+    on_ray = {
+        "address": address,
+        "gpus_per_run": gpus_per_run,
+        "memory_per_run": cluster.parse_bytes(memory_per_run) if memory_per_run else 0,
+        "in_flight": in_flight,
+    }
+    _check_engine(engine, {"workers": workers, "at_once": at_once}, on_ray)
 
     experiment = _experiment(params, set_)
     planned = experiment.runs()
@@ -148,32 +175,29 @@ def sweep(
             "seeds": list(dict.fromkeys(seed or experiment.seeds)),
         }
         experiment = config.build(Experiment, {**experiment.model_dump(), **chosen}, "the given options")
-    todo = engine.plan(experiment, results, device)
+    todo = engines.plan(experiment, results, "auto" if engine == "ray" else device)
     done = len(experiment.runs()) - len(todo)
     if not todo:
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
         return
+    kind = runs_module.choose_device("auto" if engine == "ray" else device).type
+    workers = workers or (cores() if kind == "cpu" else 1)
     if dry_run:
         from . import supervision
 
-        kind = runs_module.choose_device(device).type
-        beside = workers or (cores() if kind == "cpu" else 1)
-        console.print(*supervision.plan(todo, planned, beside, kind, results), sep="\n", highlight=False)
+        beside = in_flight or 1 if engine == "ray" else 1 if engine == "serial" else workers
+        console.print(*supervision.plan(todo, planned, beside, kind, results), sep="
+", highlight=False)
         return
-    on_cpu = runs_module.choose_device(device).type == "cpu"
-    workers = workers or (cores() if on_cpu else 1)
-    at_once = at_once or (1 if on_cpu else 16)
+    options: dict[str, Any] = {"device": device, "root": results, "acceleration": acceleration}
+    if engine == "ray":
+        do, options = ray_engine.run_sweep, options | on_ray
+    else:
+        do, options["at_once"] = engines.serial, at_once or (1 if kind == "cpu" else 16)
+        if engine == "processes":
+            do, options["workers"] = engines.sweep, workers
     with _interruptible():
-        outcome = progress.sweep(
-            experiment,
-            todo,
-            errors,
-            workers=workers,
-            at_once=at_once,
-            device=device,
-            root=results,
-            acceleration=acceleration,
-        )
+        outcome = progress.sweep(experiment, todo, errors, do, **options)
     for name in ("complete", "diverged", "failed"):
         if getattr(outcome, name):
             console.print(f"{len(getattr(outcome, name))} {name}")
@@ -310,6 +334,17 @@ def _experiment(params: Path, set_: list[str] | None) -> Experiment:
         if overrides[name.strip()] is None:
             raise ConfigError(f"--set {text}: write a value; a field that is not set is the file's.")
     return config.load(params, overrides)
+
+
+def _check_engine(engine: str, of_this_machine: dict[str, Any], of_ray: dict[str, Any]) -> None:
+    if engine not in ENGINES:
+        raise ConfigError(f"--engine: {config.unknown_name(engine, ENGINES)}")
+    foreign = of_this_machine if engine == "ray" else of_ray
+    if engine == "serial":
+        foreign = foreign | {"workers": of_this_machine["workers"]}
+    for name, value in foreign.items():
+        if value:
+            raise ConfigError(f"--{name.replace('_', '-')} does not go with --engine {engine}.")
 
 
 def _acceleration(without: list[str] | None):

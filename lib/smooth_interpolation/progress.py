@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,14 @@ def _bars(run: Run) -> Iterator[runs.Watch]:
             bar.close()
 
 
-def sweep(experiment: Experiment, todo: list[Run], console: Console, **options: Any) -> engine.Outcome:
-    """`sweep.sweep` with a bar for the whole and one for each run under way."""
+def sweep(
+    experiment: Experiment,
+    todo: list[Run],
+    console: Console,
+    do: Callable[..., engine.Outcome] = engine.sweep,
+    **options: Any,
+) -> engine.Outcome:
+    """An engine's sweep with a bar for the whole and one for each run under way; `options` are that engine's."""
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -113,4 +119,4 @@ def sweep(experiment: Experiment, todo: list[Run], console: Console, **options: 
         whole = bars.add_task(
             f"{experiment.scale}/{experiment.name}", total=total, completed=total - len(todo), news="runs"
         )
-        return engine.sweep(todo, watch=watch, **options)
+        return do(todo, watch=watch, **options)

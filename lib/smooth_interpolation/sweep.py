@@ -104,7 +104,7 @@ def sweep(
     context = multiprocessing.get_context("spawn")
     observer = locks.Observer()
     active: dict[Connection, tuple[list[Run], multiprocessing.process.BaseProcess]] = {}
-    with _terminable():
+    with terminable():
         try:
             while waiting or active:
                 while waiting and len(active) < workers:
@@ -179,7 +179,7 @@ def _work(todo: list[Run], options: work.Options, sender: Connection, parent: in
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """SIGTERM is a KeyboardInterrupt: a batch system's end of time is a Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield

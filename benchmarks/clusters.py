@@ -1,0 +1,281 @@
+"""Reliability: workers, nodes and drivers of a Ray cluster that die in mid-sweep, and memory that runs out.
+
+The cluster is one of this machine alone, on its loopback address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from smooth_interpolation import cluster, config, evaluation, locks, ray_engine, store, sweep, work
+from smooth_interpolation.config import Run
+from smooth_interpolation.ray_engine import _task
+
+from .reliability import Count, count, scenario
+
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
+FIELDS = {
+    "experiment": "tiny", "scale": "demo", "dataset": "dead_leaves", "n_train": 100, "n_test": 40, "model": "convnet",
+    "optimizer": "sgd", "learning_rate": 0.01, "batch_size": 50, "epochs": 60, "n_evaluations": 4, "strengths": [5, 20],
+    "n_paths": 1, "n_tangents": 1, "n_clean_points": 4, "n_noisy_points": 4, "widths": [1, 2], "seeds": [0, 1],
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def settings() -> Iterator[None]:
+    """Of Ray, for as long as it lasts: a token that keeps others out, and workers no nicer than the rest."""
+    values = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_worker_niceness": "0"}
+    with mock.patch.dict(os.environ, values):
+        cluster.require(alone=True)
+        yield
+
+
+@contextlib.contextmanager
+def local_cluster() -> Iterator[Any]:
+    """A head and another node, of one core each."""
+    with settings():
+        from ray.cluster_utils import Cluster
+
+        made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        session = made.head_node.get_session_dir_path()
+        try:
+            made.add_node(**NODE)
+            yield made
+        finally:
+            made.shutdown()
+            shutil.rmtree(session, ignore_errors=True)
+
+
+class Driver:
+    """A sweep on a cluster, in a process of its own; what is done to it happens while it is watched."""
+
+    def __init__(self, params: Path, root: Path, address: str):
+        self.todo, self.root = config.load(params).runs(), root
+        self.seen: dict[Run, set[tuple[int, int]]] = {run: set() for run in self.todo}
+        self.harmed: set[int] = set()
+        self.arguments = [str(params), str(root), address]
+        self.start()
+
+    def start(self) -> None:
+        code = "import sys; from benchmarks import clusters; clusters.drive(*sys.argv[1:])"
+        path = os.pathsep.join(sys.path)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *self.arguments],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        """What the condition gives once it is true; None if the sweep ended before."""
+        while self.process.poll() is None:
+            self._look()
+            if found := condition():
+                return found
+            time.sleep(0.005)
+        self._look()
+        return None
+
+    def worker(self, of: Any = None) -> int | None:
+        """A process, of a node or of any, that was not harmed yet, has trained a while, and has written no record."""
+        for run in self.todo:
+            record = store.path_of(run, self.root)
+            steps = [int(path.suffixes[0][1:]) for path in record.parent.glob(f".work/{record.stem}.*.safetensors")]
+            with contextlib.suppress(OSError, ValueError):
+                found = locks.look(store.lock_path(run, self.root))
+                pid = found[0].pid if found and max(steps, default=0) > 10 else 0
+                if pid and pid not in self.harmed and (of is None or _parent(pid) == _raylet(of)):
+                    self.harmed.add(pid)
+                    return pid
+        return None
+
+    def end(self) -> list[list[str]]:
+        """Its answer: what became of each run that it did."""
+        self.until(lambda: False)
+        output, _ = self.process.communicate()
+        return json.loads(output.splitlines()[-1])
+
+    def once(self, run: Run) -> bool:
+        return len(self.seen[run]) == 1
+
+    def _look(self) -> None:
+        for run, seen in self.seen.items():
+            with contextlib.suppress(FileNotFoundError):
+                found = store.path_of(run, self.root).stat()
+                seen.add((found.st_ino, found.st_mtime_ns))
+
+
+def drive(params: str, root: str, address: str) -> None:
+    """The body of a `Driver`."""
+    todo = sweep.plan(config.load(params), Path(root), "cpu")
+    outcome = ray_engine.run_sweep(todo, address=address, root=Path(root), device="cpu", checkpoint_epochs=1)
+    kinds = {kind: getattr(outcome, kind) for kind in ("complete", "diverged", "failed", "skipped")}
+    print(json.dumps([[kind, str(run)] for kind, runs_ in kinds.items() for run in runs_]), flush=True)
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _raylet(node: Any) -> int:
+    """The process by which Ray runs a node."""
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+def planned(directory: Path, **changes: Any) -> tuple[Path, dict[Run, Any]]:
+    """A params file, and what the serial engine finds for each of its runs."""
+    path = directory / "tiny.yaml"
+    path.write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in {**FIELDS, **changes}.items()))
+    experiment = config.load(path)
+    sweep.serial(experiment.runs(), root=directory / "serial", device="cpu")
+    return path, {run: found(run, directory / "serial") for run in experiment.runs()}
+
+
+def found(run: Run, root: Path) -> Any:
+    """What a record says, apart from its origin."""
+    record = store.read(run, root)
+    return record and {name: value for name, value in record.items() if name != "provenance"}
+
+
+def tidy(root: Path) -> bool:
+    """Whether nothing but records is left, and the mark of the place."""
+    left = [path for path in root.rglob("*") if path.is_file() and path.suffix != ".json"]
+    return all(path.name.startswith(".place-") for path in left)
+
+
+@scenario(
+    "Two workers and a whole node of a Ray cluster die in mid-sweep: every run has one record, the serial engine's"
+)
+def workers_and_a_node_die(directory: Path, quick: bool) -> Count:
+    held = []
+    with local_cluster() as made:
+        for i in range(1 if quick else 5):
+            here = directory / str(i)
+            here.mkdir()
+            params, expected = planned(here)
+            driver = Driver(params, here / "ray", made.address)
+            [node] = made.worker_nodes
+            kill(driver.until(driver.worker))
+            driver.until(lambda: driver.worker(of=node))  # noqa: B023
+            made.remove_node(node, allow_graceful=False)
+            kill(driver.until(driver.worker))
+            said = driver.end()
+            held += [
+                said.count(["complete", str(run)]) == 1
+                and driver.once(run)
+                and found(run, driver.root) == expected[run]
+                for run in driver.todo
+            ]
+            held.append(tidy(driver.root) and len(driver.harmed) == 3)
+            if not quick:
+                made.add_node(**NODE)
+    return count(held)
+
+
+@scenario("The driver of a sweep on Ray is killed and started again: what was done is not done again, the rest is")
+def driver_is_killed(directory: Path, quick: bool) -> Count:
+    held = []
+    with local_cluster() as made:
+        for i in range(1 if quick else 5):
+            here = directory / str(i)
+            here.mkdir()
+            params, expected = planned(here)
+            driver = Driver(params, here / "ray", made.address)
+            driver.until(lambda: any(driver.seen.values()) and driver.worker())  # noqa: B023
+            kill(driver.process.pid)
+            driver.process.communicate()
+            driver.start()
+            said = [run for kind, run in driver.end() if kind == "complete"]
+            held += [driver.once(run) and found(run, driver.root) == expected[run] for run in driver.todo]
+            rest = [run for run in driver.todo if str(run) in said]
+            held.append(0 < len(rest) < len(driver.todo) and len(said) == len(rest) and tidy(driver.root))
+    return count(held)
+
+
+@scenario("Runs on Ray run out of memory once, by Python's account or Ray's: they go on with more, to the same records")
+def memory_runs_out(directory: Path, quick: bool) -> Count:
+    held = []
+    with settings(), mock.patch.object(ray_engine, "_task", _short_of_memory):
+        for i in range(1 if quick else 5):
+            here = directory / str(i)
+            here.mkdir()
+            _, expected = planned(here, widths=[1])
+            outcome = ray_engine.run_sweep(
+                list(expected), address="local", memory_per_run=10**8, root=here / "ray", device="cpu"
+            )
+            for run, record in expected.items():
+                asked = json.loads(f"[{_memory_log(here / 'ray', run).read_text().strip(', ')}]")
+                held.append(outcome.complete.count(run) == 1 and asked == [10**8, 2 * 10**8])
+                held.append(found(run, here / "ray") == record)
+            held.append(tidy(here / "ray"))
+    return count(held)
+
+
+def _memory_log(root: Path, run: Run) -> Path:
+    return root.parent / f"{run.path.stem}.memory"
+
+
+def _short_of_memory(run: Run, options: work.Options, token: Path) -> tuple[str, Any]:
+    """A worker that runs out of memory at its first try, by Python's account or, with odd seeds, by Ray's."""
+    import ray
+
+    assert options.root
+    tries = _memory_log(options.root, run)
+    first = not tries.exists()
+    with open(tries, "a") as file:
+        file.write(f"{int(ray.get_runtime_context().get_assigned_resources()['memory'])}, ")
+    if first and run.seed % 2:
+        raise ray.exceptions.OutOfMemoryError("as Ray says it of a worker that it ended")
+    if first:
+        with mock.patch.object(evaluation.Evaluator, "volumes", side_effect=MemoryError("as Python says it")):
+            return _task(run, options, token)
+    return _task(run, options, token)
+
+
+@scenario("Runs on Ray meet what another try would not mend: each fails once, with a reason, and stops no other")
+def errors_are_told(directory: Path, quick: bool) -> Count:
+    _, expected = planned(directory, widths=[1, 2, 3], seeds=[0])
+    (directory / "ray").mkdir()
+    with settings(), mock.patch.object(ray_engine, "_task", _broken):
+        outcome = ray_engine.run_sweep(list(expected), address="local", root=directory / "ray", device="cpu")
+    held = [[found(run, directory / "ray") for run in outcome.complete] == list(expected.values())[2:]]
+    for (run, reason), told in zip(
+        sorted(outcome.failed, key=lambda failed: failed[0].width),
+        ("all nodes share", "ZeroDivisionError"),
+        strict=True,
+    ):
+        held.append(told in reason and _tries(directory / "ray", run).read_text() == ".")
+    return count(held)
+
+
+def _tries(root: Path, run: Run) -> Path:
+    return root.parent / f"{run.path.stem}.tries"
+
+
+def _broken(run: Run, options: work.Options, token: Path) -> tuple[str, Any]:
+    """A worker of which the first does not see the results' directory, and the second has a mistake in its code."""
+    assert options.root
+    with open(_tries(options.root, run), "a") as file:
+        file.write(".")
+    if run.width == 1:
+        return _task(run, options, token.with_name("elsewhere"))
+    if run.width == 2:
+        with mock.patch.object(evaluation.Evaluator, "volumes", side_effect=ZeroDivisionError):
+            return _task(run, options, token)
+    return _task(run, options, token)

@@ -1,0 +1,189 @@
+"""Ray as the engine beyond one machine: what dies is made up for, by the same code path; the examples of a cluster."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+import yaml
+from benchmarks import clusters, reliability  # noqa: F401
+
+from smooth_interpolation import cli, cluster, config, locations, ray_engine, work
+from smooth_interpolation.cluster import Request
+from smooth_interpolation.errors import ConfigError
+
+PARAMS = "params/demo/convnet-noise20.yaml"
+
+
+@pytest.mark.parametrize("name", ["workers_and_a_node_die", "driver_is_killed", "memory_runs_out", "errors_are_told"])
+def test_what_is_promised_holds(name, tmp_path):
+    _, function = reliability.SCENARIOS[name]
+    found = function(tmp_path, True)
+    assert found.tried > 0 and found.held == found.tried
+
+
+def test_a_request_that_no_node_meets_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigError, match=r"No node of the cluster .* 1e\+03 GB of memory"):
+        ray_engine.run_sweep([], address="local", root=tmp_path, memory_per_run=10**12)
+
+
+def test_without_ray_one_sentence_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"^--engine ray needs Ray: pip install 'smooth-interpolation\[cluster\]'\.$"):
+        ray_engine.run_sweep([], root=tmp_path)
+
+
+def test_the_other_engines_do_not_load_ray():
+    code = "import sys, smooth_interpolation.progress, smooth_interpolation.ray_engine; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_no_cluster_at_an_address_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigError, match="127.0.0.1:1: no cluster answers there"):
+        ray_engine.run_sweep([], address="127.0.0.1:1", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text, size", [("2GB", 2 * 10**9), ("500 MB", 5 * 10**8), ("1.5GiB", 3 * 2**29), ("4096", 4096), ("7k", 7000)]
+)
+def test_sizes(text, size):
+    assert cluster.parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1e9", "2 XB", "0GB", "٣GB", "9" * 100])
+def test_sizes_that_are_none(text):
+    with pytest.raises(ConfigError, match="--memory-per-run"):
+        cluster.parse_bytes(text)
+
+
+def test_what_fits_on_a_node():
+    node = {"CPU": 16.0, "GPU": 2.0, "memory": 64e9}
+    assert Request().fits(node) == 16
+    assert Request(gpus=0.25).fits(node) == 8 and Request(gpus=0.3).fits(node) == 6
+    assert Request(memory=10 * 10**9).fits(node) == 6
+    assert Request(gpus=0.1).fits({"CPU": 16.0}) == 0
+    for gpus in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match="--gpus-per-run"):
+            Request(gpus=gpus)
+
+
+def test_after_memory_ran_out_more_is_asked_but_no_more_than_there_is():
+    nodes = [{"memory": 16e9}, {"memory": 64e9}]
+    assert Request(memory=10 * 10**9).more("memory", nodes).memory == 20 * 10**9
+    assert Request(memory=40 * 10**9).more("memory", nodes).memory == 64 * 10**9
+    assert Request().more("memory", nodes).memory == 16 * 10**9
+    assert Request(gpus=0.25).more("gpu memory", nodes).gpus == 0.5
+    assert Request(gpus=0.75).more("gpu memory", nodes).gpus == 1.0
+
+
+def test_why_a_task_has_no_answer():
+    ray = cluster.require(alone=True)
+    for error, kind in (
+        (ray.exceptions.OutOfMemoryError("killed by the node's monitor"), "memory"),
+        (MemoryError(), "memory"),
+        (ray.exceptions.WorkerCrashedError(), "worker"),
+        (ray.exceptions.NodeDiedError("gone"), "worker"),
+        (ray.exceptions.RayTaskError("f", "Traceback", ValueError("mine")).make_dual_exception_instance(), "failed"),
+        (ray.exceptions.TaskUnschedulableError("never"), "failed"),
+    ):
+        assert cluster.cause(ray, error) == kind
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--engine", "rai"], "did you mean 'ray'?"),
+        (["--engine", "ray", "--workers", "2"], "--workers does not go with --engine ray"),
+        (["--gpus-per-run", "0.5"], "--gpus-per-run does not go with --engine processes"),
+        (["--engine", "ray", "--memory-per-run", "much"], "--memory-per-run much: write a size"),
+        (["--engine", "ray", "--gpus-per-run", "2"], "--gpus-per-run is 2: it must be from 0 to 1"),
+    ],
+)
+def test_options_are_checked_before_anything_starts(words, message, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    command = typer.main.get_command(cli.app)
+    with pytest.raises(ConfigError) as caught:
+        command.main(["sweep", PARAMS, "--results", str(tmp_path), *words], standalone_mode=False)
+    assert message in str(caught.value)
+
+
+# The examples of book/reproduce.md
+
+
+def _example(language, first):
+    text = (locations.repository() / "book/reproduce.md").read_text()
+    blocks = [part.split("```")[0] for part in text.split(f"```{language}\n")[1:]]
+    [block] = [block for block in blocks if block.startswith(first)]
+    return block
+
+
+def _check_sweep(words, directory):
+    """Whether our command has these options, and takes them."""
+    command = typer.main.get_command(cli.app)
+    assert words[:2] == ["smooth-interpolation", "sweep"]
+    context = command.commands["sweep"].make_context("sweep", words[2:])
+    assert context.params["engine"] == "ray" and 0 < context.params["gpus_per_run"] <= 1
+    assert context.params["params"].match("params/paper/convnet-noise20.yaml")
+    assert config.load(locations.repository() / "params/paper/convnet-noise20.yaml").scale == "paper"
+
+
+def test_the_slurm_example_starts_a_cluster_and_a_sweep(tmp_path):
+    import ray.scripts.scripts
+
+    script = _example("bash", "#!/bin/bash\n#SBATCH")
+    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+    stand_ins = {
+        "srun": 'for i; do shift; case $i in --*) ;; *) exec "$i" "$@";; esac; done',
+        "smooth-interpolation": "",
+    }
+    for name, body in {**stand_ins, "ray": ""}.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/bash\necho "{name} $@" >> "$LOG"\n{body}\n')
+        path.chmod(0o755)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/activate").write_text("")
+    said = tmp_path / "said"
+    slurm = {"SLURM_NNODES": "4", "SLURM_CPUS_PER_TASK": "16", "SLURMD_NODENAME": "node1", "LOG": str(said)}
+    environment = {**slurm, "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    done = subprocess.run(["bash"], input=script + "wait\n", text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0
+    lines = said.read_text().splitlines()
+    assert "srun --nodes=3 --ntasks=3 --exclude=node1 ray start --address=node1:6379 --num-cpus=16 --block" in lines
+    assert lines[-1] == "ray stop"
+    for words in map(shlex.split, lines):
+        if words[0] == "ray":  # with options that Ray has
+            command = ray.scripts.scripts.cli.commands[words[1]]
+            command.make_context(words[1], words[2:])
+        elif words[0] == "smooth-interpolation":
+            _check_sweep(words, tmp_path)
+
+
+def test_the_kubernetes_example_is_a_ray_job_whose_pods_share_a_directory():
+    job = yaml.safe_load(_example("yaml", "apiVersion"))
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    _check_sweep(shlex.split(job["spec"]["entrypoint"]), None)
+    groups = job["spec"]["rayClusterSpec"]
+    for group in (groups["headGroupSpec"], *groups["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        [container] = pod["containers"]
+        variables = {entry["name"]: entry["value"] for entry in container["env"]}
+        [mount] = container["volumeMounts"]
+        assert mount["name"] == pod["volumes"][0]["name"]
+        assert variables["RAY_USAGE_STATS_ENABLED"] == "0"
+        for name in (locations.DATA_VARIABLE, locations.RESULTS_VARIABLE):
+            assert Path(variables[name]).is_relative_to(mount["mountPath"])
+        assert "/" not in container["image"]
+
+
+def test_workers_are_told_the_places_of_the_driver(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(locations.DATA_VARIABLE, "images")
+    variables = ray_engine._variables()
+    assert variables[locations.DATA_VARIABLE] == str(tmp_path / "images") and variables["OMP_NUM_THREADS"] == "1"
+    assert Path(variables[locations.CACHE_VARIABLE]).is_absolute()
+    assert Path(variables[locations.RESULTS_VARIABLE]).is_absolute() and work.Options(engine="ray")
