@@ -186,8 +186,7 @@ def sweep(
         from . import supervision
 
         beside = in_flight or 1 if engine == "ray" else 1 if engine == "serial" else workers
-        console.print(*supervision.plan(todo, planned, beside, kind, results), sep="
-", highlight=False)
+        console.print(*supervision.plan(todo, planned, beside, kind, results), sep="\n", highlight=False)
         return
     options: dict[str, Any] = {"device": device, "root": results, "acceleration": acceleration}
     if engine == "ray":
