@@ -5,7 +5,7 @@ import json
 import pytest
 from benchmarks import beyond as command
 
-from smooth_interpolation import beyond, config, locations, models, preparation, runs, volumes
+from smooth_interpolation import beyond, beyond_figures, config, locations, models, preparation, runs, volumes, weights
 from smooth_interpolation.errors import RecordError, UserError
 
 TINY = """experiment: tiny
@@ -36,7 +36,7 @@ def tiny(tmp_path, monkeypatch):
     path.write_text(TINY)
     experiment = config.load(path)
     for run in experiment.runs():
-        runs.save_network(models.create("convnet", run.width, 10, run.seed), run)
+        weights.save_network(models.create("convnet", run.width, 10, run.seed), run)
     return path, experiment
 
 
@@ -134,3 +134,27 @@ def test_finite_differences_are_those_of_equation_5():
     clean = ~data.corrupted[points]
     found = table[(table.metric == "finite difference") & (table.subset == "clean")].value.item()
     assert found == pytest.approx(whole.tangent_hessian_norm[clean, 0].mean().item(), rel=1e-3)
+
+
+def test_figures_of_the_studies():
+    """Drawn from the committed tables, with every width and the threshold."""
+    for study, draw in (
+        ("curvature", beyond_figures.curvature_by_width),
+        ("neighbours", beyond_figures.gap_by_width),
+        ("paths", beyond_figures.paths_by_width),
+    ):
+        table = beyond.read(study, "laptop", "convnet-noise20").table
+        figure = draw(table, threshold=7)
+        for panel in figure.axes:
+            low, high = panel.get_ylim()
+            for line in panel.get_lines():
+                values = [v for v in line.get_ydata() if not line.get_label().startswith(("_", "interpolation"))]
+                assert all(low <= v <= high for v in values), (study, line.get_label())
+    trends = beyond_figures.path_trends(table)
+    assert len(trends) == 8 and trends["rank correlation"].between(-1, 1).all()
+    gaps = beyond_figures.gaps(beyond.read("neighbours", "laptop", "convnet-noise20").table)
+    assert set(gaps.space) == {"input", "features"} and (gaps.error > 0).all()
+    shown = beyond_figures.difference_error(
+        {"w = 2, float64": ([0.1, 1], [0.1, 1]), "w = 2, float32": ([0.1, 1], [1, 2])}
+    )
+    assert len({line.get_color() for line in shown.axes[0].get_lines()[:2]}) == 1

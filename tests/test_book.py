@@ -72,7 +72,9 @@ def prose(path):
     """A page's text without header, code, mathematics, headings, links' targets and sections' numbers."""
     text = re.sub(r"\A---\n.*?\n---\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     text = re.sub(r"^(`{3,}|:{3,}).*?^\1", "", text, flags=re.DOTALL | re.MULTILINE)
-    text = re.sub(r"Section \d\.\d|\$\$.*?\$\$|\$[^$]+\$|\{[\w:]+\}`[^`]*`|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL)
+    text = re.sub(
+        r"Section \d\.\d|\$\$.*?\$\$|\$[^$]+\$|\{[\w:]+\}`[^`]*`|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL
+    )
     return re.sub(r"^#.*$", "", text, flags=re.MULTILINE)
 
 

@@ -99,9 +99,9 @@ def gap_by_width(table: pd.DataFrame, threshold: int | None = None) -> Figure:
             rows = table[(table.space == space) & (table.quantity == "copied")].rename(columns={"percent": "mean"})
             for group, colour in (("the wrong label", CORRUPTED), ("other wrong class", TRAIN)):
                 panels.curve(copied, rows[rows.group == group], colour, group, mark=None)
-            copied.set_ylim(0, None)
             for panel in (gap, copied):
                 mark_threshold(panel, threshold)
+        axes[1, 0].set_ylim(0, None)
         _finish(figure, axes, table, legend=axes[1, 0])
         axes[0, 0].set_ylabel("excess test error,\npercentage points")
         axes[1, 0].set_ylabel("predicted, %")
@@ -153,7 +153,8 @@ def path_trends(table: pd.DataFrame) -> pd.DataFrame:
             row = {"metric": title, "points": name, "rank correlation": round(float(ranks), 2)}
             peaks = {f"highest at w, {KINDS[kind][0]}": int(curve.idxmax()) for kind, curve in curves.items()}
             rows.append({**row, **(peaks if metric != "accuracy" else {})})
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    return found.astype({name: "Int64" for name in found if name.startswith("highest")})
 
 
 def _finish(figure: Figure, axes: np.ndarray, table: pd.DataFrame, legend: Axes | None = None) -> None:
