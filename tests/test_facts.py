@@ -1,5 +1,8 @@
 """What prose says of records: numbers filled into sentences, and notes on stand-ins."""
 
+import ast
+
+import jupytext
 import pandas as pd
 import pytest
 
@@ -63,3 +66,14 @@ def test_a_page_has_another_experiment_beside_it():
     assert (other.experiment.scale, other.experiment.experiment) == ("demo", "convnet-cifar100")
     assert page.beside("convnet-noise20").width == 4
     assert page.beside("convnet-noise20", "laptop").experiment.scale == "laptop"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "book").glob("*.md")), ids=lambda path: path.stem)
+def test_every_sentence_of_the_book_names_facts(page):
+    known = facts.Facts([])
+    for cell in jupytext.read(page).cells:
+        if cell.cell_type != "code":
+            continue
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "says":
+                assert known.fill(ast.literal_eval(node.args[0]))

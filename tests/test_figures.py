@@ -46,7 +46,7 @@ def test_volumes_are_drawn_as_the_table_holds_them(volumes):
     drawn = figures.fig3(volumes, threshold=7, width=15)
     assert len(drawn.axes) == 8
     panel = drawn.axes[5]
-    assert panel.get_title() == "Jacobian norm, noisy labels"
+    assert panel.get_title() == "Jacobian norm,\nnoisy labels"
     curve = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "noisy") & (volumes["size"] == 2)]
     (line,) = [one for one in panel.get_lines() if one.get_label() == "2"]
     assert line.get_xdata().tolist() == sorted(curve.width.unique())

@@ -33,7 +33,7 @@ def describe(figure: Figure) -> str:
 
 def _panel(panel: Axes) -> str:
     letter = panel.get_title(loc="left")
-    name = panel.get_title() or panel.get_ylabel()
+    name = (panel.get_title() or panel.get_ylabel()).replace("\n", " ")
     title = f"({letter}) {name}" if letter else name
     meshes = [c for c in panel.collections if isinstance(c, QuadMesh)]
     if meshes:

@@ -22,7 +22,7 @@ TRAIN = "#767676"  # training errors: grey
 CORRUPTED = "#a0307f"  # wrong labels, and classes that have them: purple
 INK = "#333333"  # threshold, ground truth, text on curves
 
-WIDTH = 5.8  # inches, of every figure with two panels abreast
+WIDTH = 4.9  # inches, of every figure with two panels abreast
 LOG_RANGE = 10  # an axis whose values span more than this factor is logarithmic
 POINT, VOLUME = 2.2, 1.3  # line weights: of the points themselves, and of volumes
 BAND = 0.18  # opacity of one standard deviation over seeds

@@ -39,7 +39,7 @@ PANELS = {
 }
 HEATMAPS = {
     "test_error": "Test error, %",
-    "train_crossentropy": "Training crossentropy",
+    "train_crossentropy": "Crossentropy",
     "jacobian_norm": "Jacobian norm",
     "tangent_hessian_norm": "Hessian norm",
 }
@@ -95,7 +95,7 @@ def fig5(history: pd.DataFrame, *, threshold: int | None = None, width: int | No
     Means over seeds; arguments as `fig1c`.
     """
     with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure, axes = subplots(2, 2, 2.5, sharex=True, sharey=True)
+        figure, axes = subplots(2, 2, 2.2, sharex=True, sharey=True)
         whole = history[history.subset == "all"]
         for panel, (metric, title) in zip(axes.flat, HEATMAPS.items(), strict=True):
             panel.set_title(title)
@@ -216,7 +216,7 @@ def _errors(
 ) -> Figure:
     """Errors at the last epoch against width, a panel each: their ranges differ."""
     with mpl.rc_context(STYLE):
-        figure, axes = subplots(1, len(curves), 2.7, sharex=True)
+        figure, axes = subplots(1, len(curves), 2.45, sharex=True)
         for panel, (metric, subset, name, colour) in zip(axes.flat, curves, strict=True):
             part = store.last_epoch(history, metric, subset).rename(columns={"value": "mean"})
             if not part.empty:
@@ -237,7 +237,7 @@ def _errors(
 def _volumes(volumes: pd.DataFrame, prefix: str, threshold: int | None, width: int | None) -> Figure:
     """Four panels, a metric each, over all points."""
     with mpl.rc_context(STYLE):
-        figure, axes = subplots(2, 2, 2.3, sharex=True)
+        figure, axes = subplots(2, 2, 2.15, sharex=True)
         for panel, (metric, title) in zip(axes.flat, PANELS.items(), strict=True):
             part = volumes[(volumes.metric == metric) & (volumes.subset == "all")]
             _sizes(panel, part, metric, threshold, width)
@@ -250,12 +250,12 @@ def _volumes(volumes: pd.DataFrame, prefix: str, threshold: int | None, width: i
 def _volumes_by_label(volumes: pd.DataFrame, prefix: str, threshold: int | None, width: int | None) -> Figure:
     """A row per metric: clean points on the left, noisy ones on the right, on the same axes."""
     with mpl.rc_context(STYLE):
-        figure, axes = subplots(len(PANELS), 2, 1.95, sharex=True, sharey="row")
+        figure, axes = subplots(len(PANELS), 2, 1.85, sharex=True, sharey="row")
         for row, (metric, title) in zip(axes, PANELS.items(), strict=True):
             both = volumes[(volumes.metric == metric) & volumes.subset.isin(COLUMNS)]
             for panel, (subset, name) in zip(row, COLUMNS.items(), strict=True):
                 _sizes(panel, both[both.subset == subset], metric, threshold, width)
-                panel.set_title(f"{title}, {name}", fontsize=9)
+                panel.set_title(f"{title},\n{name}", fontsize=9)
             panels.scale_values(row[0], both, metric)
         _finish(figure, axes, volumes, prefix)
         return figure

@@ -70,18 +70,18 @@ def table(experiment: str, scales: Sequence[str] = config.SCALES) -> pd.DataFram
     rows = {
         field: {scale: _said(field, getattr(settings, field)) for scale, settings in found.items()} for field in ORIGINS
     }
-    return pd.DataFrame(rows).T.rename_axis("field")
+    return pd.DataFrame(rows).T
 
 
 def origins() -> pd.DataFrame:
     """A row per field: where its value at `paper` scale comes from, and a note."""
-    return pd.DataFrame(ORIGINS, index=["origin", "note"]).T.rename_axis("field")
+    return pd.DataFrame(ORIGINS, index=["origin", "note"]).T
 
 
 def built_in() -> pd.DataFrame:
     """What no field sets, with its origin."""
     rows = {name: {"value": value, "origin": origin} for name, (origin, value) in BUILT_IN.items()}
-    return pd.DataFrame(rows).T.rename_axis("setting")
+    return pd.DataFrame(rows).T
 
 
 def _said(field: str, value: object) -> str:

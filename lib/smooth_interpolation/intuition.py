@@ -81,7 +81,7 @@ def fit_polynomial(data: Scalars, degree: int = 1000, steps: int = 2000, power: 
     coefficients = weights * (phi.T @ a)
     residual = np.abs(legendre(data.x, degree) @ coefficients - data.y).max()
     return Fit(
-        f"Polynomial of degree {degree:,}", lambda x: legendre(x, degree) @ coefficients, degree + 1, float(residual)
+        f"Polynomial, degree {degree:,}", lambda x: legendre(x, degree) @ coefficients, degree + 1, float(residual)
     )
 
 
@@ -123,7 +123,7 @@ def fit_network(data: Scalars, width: int = 128, depth: int = 4, rate: float = 0
 
     n_parameters = sum(p.numel() for p in network.parameters())
     residual = float(np.abs(function(data.x) - data.y).max())
-    return Fit(f"Network, {depth} hidden layers of {width}", function, n_parameters, residual)
+    return Fit(f"Network, {depth} layers of {width}", function, n_parameters, residual)
 
 
 def example() -> tuple[Scalars, list[Fit]]:

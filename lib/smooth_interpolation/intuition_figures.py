@@ -30,7 +30,7 @@ def fig1ab(data: Scalars, fits: Sequence[Fit]) -> Figure:
             panel.plot(
                 data.x[noisy], data.y[noisy], "X", color=CORRUPTED, markersize=6.5, zorder=5, label="wrong label"
             )
-            panel.set(title=fit.name, xlabel="$x$")
+            panel.set(title=fit.name.replace(", ", ",\n", 1), xlabel="$x$")
             panel.title.set_fontsize(9)
         axes[0, 0].set_ylabel("$f(x)$")
         letters(axes.flat)
