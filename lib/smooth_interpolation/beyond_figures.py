@@ -129,7 +129,7 @@ def paths_by_width(table: pd.DataFrame, threshold: int | None = None) -> Figure:
                 for kind, (label, colour) in KINDS.items():
                     part = both[(both.subset == subset) & (both.path_kind == kind)]
                     panels.curve(panel, part, colour, label, mark=None)
-                panel.set_title(f"{title}, {name}", fontsize=9)
+                panel.set_title(f"{title},\n{name}", fontsize=9)
                 mark_threshold(panel, threshold)
             panels.scale_values(row[0], both, metric)
         _finish(figure, axes, table)

@@ -7,15 +7,14 @@ from collections.abc import Callable
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import presentation
-from .figures import ACCENT, STYLE
+from .figure_style import ACCENT, INK, STYLE, TRAIN, letters, subplots
 from .performance import Benchmarks, exponent
 
-BASELINE, LIBRARY, CEILING = "#999999", ACCENT, "#333333"
+BASELINE, LIBRARY, CEILING = TRAIN, ACCENT, INK
 
 
 def show(draw: Callable[[Benchmarks], Figure], benchmarks: Benchmarks, *sections: str) -> presentation.Shown:
@@ -31,7 +30,8 @@ def show(draw: Callable[[Benchmarks], Figure], benchmarks: Benchmarks, *sections
 def cost_by_width(cpu: Benchmarks) -> Figure:
     """Time per image trained on and per point measured, against width, over the time that the operations need."""
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.1))
+        figure, grid = subplots(2, 1, 2.6)
+        axes = grid[:, 0]
         for panel, section, unit, precision in (
             (axes[0], "training", "image trained on", "bf16"),
             (axes[1], "measuring", "point measured", "float32"),
@@ -54,14 +54,15 @@ def cost_by_width(cpu: Benchmarks) -> Figure:
             "Milliseconds per image trained on, and per point measured, against base width: baseline, "
             "library, and the time of the operations alone."
         )
-        plt.close(figure)
+        letters(axes)
         return figure
 
 
 def cost_by_amount(cpu: Benchmarks) -> Figure:
     """Time against images, points and paths at one width, with the exponent, over the time that the operations need."""
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(8.4, 2.7))
+        figure, grid = subplots(3, 1, 2.3)
+        axes = grid[:, 0]
         titles = {"images": "An epoch's images", "points": "Points measured", "paths": "Paths per point"}
         for panel, (what, rows) in zip(axes, cpu["cost"].items(), strict=True):
             precision = "bf16" if what == "images" else "float32"
@@ -73,24 +74,25 @@ def cost_by_amount(cpu: Benchmarks) -> Figure:
             panel.plot(amounts, floor, "--", color=CEILING, label=f"operations at the {precision} rate")
             panel.set(title=f"{titles[what]}: cost ~ $n^{{{exponent(amounts, seconds):.2f}}}$")
             _log(panel, amounts, what)
-        axes[0].set_ylabel(f"seconds, $w = {rows[0]['width']}$")
-        axes[0].legend(fontsize=7)
-        axes[1].legend(fontsize=7)
+        for panel in axes:
+            panel.set_ylabel(f"seconds, $w = {rows[0]['width']}$")
+            panel.legend()
         figure.set_label(
             "Seconds against the number of images, of points and of paths, each growing as its power: "
             "library, and the time of the operations alone."
         )
-        plt.close(figure)
+        letters(axes)
         return figure
 
 
 def gpu_rates(gpu: Benchmarks) -> Figure:
     """Images per second against width: parts of the acceleration, and networks side by side."""
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.1), sharey=True)
+        figure, grid = subplots(2, 1, 2.9, sharey=True)
+        axes = grid[:, 0]
         rows = [row for row in gpu["training"] if row["family"] == "convnet"]
         modes = dict.fromkeys(row["mode"] for row in rows)
-        colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(modes)))
+        colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(modes)))
         for mode, colour in zip(modes, colours, strict=True):
             chosen = [row for row in rows if row["mode"] == mode]
             widths = [row["width"] for row in chosen]
@@ -103,22 +105,22 @@ def gpu_rates(gpu: Benchmarks) -> Figure:
         )
         axes[0].set(title="One network", ylabel="images per second")
         _log(axes[0], list(work), "base width $w$")
-        axes[0].legend(fontsize=7, loc="upper left")
-        axes[0].set_ylim(1.5e4, 1e7)
+        axes[0].legend(loc="center left", bbox_to_anchor=(0, 0.64))
+        axes[0].set_ylim(1.5e4, 6e7)
         counts = sorted({row["networks"] for row in gpu["side by side"]})
-        for count, colour in zip(counts, plt.get_cmap("viridis")(np.linspace(0, 0.85, len(counts))), strict=True):
+        for count, colour in zip(counts, mpl.colormaps["viridis"](np.linspace(0, 0.85, len(counts))), strict=True):
             chosen = [row for row in gpu["side by side"] if row["networks"] == count]
             widths = [row["width"] for row in chosen]
             name = "1 network" if count == 1 else f"{count} networks"
             axes[1].plot(widths, [r["images_per_s"]["median"] for r in chosen], "o-", color=colour, label=name)
-        axes[1].set(title="Networks side by side, together")
+        axes[1].set(title="Networks side by side, together", ylabel="images per second")
         _log(axes[1], widths, "base width $w$")
-        axes[1].legend(loc="upper left")
+        axes[1].legend(loc="upper right")
         figure.set_label(
             "Images per second against base width: with parts of the acceleration turned off, and for "
             "several networks side by side."
         )
-        plt.close(figure)
+        letters(axes)
         return figure
 
 
