@@ -21,7 +21,7 @@ BOUNDS = {"load": 5.0, "status": 3.0}  # seconds that the two may take
 
 def many(quick: bool) -> list[dict[str, Any]]:
     """Wall and processor seconds: of reading, verifying and tabulating records, and of `smooth-interpolation status`."""
-    side, repetitions = (10, 1) if quick else (100, 5)
+    side, repetitions = (10, 1) if quick else (100, 3)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -81,8 +81,8 @@ def _timed(work: Callable[[], Any]) -> tuple[float, float]:
 
 
 def _load(params: Path, root: Path) -> None:
-    records = store.read_all(config.load(params).runs(), root)
-    assert len(store.volumes_table(records)) and len(store.history_table(records))
+    volumes, history = store.both(store.each(config.load(params).runs(), root))
+    assert len(volumes) and len(history)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,7 @@ def test_time_left_is_predicted_from_the_runs_done():
         (["status", PARAMS, "--set", "noise=symetric"], "did you mean 'symmetric'?"),
         (["status", PARAMS, "--results", "README.md"], "--results"),
         (["status", "params/demo/convnet-nois20.yaml"], "did you mean 'params/demo/convnet-noise20.yaml'?"),
+        (["run", PARAMS, "--width", "2", "--device", "meta"], "no device 'meta'"),
         (["swep", PARAMS], "Did you mean 'sweep'?"),
         (["sweep", PARAMS, "--widht", "3"], "--width"),
         (["sweep"], "Missing argument"),
@@ -201,3 +202,10 @@ def test_every_field_can_be_set():
     for field in FIELDS:
         if field not in ("experiment", "scale"):
             config.load(locations.repository() / PARAMS, {field: values[field]})
+
+
+def test_what_only_looks_at_files_starts_without_pytorch():
+    code = f"import sys; from smooth_interpolation import cli; cli.app(['status', '{PARAMS}'], standalone_mode=False)"
+    code += "; sys.exit('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=locations.repository(), capture_output=True, timeout=60)
+    assert result.returncode == 0, result.stderr

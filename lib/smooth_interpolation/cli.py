@@ -325,13 +325,13 @@ def _experiment(params: Path, set_: list[str] | None) -> Experiment:
     for text in set_ or []:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ConfigError(f"--set {text}: write --set FIELD=VALUE, such as --set epochs=20.")
+            raise ConfigError(f"--set {validation.plain(text)}: write --set FIELD=VALUE, such as --set epochs=20.")
         try:
             overrides[name.strip()] = flat_yaml.value(value)
         except flat_yaml.FlatYamlError as error:
-            raise ConfigError(f"--set {name}={validation.quoted(value)}: {error.problem}.") from None
+            raise ConfigError(f"--set {validation.plain(name)}={validation.quoted(value)}: {error.problem}.") from None
         if overrides[name.strip()] is None:
-            raise ConfigError(f"--set {text}: write a value; a field that is not set is the file's.")
+            raise ConfigError(f"--set {validation.plain(text)}: write a value; a field that is not set is the file's.")
     return config.load(params, overrides)
 
 

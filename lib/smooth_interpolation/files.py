@@ -29,9 +29,12 @@ def read_bytes(path: Path, limit: int) -> bytes:
     except ValueError:  # a name with a zero byte in it
         raise OSError(errno.ENOENT, "No such file or directory", str(path)) from None
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        content = file.read(limit + 1)
+        content = file.read(min(status.st_size, limit) + 1)
+        if len(content) > status.st_size:  # it grows, or says nothing of its size
+            content += file.read(limit + 1 - len(content))
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"it is larger than {limit // 1024:,} KiB", str(path))
     return content

@@ -123,6 +123,23 @@ def explorations(cpu: Benchmarks) -> pd.DataFrame:
     return table.map(lambda value: f"{value:.2f}")
 
 
+def many(cpu: Benchmarks) -> pd.DataFrame:
+    """What the store takes for many runs: seconds by the clock and of the processor, medians, beside what they may take."""
+    words = {
+        "load": "read, verify and tabulate {:,} records",
+        "status": "`smooth-interpolation status` of {:,} planned runs, from its start",
+    }
+    rows = {
+        words[row["case"]].format(row["runs"]): {
+            "processor, s": f"{row['cpu_s']:.1f}",
+            "clock, s": f"{row['wall_s']:.1f}",
+            "bound, s": f"{row['bound_s']:.0f}",
+        }
+        for row in cpu["many"]
+    }
+    return pd.DataFrame(rows).T
+
+
 def exponent(amounts: list[float], seconds: list[float]) -> float:
     """Slope of the logarithms by least squares: cost grows with amount to this power."""
     return float(np.polyfit(np.log(amounts), np.log(seconds), 1)[0])

@@ -147,6 +147,8 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        if device.type == "meta":  # it computes nothing
+            raise RuntimeError
     except (RuntimeError, AssertionError):
         raise ConfigError(f"There is no device '{name}' here: use cpu, or auto to take what there is.") from None
     return device

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from . import config, files, locations, record_format, validation
 from .config import Experiment, Run
 from .errors import ConfigError, RecordError
 from .record_format import ADVICE, SUBSETS, VOLUME_METRICS, Record, checksum
+from .tables import both, history_table, uncollected, volumes_table
 
-__all__ = ["SUBSETS", "VOLUME_METRICS", "Record", "checksum"]
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, which would look at all records again and again: there are no cycles in them."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+__all__ = ["SUBSETS", "VOLUME_METRICS", "Record", "both", "checksum", "history_table", "volumes_table"]
 
 
 def path_of(run: Run, root: Path | None = None) -> Path:
@@ -105,7 +91,7 @@ def read_file(path: Path) -> Record:
     return record
 
 
-@_uncollected()
+@uncollected()
 def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
     """The records of those runs that have one.
 
@@ -117,14 +103,23 @@ def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
         >>> len(read_all(config.find("demo", "convnet-noise20").runs()))
         5
     """
-    found = [(run, record) for run in runs if (record := read(run, root)) is not None]
-    for run, record in found:
-        if record["data"]["fingerprint"] != found[0][1]["data"]["fingerprint"]:
+    return list(each(runs, root))
+
+
+def each(runs: Iterable[Run], root: Path | None = None) -> Iterator[Record]:
+    """As `read_all`, one record after another."""
+    first: tuple[Run, Record] | None = None
+    for run in runs:
+        record = read(run, root)
+        if record is None:
+            continue
+        first = first or (run, record)
+        if record["data"]["fingerprint"] != first[1]["data"]["fingerprint"]:
             raise RecordError(
-                f"{path_of(run, root)} was measured on {describe_data(record)} and {path_of(found[0][0], root)} on "
-                f"{describe_data(found[0][1])}: one figure needs one set of images; remove the odd ones."
+                f"{path_of(run, root)} was measured on {describe_data(record)} and {path_of(first[0], root)} on "
+                f"{describe_data(first[1])}: one figure needs one set of images; remove the odd ones."
             )
-    return [record for _, record in found]
+        yield record
 
 
 def check_same_data(run: Run, fingerprint: str, root: Path | None = None) -> None:
@@ -151,98 +146,6 @@ def describe_data(record: Record) -> str:
 def missing(experiment: Experiment, root: Path | None = None) -> list[Run]:
     """The runs that have no record, cheap ones first."""
     return [run for run in experiment.runs() if not path_of(run, root).exists()]
-
-
-@_uncollected()
-def volumes_table(records: Iterable[Record]) -> pd.DataFrame:
-    """A row per run, volume size, subset and metric.
-
-    Columns: width, seed, size (augmentations per path, 0 for the point itself), strength, subset, metric, mean and std
-    over points. Diverged runs have no rows.
-
-    Example:
-        >>> from smooth_interpolation import config
-        >>> table = volumes_table(read_all(config.find("demo", "convnet-noise20").runs()))
-        >>> sorted(table.width.unique().tolist()), sorted(table.subset.unique())
-        ([1, 2, 4, 8, 16], ['all', 'clean', 'noisy'])
-    """
-    chosen = _complete(records)
-    series: dict[tuple[str, str, int], tuple[list[Any], ...]] = {}
-    for number, record in enumerate(chosen):
-        for entry in record["volumes"]:
-            subset, size, strength = entry["subset"], entry["size"], entry["strength"]
-            for metric in VOLUME_METRICS:
-                spread = entry[metric]
-                numbers, strengths, means, deviations = _lists(series, (metric, subset, size), 4)
-                numbers.append(number)
-                strengths.append(strength)
-                means.append(spread["mean"])
-                deviations.append(spread["std"])
-    table = _table(chosen, series, ("strength", "mean", "std"))
-    table["size"] = np.repeat(np.array([key[2] for key in sorted(series)], int), _counts(series))
-    return table[["width", "seed", "size", "strength", "subset", "metric", "mean", "std"]]
-
-
-@_uncollected()
-def history_table(records: Iterable[Record]) -> pd.DataFrame:
-    """A row per run, evaluated epoch, subset and metric: width, seed, epoch, subset, metric, value.
-
-    Test error and crossentropy are in the rows of subset 'all'. Errors are in percent. Diverged runs have no rows.
-
-    Example:
-        >>> from smooth_interpolation import config
-        >>> table = history_table(read_all(config.find("demo", "convnet-noise20").runs()))
-        >>> int(table.epoch.max()), "test_error" in set(table.metric)
-        (100, True)
-    """
-    chosen = _complete(records)
-    series: dict[tuple[str, str], tuple[list[Any], ...]] = {}
-    for number, record in enumerate(chosen):
-        for entry in record["history"]:
-            epoch = entry["epoch"]
-            for metric, value in entry.items():
-                if metric == "epoch":
-                    continue
-                for subset, v in value.items() if isinstance(value, dict) else (("all", value),):
-                    numbers, epochs, values = _lists(series, (metric, subset), 3)
-                    numbers.append(number)
-                    epochs.append(epoch)
-                    values.append(v)
-    return _table(chosen, series, ("epoch", "value"))[["width", "seed", "epoch", "subset", "metric", "value"]]
-
-
-def _complete(records: Iterable[Record]) -> list[Record]:
-    """The records with rows in tables, narrow networks first."""
-    complete = (record for record in records if record["status"] == "complete")
-    return sorted(complete, key=lambda record: (record["config"]["width"], record["config"]["seed"]))
-
-
-def _lists(series: dict[Any, tuple[list[Any], ...]], key: Any, n: int) -> tuple[list[Any], ...]:
-    found = series.get(key)
-    if found is None:
-        found = series[key] = tuple([] for _ in range(n))
-    return found
-
-
-def _counts(series: dict[Any, tuple[list[Any], ...]]) -> list[int]:
-    return [len(series[key][0]) for key in sorted(series)]
-
-
-def _table(chosen: list[Record], series: dict[Any, tuple[list[Any], ...]], names: tuple[str, ...]) -> pd.DataFrame:
-    """One series after another, in the order of their keys, metric and subset first.
-
-    A series holds places in `chosen`, which rise, and columns called `names`: no row has to be sorted.
-    """
-    keys, counts = sorted(series), _counts(series)
-    columns = [
-        np.concatenate([np.array(series[key][i]) for key in keys] or [np.array([])]) for i in range(1 + len(names))
-    ]
-    numbers = columns[0].astype(int)
-    table = {name: np.array([r["config"][name] for r in chosen], int)[numbers] for name in ("width", "seed")}
-    table |= dict(zip(names, columns[1:], strict=True))
-    for place, name in enumerate(("metric", "subset")):
-        table[name] = pd.array([key[place] for key in keys], dtype="str").repeat(counts)
-    return pd.DataFrame(table)
 
 
 def last_epoch(history: pd.DataFrame, metric: str, subset: str = "all") -> pd.DataFrame:

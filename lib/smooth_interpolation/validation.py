@@ -83,7 +83,12 @@ def unknown_name(name: Any, allowed: Iterable[Any]) -> str:
 
 def quoted(text: str) -> str:
     """A text on one line, not longer than a line."""
-    return f"'{text}'" if text.isprintable() and len(text) <= 60 else shown(text)
+    return f"'{text}'" if plain(text) == text else shown(text)
+
+
+def plain(text: str) -> str:
+    """A text as it was typed, if it is on one line and not longer than a line."""
+    return text if text.isprintable() and len(text) <= 60 else shown(text)
 
 
 def shown(value: Any) -> str:
