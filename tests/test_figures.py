@@ -135,8 +135,13 @@ def test_alternative_text_says_where_curves_begin_peak_and_end(volumes, history)
     text = alt_text.describe(figures.fig2(volumes, threshold=7))
     part = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "all") & (volumes["size"] == 6)]
     curve = part.set_index("width")["mean"]
-    words = f"over 6 augmentations from {curve.iloc[0]:.3g} at w = 1 to {curve.iloc[-1]:.3g} at w = 24"
-    assert f"{words}, highest {curve.max():.3g} at w = {curve.idxmax()}" in text
+    words = f"over 6 augmentations from {curve.iloc[0]:.3g} at w = 1, up to {curve.max():.3g} at w = {curve.idxmax()}"
+    assert f"{words}, to {curve.iloc[-1]:.3g} at w = 24" in text
+    errors_ = history[history.metric == "test_error"].assign(
+        value=lambda t: t.width.map({1: 60, 2: 50, 3: 60}).fillna(40)
+    )
+    text = alt_text.describe(figures.fig1c(errors_))
+    assert "Test error: from 60 at w = 1, down to 50 at w = 2, up to 60 at w = 3, to 40 at w = 24." in text
     part = history[(history.metric == "test_error") & (history.subset == "all")]
     lowest = part.loc[part.value.idxmin()]
     text = alt_text.describe(figures.fig5(history))

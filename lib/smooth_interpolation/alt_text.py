@@ -10,11 +10,12 @@ from matplotlib.lines import Line2D
 
 from .figure_style import THRESHOLD
 
+PROMINENT = 0.1  # of a curve's range
 FEW = 2  # panels with more curves than this have the first and the last described
 
 
 def describe(figure: Figure) -> str:
-    """A sentence per panel: where curves begin, end and are highest, or where a heatmap is lowest and highest."""
+    """A sentence per panel: where curves begin, peak and end, or where a heatmap is lowest and highest."""
     panels = [panel for panel in figure.axes if panel.get_label() != "<colorbar>"]
     threshold = next((line for panel in panels for line in panel.get_lines() if line.get_label() == THRESHOLD), None)
     told = [text for text in map(_panel, panels) if text]
@@ -27,7 +28,7 @@ def describe(figure: Figure) -> str:
     if spread:
         sentences.append("Shaded: one standard deviation over seeds.")
     if threshold is not None:
-        sentences.append(f"A dotted line marks the interpolation threshold, w = {threshold.get_xdata()[0]:g}.")
+        sentences.append(f"A vertical line marks the interpolation threshold, w = {threshold.get_xdata()[0]:g}.")
     return " ".join(sentences)
 
 
@@ -59,13 +60,18 @@ def _name(line: Line2D) -> str:
 
 
 def _course(line: Line2D) -> str:
+    """First, peak with the low before it, and last; a peak stands out by a tenth of the curve's range."""
     x, y = (np.asarray(values, dtype=float) for values in line.get_data())
     if len(x) == 1:
         return f"{y[0]:.3g} at w = {x[0]:g}"
-    text = f"from {y[0]:.3g} at w = {x[0]:g} to {y[-1]:.3g} at w = {x[-1]:g}"
-    top = int(np.nanargmax(y))
-    higher = f"{y[top]:.3g}" not in (f"{y[0]:.3g}", f"{y[-1]:.3g}")
-    return f"{text}, highest {y[top]:.3g} at w = {x[top]:g}" if higher else text
+    parts = [f"from {y[0]:.3g} at w = {x[0]:g}"]
+    sides = [min(y[i] - y[:i].min(), y[i] - y[i + 1 :].min()) for i in range(1, len(y) - 1)]
+    top = 1 + int(np.argmax(sides)) if sides else 0
+    if top and sides[top - 1] > PROMINENT * np.ptp(y):
+        low = int(np.argmin(y[:top]))
+        parts += [f"down to {y[low]:.3g} at w = {x[low]:g}"] if low else []
+        parts.append(f"up to {y[top]:.3g} at w = {x[top]:g}")
+    return f"{', '.join(parts)}{',' if len(parts) > 1 else ''} to {y[-1]:.3g} at w = {x[-1]:g}"
 
 
 def _mesh(mesh: QuadMesh) -> str:
