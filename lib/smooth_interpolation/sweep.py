@@ -122,7 +122,7 @@ def sweep(
                     active[receiver] = list(group), process
                     for run in group:
                         watch(Event(run, runs.Status("start", 0, 1)))
-                ready: list[Connection] = wait(list(active))
+                ready: list[Connection] = wait(list(active)) if active else []  # none is ready if all were left out
                 for connection in ready:
                     group, process = active[connection]
                     try:
