@@ -179,6 +179,8 @@ def cost_table(name: str, benchmarks: Mapping[str, Benchmarks]) -> pd.DataFrame:
             hours = predicted_hours(experiment, found)
             here = [r for r in records if r["provenance"]["device"] == {"cpu": "cpu", "gpu": "cuda"}[kind]]
             measured = cost.machine_seconds(here) / 3600
+            others = sorted({r["provenance"]["device_name"] for r in here} - {found.hardware})
+            where = f" on {', '.join(others)}" if others else ""
             n_runs = len(experiment.runs())
             rows.append(
                 {
@@ -188,7 +190,7 @@ def cost_table(name: str, benchmarks: Mapping[str, Benchmarks]) -> pd.DataFrame:
                     "training": _duration(hours["training"]),
                     "evaluating and measuring": _duration(hours["measuring"]),
                     "together": _duration(sum(hours.values())),
-                    "measured": f"{_duration(measured)} ({len(here)} of {n_runs} runs)" if here else "-",
+                    "measured": f"{_duration(measured)} ({len(here)} of {n_runs} runs{where})" if here else "-",
                 }
             )
     return pd.DataFrame(rows).set_index(["scale", "on"])
