@@ -4,12 +4,13 @@ import os
 import shlex
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 import typer.main
 import yaml
-from benchmarks import clusters, reliability  # noqa: F401
+from benchmarks import clusters, reliability  # noqa: F401 (it adds its scenarios)
 
 from smooth_interpolation import cli, cluster, config, locations, ray_engine, work
 from smooth_interpolation.cluster import Request
@@ -18,16 +19,19 @@ from smooth_interpolation.errors import ConfigError
 PARAMS = "params/demo/convnet-noise20.yaml"
 
 
-@pytest.mark.parametrize("name", ["workers_and_a_node_die", "driver_is_killed", "memory_runs_out", "errors_are_told"])
+@pytest.mark.parametrize("name", ["workers_and_a_node_die", "driver_is_killed", "what_goes_wrong_in_a_worker"])
 def test_what_is_promised_holds(name, tmp_path):
     _, function = reliability.SCENARIOS[name]
     found = function(tmp_path, True)
     assert found.tried > 0 and found.held == found.tried
 
 
-def test_a_request_that_no_node_meets_is_one_sentence(tmp_path):
-    with pytest.raises(ConfigError, match=r"No node of the cluster .* 1e\+03 GB of memory"):
-        ray_engine.run_sweep([], address="local", root=tmp_path, memory_per_run=10**12)
+def test_a_request_that_no_node_meets_is_one_sentence():
+    living = {"Alive": True, "Resources": {"CPU": 4.0, "memory": 8e9}}
+    ray = types.SimpleNamespace(nodes=lambda: [living, {"Alive": False, "Resources": {"CPU": 4.0, "memory": 1e15}}])
+    cluster.wait_for_room(ray, Request(memory=8 * 10**9), patience=0)
+    with pytest.raises(ConfigError, match="No node of the cluster has what a run asks for .a core and 9 GB of memory"):
+        cluster.wait_for_room(ray, Request(memory=9 * 10**9), patience=0)
 
 
 def test_without_ray_one_sentence_says_what_to_install(monkeypatch, tmp_path):
