@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import statistics
@@ -38,6 +39,7 @@ def many(quick: bool) -> list[dict[str, Any]]:
             found = [_seconds(command, case) for _ in range(repetitions)]
             wall, processor = (statistics.median(values) for values in zip(*found, strict=True))
             rows.append({"case": case, "runs": side**2, "bound_s": BOUNDS[case], "wall_s": wall, "cpu_s": processor})
+            rows[-1] |= {"load": os.getloadavg()[0], "cores": len(os.sched_getaffinity(0))}
             rows[-1] |= {"bytes": size} if case == "load" else {}
             print(f"many, {case}: {side**2:,} runs in {wall:.2f} s, {processor:.2f} s of the processor", flush=True)
     return rows

@@ -134,6 +134,7 @@ def many(cpu: Benchmarks) -> pd.DataFrame:
             "processor, s": f"{row['cpu_s']:.1f}",
             "clock, s": f"{row['wall_s']:.1f}",
             "bound, s": f"{row['bound_s']:.0f}",
+            "load": f"{row['load']:.0f} on {row['cores']} cores",
         }
         for row in cpu["many"]
     }
