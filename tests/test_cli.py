@@ -172,6 +172,7 @@ def test_time_left_is_predicted_from_the_runs_done():
         (["status", PARAMS, "--results", "README.md"], "--results"),
         (["status", "params/demo/convnet-nois20.yaml"], "did you mean 'params/demo/convnet-noise20.yaml'?"),
         (["run", PARAMS, "--width", "2", "--device", "meta"], "no device 'meta'"),
+        (["sweep", PARAMS, "--engine", "ray", "--gpus-per-run", "nan"], "--gpus-per-run nan: write a share"),
         (["swep", PARAMS], "Did you mean 'sweep'?"),
         (["sweep", PARAMS, "--widht", "3"], "--width"),
         (["sweep"], "Missing argument"),

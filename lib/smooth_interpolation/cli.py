@@ -137,7 +137,13 @@ def sweep(
         typer.Option(help="Ray: HOST:PORT of the cluster's head, or auto; by default $RAY_ADDRESS, or this machine."),
     ] = None,
     gpus_per_run: Annotated[
-        float | None, typer.Option(help="Ray: a run's share of a GPU, such as 0.25.", show_default=False)
+        float | None,
+        typer.Option(
+            help="Ray: a run's share of a GPU, such as 0.25.",
+            parser=validation.gpus,
+            metavar="NUMBER",
+            show_default=False,
+        ),
     ] = None,
     memory_per_run: Annotated[
         str | None, typer.Option(help="Ray: memory that a run needs, such as 2GB.", show_default=False)

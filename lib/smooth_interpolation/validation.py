@@ -120,3 +120,19 @@ def whole(name: str, value: str | int, least: int, most: int) -> int:
         text = value if isinstance(value, int) else quoted(value)
         raise ConfigError(f"{name} is {text}: it must be a whole number from {number(least)} to {number(most)}.")
     return found
+
+
+def gpus(value: str | float) -> float:
+    """A share of a GPU, or a number of them, as `--gpus-per-run` takes it.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not (0 <= found <= 1 or found in range(2, 65)):  # NaN is neither
+        text = plain(value) if isinstance(value, str) else value
+        raise ConfigError(f"--gpus-per-run {text}: write a share of a GPU from 0 to 1, or a whole number up to 64.")
+    return found
