@@ -1,6 +1,8 @@
 """The studies beyond the paper: measured from cached networks by one command, kept and read back as verified files."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from benchmarks import beyond as command
@@ -52,7 +54,8 @@ def test_every_study_is_made_kept_and_read(tiny, capsys):
     for study in beyond.STUDIES:
         found = beyond.read(study, "demo", "tiny")
         assert set(found.table.width) == {2, 3} and found.data["name"] == "dead_leaves"
-        assert "2 widths, seed 0; dead_leaves, drawn" in found.sentence()
+        assert "Scale `demo`: 2 widths, seed 0; dead_leaves, drawn" in found.sentence()
+        assert f"--only {study}" in found.remake() and found.widths == [2, 3] and found.threshold is None
 
     table = beyond.read("paths", "demo", "tiny").table
     metrics = volumes.volume_metrics(network, images, labels, normalize=data.normalize, n_paths=1, n_tangents=1)
@@ -158,3 +161,14 @@ def test_figures_of_the_studies():
         {"w = 2, float64": ([0.1, 1], [0.1, 1]), "w = 2, float32": ([0.1, 1], [1, 2])}
     )
     assert len({line.get_color() for line in shown.axes[0].get_lines()[:2]}) == 1
+
+
+def test_a_page_executes_at_another_scale_and_refuses_what_it_does_not_know(tmp_path):
+    def papermill(*words):
+        command = [sys.executable, "-m", "papermill", "book/beyond-paths.ipynb", str(tmp_path / "out.ipynb"), *words]
+        return subprocess.run(command, cwd=locations.repository(), capture_output=True, text=True, timeout=300)
+
+    assert papermill("-p", "scale", "demo").returncode == 0
+    assert "Scale `demo`: 5 widths" in (tmp_path / "out.ipynb").read_text()
+    refused = papermill("-p", "scale", "dmeo")
+    assert refused.returncode != 0 and "did you mean 'demo'?" in refused.stderr

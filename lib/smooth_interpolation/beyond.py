@@ -33,9 +33,25 @@ STRENGTHS = {"svd": (5, 10, 15, 20, 22, 25), "shift": (1, 2, 3, 4)}
 class Study:
     """A measured table, with where it comes from."""
 
+    name: str  # a key of STUDIES
+    experiment: Experiment
     table: pd.DataFrame  # width, seed, and what was measured
     origin: Mapping[str, Any]
     data: Mapping[str, Any]
+
+    @property
+    def threshold(self) -> int | None:
+        """The interpolation threshold, of the records of the experiment's networks."""
+        return store.interpolation_threshold(store.history_table(store.read_all(self.experiment.runs())))
+
+    @property
+    def widths(self) -> list[int]:
+        return sorted(self.table.width.unique().tolist())
+
+    def remake(self) -> str:
+        """The commands that make the table again, as Markdown."""
+        file = f"params/{self.experiment.scale}/{self.experiment.experiment}.yaml"
+        return f"To remake it: `smooth-interpolation sweep {file}`, then `python -m benchmarks.beyond {file} --only {self.name}`."
 
     def sentence(self) -> str:
         """Networks, data, machine and commit."""
@@ -43,7 +59,8 @@ class Study:
         widths = self.table.width.nunique()
         origin, data = self.origin, self.data
         return (
-            f"{widths} widths, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}; {data['name']}, {data['source']}, "
+            f"Scale `{self.experiment.scale}`: {widths} widths, seed{'s' if len(seeds) > 1 else ''} "
+            f"{', '.join(map(str, seeds))}; {data['name']}, {data['source']}, "
             f"fingerprint `{data['fingerprint'][:12]}`. Measured on {origin['device_name']}, PyTorch {origin['torch']}, commit "
             f"`{(origin['commit'] or 'unknown')[:10]}`{' with changes' if origin['dirty'] else ''}."
         )
@@ -202,7 +219,21 @@ def read(study: str, scale: str, experiment: str) -> Study:
         raise RecordError(f"{path} was changed after it was written: {remedy}.")
     if content["schema"] != SCHEMA or content["study"] != study or kept != _settings(settings):
         raise RecordError(f"{path} was made from another configuration than {settings.name} has now: {remedy}.")
-    return Study(pd.DataFrame(table), origin, data)
+    return Study(study, settings, pd.DataFrame(table), origin, data)
+
+
+def open_page(study: str, namespace: Mapping[str, Any]) -> Study:
+    """The study that a notebook's parameters ask for: `open_page("paths", globals())`.
+
+    Raises:
+        ConfigError: for an unknown parameter or scale.
+        RecordError: as `read`.
+    """
+    from . import pages
+
+    pages.check_names(namespace)
+    pages.vector_figures()
+    return read(study, namespace["scale"], "convnet-noise20")
 
 
 def _settings(experiment: Experiment) -> dict[str, Any]:
