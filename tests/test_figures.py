@@ -198,3 +198,8 @@ def test_letters_follow_the_paper(volumes, history):
 def test_the_command_names_what_it_knows(tmp_path):
     with pytest.raises(errors.ConfigError, match="'fig9' is not known; did you mean"):
         cli.app(["figure", "fig9", "params/demo/convnet-noise20.yaml", "--output", str(tmp_path / "x.svg")])
+
+
+def test_the_page_on_reproducing_names_every_figure():
+    text = (ROOT / "book" / "reproduce.md").read_text()
+    assert [name for name in (*figures.FIGURES, "fig1ab") if f"`{name}`" not in text] == ["fig3", "fig4"]
