@@ -18,7 +18,6 @@ from .figure_style import (
     STYLE,
     TEST,
     TRAIN,
-    legend_below,
     letters,
     mark_threshold,
     scale_widths,
@@ -47,7 +46,7 @@ def difference_error(curves: Mapping[str, tuple[Sequence[float], Sequence[float]
         panel.set(
             xscale="log", yscale="log", xlabel="step, in multiples of the paper's", ylabel="relative error, median"
         )
-        legend_below(figure, panel)
+        _legend(figure, panel, 3 if len(curves) > 2 else 2)
         return figure
 
 
@@ -77,7 +76,7 @@ def curvature_by_width(table: pd.DataFrame, threshold: int | None = None) -> Fig
                 panel.errorbar(whole.index, whole, yerr=error, fmt="none", color=INK, capsize=2.5, label="_error")
             panel.set(yscale="log", title=title.capitalize())
             mark_threshold(panel, threshold)
-        _finish(figure, axes, table)
+        _finish(figure, axes, table, columns=2)
         axes[0, 0].set_ylabel("mean over points")
         return figure
 
@@ -157,9 +156,17 @@ def path_trends(table: pd.DataFrame) -> pd.DataFrame:
     return found.astype({name: "Int64" for name in found if name.startswith("highest")})
 
 
-def _finish(figure: Figure, axes: np.ndarray, table: pd.DataFrame, legend: Axes | None = None) -> None:
+def _finish(
+    figure: Figure, axes: np.ndarray, table: pd.DataFrame, legend: Axes | None = None, columns: int = 3
+) -> None:
     scale_widths(axes.flat, list(table.width.unique()))
     for panel in axes[-1]:
         panel.set_xlabel("base width $w$")
     letters(axes.flat)
-    legend_below(figure, axes.flat[0] if legend is None else legend)
+    _legend(figure, axes.flat[0] if legend is None else legend, columns)
+
+
+def _legend(figure: Figure, panel: Axes, columns: int) -> None:
+    """Under the panels, no wider than they are, so that they stay large on a phone."""
+    lines = [line for line in panel.get_lines() if not str(line.get_label()).startswith("_")]
+    figure.legend(handles=lines, loc="outside lower center", ncols=columns)
