@@ -42,12 +42,12 @@ def _stopped_and_resumed(directory: Path, n: int, number: int, codes: set[int]) 
     "A run killed (SIGKILL) at a random moment and started again gives the uninterrupted run's record and weights"
 )
 def killed_and_resumed(directory: Path, quick: bool) -> Count:
-    return count(_stopped_and_resumed(directory, 20 if quick else 100, signal.SIGKILL, {-signal.SIGKILL, 0}))
+    return count(_stopped_and_resumed(directory, 20 if quick else 60, signal.SIGKILL, {-signal.SIGKILL, 0}))
 
 
 @scenario("A run stopped by SIGTERM or SIGINT at a random moment, in good order, and started again gives the same")
 def stopped_and_resumed(directory: Path, quick: bool) -> Count:
-    n = 3 if quick else 25
+    n = 3 if quick else 15
     found = [
         count(_stopped_and_resumed(directory / str(number), n, number, {130, 0, -number}))
         for number in (signal.SIGTERM, signal.SIGINT)

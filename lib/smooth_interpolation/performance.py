@@ -20,7 +20,7 @@ class Benchmarks:
     """One file of `benchmarks/results`: its sections, each with its origin.
 
     Args:
-        name: "cpu" or "gpu".
+        name: "cpu", "gpu" or "reliability".
 
     Raises:
         RecordError: if the file is missing or damaged.
@@ -28,7 +28,7 @@ class Benchmarks:
 
     def __init__(self, name: str):
         path = locations.repository() / "benchmarks" / "results" / f"{name}.json"
-        module = "benchmarks" if name == "cpu" else f"benchmarks.{name}"
+        module = {"cpu": "benchmarks", "reliability": "benchmarks reliability"}.get(name, f"benchmarks.{name}")
         try:
             self._sections = json.loads(path.read_text())
             self.origins = {section: content["origin"] for section, content in self._sections.items()}
@@ -48,7 +48,8 @@ class Benchmarks:
         commits = sorted({origin["commit"][:7] for origin in self.origins.values()})
         versions = sorted({f"PyTorch {origin['torch']}" for origin in self.origins.values()})
         dates = sorted({origin["measured"] for origin in self.origins.values()})
-        return f"Measured on {self.hardware}, {HARDWARE[self.name]}, {', '.join(dates)}; {', '.join(versions)}; commit {', '.join(commits)}."
+        used = f", {HARDWARE[self.name]}" if self.name in HARDWARE else ""
+        return f"Measured on {self.hardware}{used}, {', '.join(dates)}; {', '.join(versions)}; commit {', '.join(commits)}."
 
 
 def ratios(cpu: Benchmarks) -> pd.DataFrame:
