@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from smooth_interpolation import config, models, runs, training
+from smooth_interpolation import config, models, runs, store, training, work
 from smooth_interpolation.sharpness import measuring
 from smooth_interpolation.volumes import METRICS, volume_metrics
 
@@ -72,6 +72,29 @@ def test_a_record_names_its_device(device, precision):
     record = runs.run(settings_of(precision=precision, augment=True, model="resnet18").run(2, 0), device=device)
     assert record["status"] == "complete" and record["provenance"]["device"] == device
     assert record["provenance"]["precision"] == precision
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@torch.backends.cudnn.flags(deterministic=True, allow_tf32=False)
+def test_a_resumed_run_is_the_uninterrupted_one(device, tmp_path):
+    """On a GPU the second seed takes over the first one's captured graph: its state is put back in place."""
+    todo = [settings_of(augment=True, epochs=3).run(2, seed) for seed in (0, 1)]
+    stops = 0
+    while True:
+        asked = iter([False] * 4)
+        try:
+            work.do(todo, work.Options(root=tmp_path, device=device), stop=lambda asked=asked: next(asked, True))
+            break
+        except KeyboardInterrupt:
+            stops += 1
+    assert stops > 2
+    for run in todo:
+        found, alone = store.read(run, tmp_path), runs.run(run, device=device)
+        if device == "cpu":
+            assert found["history"] == alone["history"] and found["volumes"] == alone["volumes"]
+        for ours, theirs in zip(found["history"], alone["history"], strict=True):
+            assert ours["train_crossentropy"] == pytest.approx(theirs["train_crossentropy"], rel=1e-3)
+        assert len(found["provenance"]["resumed"]) > 1
 
 
 def test_full_precision_is_asked_for_while_measuring():
