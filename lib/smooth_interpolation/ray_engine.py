@@ -125,12 +125,19 @@ class _Driver:
                     for flight in self.waiting:
                         self.tally.report(flight.run, "skipped", f"in progress on {flight.held_by}")
                     break
-        finally:  # Ctrl-C or SIGTERM: runs under way write a checkpoint
-            for reference in self.flying:
-                ray.cancel(reference)
-            if self.flying:
-                ray.wait(list(self.flying), num_returns=len(self.flying), timeout=GRACE)
+        finally:
+            self._interrupt()
         return self.tally.outcome
+
+    def _interrupt(self) -> None:
+        """Where Ctrl-C or SIGTERM stops the sweep: have runs under way write a checkpoint, and ask twice who does not."""
+        left = list(self.flying)
+        for _ in range(2 if left else 0):
+            for reference in left:
+                self.ray.cancel(reference)
+            _, left = self.ray.wait(left, num_returns=len(left), timeout=GRACE / 2)
+            if not left:
+                return
 
     def _submit(self, task: Any, limit: int) -> None:
         """Hand over runs that nobody holds, up to `limit` at a time."""
