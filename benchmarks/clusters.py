@@ -172,7 +172,7 @@ def tidy(root: Path) -> bool:
 def workers_and_a_node_die(directory: Path, quick: bool) -> Count:
     held = []
     with local_cluster() as made:
-        for i in range(1 if quick else 5):
+        for i in range(1 if quick else 3):
             here = directory / str(i)
             here.mkdir()
             params, expected = planned(here)
@@ -199,7 +199,7 @@ def workers_and_a_node_die(directory: Path, quick: bool) -> Count:
 def driver_is_killed(directory: Path, quick: bool) -> Count:
     held = []
     with local_cluster() as made:
-        for i in range(1 if quick else 5):
+        for i in range(1 if quick else 3):
             here = directory / str(i)
             here.mkdir()
             params, expected = planned(here)
@@ -222,7 +222,7 @@ def driver_is_killed(directory: Path, quick: bool) -> Count:
 def what_goes_wrong_in_a_worker(directory: Path, quick: bool) -> Count:
     held = []
     with settings(), mock.patch.object(ray_engine, "_task", _troubled):
-        for i in range(1 if quick else 5):
+        for i in range(1 if quick else 3):
             here = directory / str(i)
             here.mkdir()
             _, expected = planned(here)
