@@ -215,6 +215,7 @@ def read_image(place: Path, archive: zipfile.ZipFile | None, name: str) -> np.nd
         if content.count(b"\xff\xda") > MAX_SCANS:
             raise DataError(f"{place}: {name} is in more than {MAX_SCANS} scans: save it again as an ordinary JPEG.")
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of tags that make no sense beside pixels that do
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return _decode(place, name, content)
     except DataError:
