@@ -77,6 +77,7 @@ def test_every_form_of_data_gives_the_same_numbers(tmp_path):
     for data in ((images, labels), TensorDataset(images, labels), Pairs(images, labels), loader, Stream()):
         assert examine(linear(), data, **FAST).volumes.equals(expected)
     assert examine(linear(), images, labels.tolist(), **FAST).volumes.equals(expected)
+    assert examine(linear(), images.numpy(), labels.numpy(), **FAST).volumes.equals(expected)
     assert examine(linear(), DataLoader(Stream(), batch_size=4), **FAST).volumes.equals(expected)
     of_bytes = examine(linear(), bytes_, labels, **FAST).volumes
     pictures = Pairs([Image.fromarray(b.permute(1, 2, 0).numpy()) for b in bytes_], labels)
@@ -263,6 +264,7 @@ IMAGES, LABELS = points()
     [
         (IMAGES, None, {}, "needs labels"),
         (IMAGES, LABELS[:3], {}, "give one for each"),
+        (IMAGES.permute(0, 2, 3, 1).numpy(), LABELS, {}, "channels last"),
         (IMAGES[0, 0], 1, {}, r"must have shape \(N, C, H, W\)"),
         (IMAGES, LABELS - 1, {}, "must not be negative"),
         (IMAGES, LABELS.float(), {}, "must be 6 integers"),

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 from . import image_folders
 from .errors import ConfigError, DataError
 
-Data = Tensor | tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | str | os.PathLike[str]
+Data = Tensor | np.ndarray | tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | str | os.PathLike[str]
 
 
 def read(
@@ -27,7 +27,7 @@ def read(
     """At most `n_points` images with their labels, and which of these are wrong.
 
     Args:
-        data: images (N, C, H, W) or one image (C, H, W), in [0, 1] or uint8, with `labels`; a pair of images and labels; a
+        data: images (N, C, H, W), a tensor or an array, or one image (C, H, W), in [0, 1] or uint8, with `labels`; a pair of images and labels; a
             Dataset of such pairs or a DataLoader of one; a folder `<class>/*` of images of one size.
         labels: of a tensor of images.
         noisy: (N,) booleans, which labels are wrong, in the order of the whole data; None: not known.
@@ -48,6 +48,8 @@ def read(
         data = Folder(Path(data))
     if isinstance(data, tuple | list) and len(data) == 2:
         data, labels = data
+    if isinstance(data, np.ndarray):
+        data = torch.from_numpy(data)
     if isinstance(data, Tensor):
         images, targets = _pair(data, labels)
         mask = _mask(noisy, len(images))
@@ -126,6 +128,10 @@ def _pair(images: Tensor, labels: Any) -> tuple[Tensor, Tensor]:
     if images.ndim != 4:
         hint = " and one label" if images.ndim == 3 else ""
         raise DataError(f"Images must have shape (N, C, H, W), or (C, H, W){hint}, not {tuple(images.shape)}.")
+    if images.shape[3] in (1, 3, 4) and images.shape[1] > 4:
+        raise DataError(
+            f"Images of shape {tuple(images.shape)} have their channels last: images.permute(0, 3, 1, 2) first."
+        )
     if labels.ndim == 0 or len(labels) != len(images):
         raise DataError(f"There are {len(images)} images and labels of shape {tuple(labels.shape)}: give one for each.")
     return images, labels
