@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from filelock import FileLock
 
 from smooth_interpolation import locations
 
@@ -28,13 +30,24 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def book(tmp_path_factory):
-    """The book, built once for all tests: `html`, its directory, and what the build printed and returned."""
-    base = tmp_path_factory.mktemp("book")
+    """The book, built once for all tests and processes: `html`, its directory, and what the build printed and returned."""
+    base = tmp_path_factory.getbasetemp()
+    base = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "book"
+    with FileLock(f"{base}.lock"):
+        answer = base / "answer.json"
+        if not answer.exists():
+            answer.parent.mkdir()
+            answer.write_text(json.dumps(_build(base, tmp_path_factory.getbasetemp() / "cache")))
+        returncode, printed = json.loads(answer.read_text())
+    return SimpleNamespace(html=base / "_build" / "html", returncode=returncode, printed=printed)
+
+
+def _build(base, cache):
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "book", "--path-output", str(base)]
     environment = {
         k: v for k, v in os.environ.items() if k not in (locations.DATA_VARIABLE, locations.RESULTS_VARIABLE)
     }
-    environment[locations.CACHE_VARIABLE] = str(tmp_path_factory.getbasetemp() / "cache")
+    environment[locations.CACHE_VARIABLE] = str(cache)
     result = subprocess.run(
         [*command, "--all", "-W", "-n", "--keep-going"],
         cwd=locations.repository(),
@@ -43,5 +56,9 @@ def book(tmp_path_factory):
         text=True,
         timeout=900,
     )
-    printed = result.stdout + result.stderr
-    return SimpleNamespace(html=base / "_build" / "html", returncode=result.returncode, printed=printed)
+    return result.returncode, result.stdout + result.stderr
+
+
+def pytest_collection_modifyitems(items):
+    """The built book is looked at last: until then one process builds it while another tests."""
+    items.sort(key=lambda item: item.path.name == "test_browser.py")
