@@ -1,7 +1,7 @@
 """A guard against staleness: a committed record is what this code measures, and no page is drawn from another's record.
 
-The same PyTorch on the same processor gives the committed numbers exactly. Elsewhere kernels add in another order, and a
-hundred epochs amplify that: metrics of the record at its first epoch agree to 1%, those at its end to half their size.
+The same PyTorch on the same processor gives the committed numbers exactly; the first epoch's tell. Elsewhere kernels add in
+another order, and a hundred epochs amplify that: metrics of the record at its first epoch agree to 1%, those at its end to half their size.
 """
 
 import json
@@ -31,8 +31,7 @@ def test_a_committed_record_is_measured_again(committed):
         key: before[key] for key in ("config", "digest", "data", "schema", "status", "epochs_run")
     }
     assert shape(again["history"]) == shape(before["history"]) and shape(again["volumes"]) == shape(before["volumes"])
-    machine = ("torch", "device_name", "device")
-    if all(before["provenance"][name] == again["provenance"][name] for name in machine):
+    if again["history"][0] == before["history"][0]:  # the same kernels, bit by bit
         assert again["history"] == before["history"] and again["volumes"] == before["volumes"]
     close(again["history"][0], before["history"][0], EARLY)
     close(again["history"][-1], before["history"][-1], LATE)
