@@ -18,10 +18,13 @@ def main() -> None:
     pages = sorted((built / "html").glob("*.html"))
     if not pages:
         raise SystemExit("There is no book yet: make book builds it.")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        raise SystemExit("Pictures need a browser: on Debian, apt-get install chromium.")
     target = built / "pictures"
     target.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         for theme in THEMES:
             for width in WIDTHS:
                 context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
