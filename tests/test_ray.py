@@ -12,7 +12,7 @@ import typer.main
 import yaml
 from benchmarks import clusters, reliability  # noqa: F401 (it adds its scenarios)
 
-from smooth_interpolation import cli, cluster, config, locations, ray_engine, work
+from smooth_interpolation import cli, cluster, config, locations, locks, ray_engine, store, sweep, work
 from smooth_interpolation.cluster import Request
 from smooth_interpolation.errors import ConfigError
 
@@ -113,6 +113,121 @@ def test_options_are_checked_before_anything_starts(words, message, tmp_path, mo
     with pytest.raises(ConfigError) as caught:
         command.main(["sweep", PARAMS, "--results", str(tmp_path), *words], standalone_mode=False)
     assert message in str(caught.value)
+
+
+# The driver, with a cluster that answers at once
+
+
+class Answers:
+    """In place of `ray`: each run's answers, in turn; a list of what was asked and cancelled."""
+
+    exceptions = None
+
+    def __init__(self, answers, interrupted=False):
+        self.answers, self.interrupted = {run: list(each) for run, each in answers.items()}, interrupted
+        self.flying, self.asked, self.cancelled, self.most = {}, [], [], 0
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": 2.0, "memory": 8e9}}]
+
+    def remote(self, **options):
+        return lambda function: types.SimpleNamespace(options=self._options)
+
+    def _options(self, **asked):
+        self.asked.append(asked)
+        return types.SimpleNamespace(remote=self._submit)
+
+    def _submit(self, run, options, token):
+        assert token.exists()
+        reference = object()
+        self.flying[reference] = run
+        self.most = max(self.most, len(self.flying))
+        return reference
+
+    def wait(self, references, num_returns, timeout):
+        if self.interrupted:
+            if not self.cancelled:
+                raise KeyboardInterrupt
+            return [], references
+        return references, []
+
+    def get(self, reference):
+        return self.answers[self.flying.pop(reference)].pop(0)
+
+    def cancel(self, reference):
+        self.cancelled.append(reference)
+
+
+def driven(ray, root, kind=ray_engine._Driver, memory=0, in_flight=None):
+    request = Request(memory=memory)
+    driver = kind(ray, work.Options(root=root), request, in_flight, sweep.Tally())
+    return driver.drive([ray_engine._Flight(run, request) for run in ray.answers])
+
+
+def tiny(n):
+    return config.find("demo", "convnet-noise20", {"widths": list(range(1, n + 1))}).runs()
+
+
+def test_no_more_runs_are_in_flight_than_allowed(tmp_path):
+    ray = Answers({run: [("complete", None)] for run in tiny(5)})
+    assert driven(ray, tmp_path, in_flight=3).complete == tiny(5)
+    assert ray.most == 3
+    ray = Answers({run: [("complete", None)] for run in tiny(9)})
+    driven(ray, tmp_path)
+    assert ray.most == 4  # twice the cores
+
+
+def test_a_run_that_never_gets_further_is_given_up_and_others_go_on(tmp_path):
+    first, second = tiny(2)
+    ray = Answers({first: [("memory", "all of it is used")] * 9, second: [("worker", ""), ("diverged", None)]})
+    outcome = driven(ray, tmp_path, memory=10**9)
+    assert outcome.diverged == [second]
+    [(run, reason)] = outcome.failed
+    assert run == first and reason == "memory ran out, 4 times without getting further. all of it is used"
+    asked = [each["memory"] for each in ray.asked if each["name"] == str(first)]
+    assert asked == [10**9, 2 * 10**9, 4 * 10**9, 8 * 10**9]
+    assert [each["memory"] for each in ray.asked if each["name"] == str(second)] == [10**9, 10**9]
+
+
+def test_a_run_that_gets_further_each_time_is_never_given_up(tmp_path):
+    class Advancing(ray_engine._Driver):
+        def _look(self):
+            for flight in self.flying.values():
+                flight.stage = (False, flight.stage[1] + 1)
+
+    [run] = tiny(1)
+    ray = Answers({run: [("worker", ""), ("stopped", None)] * 10 + [("complete", None)]})
+    assert driven(ray, tmp_path, Advancing).complete == [run]
+
+
+def test_a_run_that_another_sweep_holds_is_awaited_and_then_left_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "AWAIT", 0.0)
+    mine, theirs = tiny(2)
+    path = store.lock_path(theirs, tmp_path)
+    path.parent.mkdir(parents=True)
+    lock = locks.acquire(path, locks.Observer())
+    try:
+        outcome = driven(Answers({theirs: [], mine: [("complete", None)]}), tmp_path)
+    finally:
+        lock.release()
+    assert outcome.complete == [mine]
+    [(run, why)] = outcome.skipped
+    assert run == theirs and f"in progress on {lock.owner}" == why
+    begun = Answers({theirs: [("skipped", "in progress"), ("complete", None)]})  # by a sweep that then stopped
+    assert driven(begun, tmp_path).complete == [theirs]
+
+
+def test_an_interrupted_driver_asks_its_runs_twice_for_a_checkpoint(tmp_path):
+    ray = Answers({run: [] for run in tiny(2)}, interrupted=True)
+    with pytest.raises(KeyboardInterrupt):
+        driven(ray, tmp_path)
+    assert len(ray.cancelled) == 4 and set(ray.cancelled) == set(ray.flying)
+
+
+def test_what_went_wrong_with_a_task_is_told_in_words():
+    assert cluster.told(ValueError("\x1b[36mray::f()\x1b[39m failed")) == "ray::f() failed"
+    missing = cluster.told(RuntimeError("...\nModuleNotFoundError: No module named 'smooth_interpolation'"))
+    assert missing.startswith("the nodes do not have this package")
 
 
 # The examples of book/reproduce.md

@@ -153,3 +153,11 @@ def cause(ray: Any, error: Exception) -> str:
         return "memory"
     lost = (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.ObjectLostError)
     return "worker" if isinstance(error, lost) else "failed"
+
+
+def told(error: Exception) -> str:
+    """What went wrong with a task, in words."""
+    text = re.sub(r"\x1b\[\d*m", "", str(error))
+    if "No module named 'smooth_interpolation" in text:
+        return "the nodes do not have this package: install it in the environment that their Ray is started from."
+    return text

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import socket
 import time
 import traceback
@@ -103,6 +102,7 @@ class _Driver:
     waiting: list[_Flight] = field(default_factory=list)
     flying: dict[Any, _Flight] = field(default_factory=dict)  # by Ray's reference to the answer
     observer: locks.Observer = field(default_factory=locks.Observer)
+    warned: set[str] = field(default_factory=set)
 
     def drive(self, waiting: list[_Flight]) -> sweep.Outcome:
         ray, self.waiting = self.ray, waiting
@@ -112,6 +112,8 @@ class _Driver:
         try:
             while self.waiting or self.flying:
                 nodes = cluster.nodes(ray)
+                if self.flying and not any(self.request.fits(node) for node in nodes):
+                    self._warn("No node has room for a run any more (%s): waiting for one to join.", self.request)
                 self._submit(task, self.in_flight or max(2, 2 * sum(self.request.fits(node) for node in nodes)))
                 if self.flying:
                     flown = time.monotonic()
@@ -128,6 +130,11 @@ class _Driver:
         finally:
             self._interrupt()
         return self.tally.outcome
+
+    def _warn(self, message: str, *details: Any) -> None:
+        if message not in self.warned:
+            self.warned.add(message)
+            log.warning(message, *details)
 
     def _interrupt(self) -> None:
         """Where Ctrl-C or SIGTERM stops the sweep: have runs under way write a checkpoint, and ask twice who does not."""
@@ -172,7 +179,7 @@ class _Driver:
         try:
             kind, content = self.ray.get(reference)
         except Exception as error:
-            kind, content = cluster.cause(self.ray, error), re.sub(r"\x1b\[\d*m", "", str(error))
+            kind, content = cluster.cause(self.ray, error), cluster.told(error)
         if kind == "skipped" and store.read(run, self.options.root) is None:
             self.waiting.append(flight)  # somebody began it a moment before
         elif kind not in AGAIN:
