@@ -172,6 +172,36 @@ def test_a_log_that_cannot_be_kept_there_is_kept_in_the_cache(tmp_path):
     assert "Cannot write" in text and f"Its log: {locations.cache() / 'logs'}" in text
 
 
+def test_a_run_that_another_process_took_over_is_left_to_it(tmp_path):
+    """As after hours of sleep: the lock has another owner by now."""
+    run, other = tiny().runs()
+    said = []
+
+    def report(run, kind, content):
+        if kind == "status" and content.done == 2 and run.width == 1:
+            path = store.lock_path(run, tmp_path)
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"token": "0" * 32, "host": "elsewhere"}))
+        if kind != "status":
+            said.append((run, kind, content))
+
+    work.do([run, other], work.Options(root=tmp_path, device="cpu", checkpoint_epochs=1, at_once=2), report)
+    assert [(run, kind) for run, kind, _ in said] == [(run, "skipped"), (other, "complete")]
+    assert "was taken over by elsewhere" in said[0][2] and store.read(run, tmp_path) is None
+    assert store.lock_path(run, tmp_path).exists()  # theirs
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_the_lock_of_a_machine_that_died_is_watched_while_others_are_done(tmp_path, monkeypatch, at_once):
+    run, other = tiny().runs()
+    path = store.lock_path(run, tmp_path)
+    path.parent.mkdir(parents=True)
+    locks.acquire(path, locks.Observer())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": "another"}))
+    monkeypatch.setattr(locks, "STALE", 1.0)
+    outcome = sweep.serial([run, other], root=tmp_path, device="cpu", at_once=at_once)
+    assert set(outcome.complete) == {run, other} and not outcome.skipped and not path.exists()
+
+
 def test_a_sweep_leaves_out_what_another_does_and_the_exit_code_tells(tmp_path):
     lock = store.lock_path(tiny().run(1, 0), tmp_path)
     lock.parent.mkdir(parents=True)

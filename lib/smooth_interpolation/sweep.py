@@ -109,9 +109,9 @@ def sweep(
             while waiting or active:
                 while waiting and len(active) < workers:
                     group = waiting.pop(0)
-                    elsewhere = _in_progress_elsewhere(group, chosen, observer)
-                    if elsewhere:  # not worth a process
-                        tally.report(group[0], "skipped", elsewhere)
+                    why = _left_out(group, chosen, observer)
+                    if why:
+                        tally.report(group[0], "skipped", why)
                         continue
                     receiver, sender = context.Pipe(duplex=False)
                     arguments = (group, chosen, sender, os.getpid())
@@ -142,9 +142,12 @@ def sweep(
     return tally.outcome
 
 
-def _in_progress_elsewhere(group: list[Run], options: work.Options, observer: locks.Observer) -> str | None:
+def _left_out(group: list[Run], options: work.Options, observer: locks.Observer) -> str | None:
+    """Why a run needs no process: another sweep has done it or does it now."""
     if len(group) > 1:
         return None
+    if not options.force and store.path_of(group[0], options.root).is_file():
+        return "has a record already"
     with contextlib.suppress(OSError):
         verdict, owner = observer.verdict(store.lock_path(group[0], options.root))
         return f"in progress on {owner}" if verdict == "alive" else None
