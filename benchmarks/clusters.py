@@ -25,7 +25,7 @@ from smooth_interpolation.ray_engine import _task
 
 from .reliability import Count, count, scenario
 
-NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
+NODE = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
 SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback alone, on every system
     "RAY_AUTH_MODE": "token",
@@ -126,7 +126,9 @@ class Driver:
 def drive(params: str, root: str, address: str) -> None:
     """The body of a `Driver`."""
     todo = sweep.plan(config.load(params), Path(root), "cpu")
-    outcome = ray_engine.run_sweep(todo, address=address, root=Path(root), device="cpu", checkpoint_epochs=1)
+    outcome = ray_engine.run_sweep(
+        todo, address=address, root=Path(root), device="cpu", gpus_per_run=0.25, checkpoint_epochs=1
+    )
     kinds = {kind: getattr(outcome, kind) for kind in ("complete", "diverged", "failed", "skipped")}
     print(json.dumps([[kind, str(run)] for kind, runs_ in kinds.items() for run in runs_]), flush=True)
 
