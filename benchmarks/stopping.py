@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from smooth_interpolation import store, sweep, watching, work
 from smooth_interpolation.checkpoints import DiskKeeper
 
 from . import torture
@@ -63,6 +65,33 @@ def a_signal_leaves_a_checkpoint(directory: Path, quick: bool) -> Count:
         code = torture.killed([run], directory / str(i), 2.0 + 0.1 * i, signal.SIGTERM)
         held.append(code == 130 and len(DiskKeeper(run, directory / str(i)).paths()) == 1)
     return count(held)
+
+
+def _sweep_of_one(run: Any, root: Path) -> None:
+    """What the process of a sweep is to its worker: the parent."""
+    _, sender = torture.FORK.Pipe(duplex=False)
+    options = work.Options(root=root, device="cpu")
+    torture.start(sweep._work, [run], options, sender, os.getpid()).join()
+
+
+@scenario("The process of a sweep is killed: its worker leaves a checkpoint and no lock, and ends")
+def the_sweep_itself_is_killed(directory: Path, quick: bool) -> Count:
+    run = torture.tiny(epochs=100_000, n_evaluations=2).run(1, 0)
+    held = []
+    for i in range(1 if quick else 10):
+        root = directory / str(i)
+        parent = torture.start(_sweep_of_one, run, root)
+        lock = store.lock_path(run, root)
+        torture.wait_for(lambda root=root: any(f.alive and f.stage == "train" for f in _found(run, root)))
+        parent.kill()
+        parent.join()
+        torture.wait_for(lambda lock=lock: not lock.exists())
+        held.append(len(DiskKeeper(run, root).paths()) == 1)
+    return count(held)
+
+
+def _found(run: Any, root: Path) -> list[watching.Found]:
+    return list(watching.under_way(store.path_of(run, root).parent))
 
 
 def _cut(content: bytes, draw: random.Random) -> bytes:

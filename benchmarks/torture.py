@@ -32,7 +32,7 @@ def tiny(**changes: Any) -> config.Experiment:
 
 def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
     """Call a function in a fork, deaf to nothing and on one thread."""
-    process = FORK.Process(target=_body, args=(function, arguments), daemon=True)
+    process = FORK.Process(target=_body, args=(function, arguments))
     process.start()
     return process
 
@@ -95,6 +95,15 @@ def killed(todo: list[Run], root: Path, seconds: float, number: int = signal.SIG
         os.kill(process.pid or 0, number)
     process.join()
     return process.exitcode
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Raises TimeoutError if it does not become true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.02)
 
 
 def nothing_left(run: Run, root: Path) -> bool:

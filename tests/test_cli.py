@@ -24,7 +24,7 @@ SETTINGS = [word for text in TINY for word in ("--set", text)]
 
 def command(*words, **options):
     arguments = [sys.executable, "-m", "smooth_interpolation.cli", *map(str, words)]
-    return subprocess.run(arguments, capture_output=True, text=True, cwd=locations.repository(), timeout=120, **options)
+    return subprocess.run(arguments, capture_output=True, text=True, cwd=locations.repository(), timeout=300, **options)
 
 
 def records(root):
