@@ -25,6 +25,7 @@ from smooth_interpolation.ray_engine import _task
 
 from .reliability import Count, count, scenario
 
+PATIENCE = 600.0  # seconds, also on a busy machine
 NODE = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
 SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback alone, on every system
@@ -86,7 +87,11 @@ class Driver:
 
     def until(self, condition: Callable[[], Any]) -> Any:
         """What the condition gives once it is true; None if the sweep ended before."""
+        deadline = time.monotonic() + PATIENCE
         while self.process.poll() is None:
+            if time.monotonic() > deadline:
+                kill(self.process.pid)
+                raise TimeoutError(f"nothing for {PATIENCE:.0f} seconds from the sweep in {self.root}")
             self._look()
             if found := condition():
                 return found
@@ -133,7 +138,9 @@ def drive(params: str, root: str, address: str) -> None:
     print(json.dumps([[kind, str(run)] for kind, runs_ in kinds.items() for run in runs_]), flush=True)
 
 
-def kill(pid: int) -> None:
+def kill(pid: int | None) -> None:
+    if pid is None:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
