@@ -73,4 +73,6 @@ def _main(output: Path | None, quick: bool, only: Iterable[str] | None) -> None:
     print(f"Written: {path}")
 
 
-from . import disks, sharing, stopping  # noqa: E402, F401 (they register their scenarios)
+from . import stopping  # noqa: E402, F401, I001 (they register their scenarios, in the order of the table)
+from . import sharing  # noqa: E402, F401
+from . import disks  # noqa: E402, F401
