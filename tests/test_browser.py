@@ -258,7 +258,9 @@ def test_a_heatmap_answers_pointer_and_keyboard(tab, address):
 
 def test_a_walk_moves_the_image_and_the_predictions(tab, address):
     box = instrument(tab, address, "methodology", "walk")
-    tab.wait_for_timeout(200)
+    tab.wait_for_function(
+        "() => document.querySelector('.explore canvas').getContext('2d').getImageData(16, 16, 1, 1).data[3] > 0"
+    )
     pixels = "c => Array.from(c.getContext('2d').getImageData(0, 0, 32, 32).data).join()"
     start, loss = box.locator("canvas").evaluate(pixels), box.locator("tbody").inner_text()
     assert len(set(start.split(","))) > 10 and "which is wrong" in box.inner_text()
