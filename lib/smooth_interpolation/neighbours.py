@@ -106,13 +106,17 @@ def compare(
         n_classes: how many there are.
 
     Returns:
-        A row per quantity and group, with n points and their share, in percent:
+        A row per quantity and group, with n points, their share and its standard error, both in percent:
 
         - error, of test points whose nearest training point is `clean` or `corrupted`;
         - error by count, of those with 0, 1, ... corrupted points among the nearest ten;
         - error by distance, `clean 1` the nearest quarter ... `corrupted 4` the farthest, quarters of all distances;
         - copied: where the nearest is corrupted and its wrong label is wrong for the test point too, the share of test
           points that are given `the wrong label`, and the mean share given each `other wrong class`.
+
+        Test points with the same nearest training point are no independent witnesses of it. The standard error is that of
+        clusters: (sum_g (sum_{i in g} (v_i - share))^2)^(1/2) / n, with a cluster g per nearest training point. Where no two
+        test points share one, it is the binomial one, (share (1 - share) / n)^(1/2).
 
     Example:
         >>> train, test = torch.arange(20.0)[:, None], torch.arange(20.0)[:, None] + 0.1
@@ -127,9 +131,11 @@ def compare(
     rows = []
 
     def add(quantity: str, group: str, mask: Tensor, values: Tensor = wrong, scale: float = 1.0) -> None:
-        n = int(mask.sum())
-        share = 100 * scale * values[mask].double().mean().item() if n else float("nan")
-        rows.append({"quantity": quantity, "group": group, "n": n, "percent": share})
+        n, chosen = int(mask.sum()), 100 * scale * values[mask].double()
+        share = chosen.mean().item() if n else float("nan")
+        per_cluster = torch.zeros(len(corrupted), dtype=torch.float64).index_add(0, indices[mask, 0], chosen - share)
+        error = per_cluster.norm().item() / n if n else float("nan")
+        rows.append({"quantity": quantity, "group": group, "n": n, "percent": share, "standard_error": error})
 
     add("error", "clean", ~near_corrupted)
     add("error", "corrupted", near_corrupted)
