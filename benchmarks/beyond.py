@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
         start, tables = time.perf_counter(), []
         for run in experiment.runs():
             try:
-                network = runs.network(run)
+                network = runs.network(run, data.dataset.fingerprint)
             except RecordError as error:
                 print(error, file=sys.stderr)
                 continue

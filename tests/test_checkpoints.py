@@ -76,6 +76,37 @@ def test_runs_side_by_side_are_resumed_where_each_was(tmp_path):
         assert without_origin(store.read(run, tmp_path)) == without_origin(runs.run(run, device="cpu"))
 
 
+def test_a_stop_while_one_network_is_measured_keeps_how_far_the_others_are(tmp_path):
+    first, second = (tiny(epochs=epochs).run(1, seed) for epochs, seed in ((4, 0), (4, 1)))
+    late = iter([None])  # the second begins when the first has trained an epoch
+    told = []
+
+    def report(run, kind, content):
+        told.append((run.seed, kind, getattr(content, "stage", "")))
+
+    def stop():
+        return (0, "status", "measure") in told
+
+    options = work.Options(root=tmp_path, device="cpu", at_once=2)
+    keeper = DiskKeeper(second, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        begin = work._Worker.begin
+
+        def later(worker, run):
+            if run == second and next(late, True) is None:
+                raise work.Later
+            return begin(worker, run)
+
+        patch.setattr(work._Worker, "begin", later)
+        with pytest.raises(KeyboardInterrupt):
+            work.do([first, second], options, report, stop=stop)
+    (path,) = keeper.paths()
+    assert checkpoints.read_file(path)[1]["progress"]["epoch"] == 3
+    work.do([first, second], options)
+    for run in (first, second):
+        assert without_origin(store.read(run, tmp_path)) == without_origin(runs.run(run, device="cpu"))
+
+
 def trainer_of(settings, seed=0):
     data = runs.prepare(settings)
     there = training.TrainingData.of(data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu"))
@@ -136,6 +167,21 @@ def test_damaged_ones_are_passed_over_with_a_warning(kept, caplog):
         assert "the one before is taken" in caplog.text and str(latest) in caplog.text
     before.write_bytes(content[: len(content) // 2])
     assert kept.load("f" * 64) is None and "training starts anew" in caplog.text
+
+
+def test_new_ones_take_the_place_of_damaged_ones(kept):
+    """Whatever step those claim: the latest sound one must survive the next stop."""
+    for path in kept.paths():
+        path.write_bytes(path.read_bytes()[:-1])
+    again = DiskKeeper(kept.run, kept.root)
+    assert again.load("f" * 64) is None
+    trainer = trainer_of(tiny())
+    for epoch in (1, 2):
+        trainer.launch()
+        trainer.finish()
+        again.save(checkpoints.capture(trainer), progress_of(trainer), "f" * 64)
+        assert DiskKeeper(kept.run, kept.root).load("f" * 64)[1].epoch == epoch
+    assert len(again.paths()) == checkpoints.KEPT
 
 
 def test_nothing_that_is_loaded_is_executed(kept):

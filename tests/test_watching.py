@@ -22,6 +22,7 @@ from smooth_interpolation import (
     store,
     supervision,
     sweep,
+    training,
     watching,
     work,
 )
@@ -164,6 +165,38 @@ def test_a_failed_run_keeps_its_log_and_the_next_attempt_removes_it(tmp_path, mo
     assert sweep.serial([run], root=tmp_path, device="cpu").skipped == [(run, "has a record already")]
 
 
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("where", ["train_on", "epoch"])
+def test_a_run_that_fails_in_training_stops_no_other(tmp_path, monkeypatch, at_once, where):
+    todo = tiny(widths=[1, 2, 3]).runs()
+
+    def broken(method):
+        def fails(self, *arguments):
+            model = self.model if where == "train_on" else arguments[0]
+            if model.convolutions[0].out_channels == 2:
+                raise RuntimeError("weights[index] are [/gone]")
+            return method(self, *arguments)
+
+        return fails
+
+    place = training.Trainer if where == "train_on" else evaluation.Evaluator
+    monkeypatch.setattr(place, where, broken(getattr(place, where)))
+    outcome = sweep.serial(todo, root=tmp_path, device="cpu", at_once=at_once)
+    assert sorted(outcome.complete, key=str) == [todo[0], todo[2]]
+    ((failed, text),) = outcome.failed
+    assert failed == todo[1] and "weights[index] are [/gone]" in text
+    monkeypatch.undo()
+
+
+def test_what_went_wrong_is_printed_to_the_letter(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        sweep, "serial", lambda todo, **_: sweep.Outcome(failed=[(todo[0], "weights[index] are [/gone]")])
+    )
+    words = ["sweep", PARAMS, "--engine", "serial", "--device", "cpu", "--width", 1, "--results", tmp_path, *SETTINGS]
+    result = command(*words)
+    assert result.exit_code == 1 and "weights[index] are [/gone]" in result.stderr
+
+
 def test_a_log_that_cannot_be_kept_there_is_kept_in_the_cache(tmp_path):
     run = tiny().run(1, 0)
     store.path_of(run, tmp_path).parent.parent.mkdir(parents=True)
@@ -241,3 +274,11 @@ def test_time_that_a_stopped_run_lay_still_costs_nothing():
     }
     assert cost.machine_seconds([{"provenance": origin}]) == 5400
     assert cost.machine_seconds([json.loads(json.dumps({"provenance": origin | {"resumed": []}}))]) == 4 * 86400 + 1800
+
+
+def test_a_gpus_runs_are_predicted_from_a_gpus_records():
+    experiment = config.find("gpu", "convnet-noise20")
+    *_, last = supervision.plan(
+        [experiment.run(5, 0)], experiment.runs(), 1, "cuda", locations.repository() / "results"
+    )
+    assert "1 runs would be done, in about" in last

@@ -116,8 +116,11 @@ class DiskKeeper(Keeper):
         try:
             self.check()
             write(path, tensors, progress, self.run, fingerprint)
-            for old in self.paths()[KEPT:]:
-                old.unlink(missing_ok=True)
+            found = self.paths()
+            kept = [other for other in found if other.name <= path.name][:KEPT]  # later ones were passed over, damaged
+            for other in found:
+                if other not in kept:
+                    other.unlink(missing_ok=True)
             self._warned = False
         except OSError as error:
             if not self._warned:

@@ -209,7 +209,7 @@ def sweep(
     for skipped, reason in outcome.skipped:
         console.print(f"{skipped}: {reason}", highlight=False)
     for failed, reason in outcome.failed:
-        errors.print(f"[bold red]{failed} failed:[/] {reason}", highlight=False)
+        errors.print(f"[bold red]{failed} failed:[/] {escape(reason)}", highlight=False)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -228,7 +228,7 @@ def status(
     files = params or sorted((locations.repository() / "params").glob("*/*.yaml"))
     if not files:
         raise ConfigError("There are no params files here: name one, or go to the project's directory.")
-    table = Table("experiment", "done", "missing", "diverged", "time left on one core")
+    table = Table("experiment", "done", "missing", "diverged", "time left")
     details: list[tuple[Run, str]] = []
     for file in files:
         experiment = _experiment(file, set_)
@@ -236,8 +236,10 @@ def status(
         missing = [run for run, record in records.items() if record is None]
         found = [record for record in records.values() if record is not None]
         diverged = [r for r in found if r["status"] == "diverged"]
-        seconds = cost.predict_seconds(missing, found)
-        left = "-" if not missing else "unknown" if seconds is None else display.duration(seconds)
+        left = "unknown" if missing else "-"
+        for kind, where in (("cpu", "one core"), ("cuda", "a GPU")):
+            seconds = cost.predict_seconds(missing, found, kind) if missing and left == "unknown" else None
+            left = left if seconds is None else f"{display.duration(seconds)} on {where}"
         table.add_row(
             f"{experiment.scale}/{experiment.name}",
             str(len(found) - len(diverged)),

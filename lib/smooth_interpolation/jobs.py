@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from .watching import Status
 from .weights import save_network
 
 Watch = Callable[[Status], None]
+Result = TypeVar("Result")
 
 
 class Later(Exception):
@@ -34,22 +36,29 @@ def train_an_epoch(jobs: list[Job], stop: Callable[[], bool]) -> None:
 
         def between() -> None:
             # At the end of an epoch its evaluation comes first.
-            within = [job for job in jobs if job.trainer.within_epoch and not job.trainer.graph]
-            stopping = len(within) == len(jobs) and stop()
+            sound = [job for job in jobs if not job.error]
+            within = [job for job in sound if job.trainer.within_epoch and not job.trainer.graph]
+            stopping = len(within) == len(sound) and stop()
             for job in within:
                 if stopping or job.keeper.due(job.trainer.epoch - 1):
                     job.save(spent.so_far(), len(jobs))
             if stopping:
                 raise KeyboardInterrupt
 
-        training.launch((job.trainer for job in jobs), between)
-        epochs = [job.trainer.finish() for job in jobs]
-    for job, progress in zip(jobs, epochs, strict=True):
-        job.after_epoch(progress, spent, len(jobs))
+        def failed(trainer: Trainer, error: Exception) -> None:
+            next(job for job in jobs if job.trainer is trainer).error = error
+
+        training.launch((job.trainer for job in jobs), between, failed)
+        epochs = {job: job.guarded(job.trainer.finish) for job in jobs if not job.error}
+    for job, progress in epochs.items():
+        if progress:
+            job.guarded(partial(job.after_epoch, progress, spent, len(jobs)))
     stopping = stop()
     for job in jobs:
+        if job.error:
+            continue
         if job.trainer.done == "complete":
-            save_network(job.trainer.model, job.config)
+            save_network(job.trainer.model, job.config, job.bench.data.dataset.fingerprint)
         if stopping or job.trainer.done == "complete" or job.keeper.due(job.trainer.epoch):
             job.save()
     if stopping:
@@ -91,7 +100,7 @@ class Job:
         stop: Callable[[], bool],
     ) -> None:
         self.config, self.bench, self.watch, self.keeper, self.stop = config, bench, watch, keeper, stop
-        self.error: Exception | None = None  # the run is not ours any more
+        self.error: Exception | None = None  # what ended the run, while those beside it go on
         self.origin = {
             **bench.code,
             **provenance.machine(bench.device),
@@ -120,6 +129,14 @@ class Job:
             {"epoch": found.epoch, "stopped": found.stopped, "start": self.origin["start"], **before},
         ]
         self.origin["start"] = found.origin["start"]
+
+    def guarded(self, step: Callable[[], Result]) -> Result | None:
+        """A step of this run alone: what goes wrong in it ends the run, and none beside it."""
+        try:
+            return step()
+        except Exception as error:
+            self.error = error
+            return None
 
     def save(self, spent: _Spent | None = None, shared_by: int = 1) -> None:
         """A checkpoint, `spent` after the last epoch; that the run is not ours any more ends it, beside others."""

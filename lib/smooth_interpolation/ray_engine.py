@@ -180,7 +180,13 @@ class _Driver:
             kind, content = self.ray.get(reference)
         except Exception as error:
             kind, content = cluster.cause(self.ray, error), cluster.told(error)
-        if kind == "skipped" and store.read(run, self.options.root) is None:
+        unfinished = False
+        if kind == "skipped":
+            try:
+                unfinished = store.read(run, self.options.root) is None
+            except UserError as error:  # a damaged record there
+                kind, content = "failed", str(error)
+        if unfinished:
             self.waiting.append(flight)  # somebody began it a moment before
         elif kind not in AGAIN:
             self.tally.report(run, kind, content)
@@ -211,9 +217,9 @@ def _task(run: Run, options: work.Options, token: Path) -> tuple[str, Any]:
         return "stopped", None
     except torch.OutOfMemoryError as error:
         return "gpu memory", str(error)
-    except MemoryError as error:
-        return "memory", str(error)
     except Exception as error:
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # as PyTorch says it on a CPU
+            return "memory", str(error)
         text = str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
         return "failed", f"{text}\nIts log: {work.log_path(run, options.root)}"
     return told[-1]

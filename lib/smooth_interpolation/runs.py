@@ -79,7 +79,7 @@ def run_side_by_side(
 ) -> Iterator[tuple[Run, store.Record | Exception]]:
     """Runs of one experiment in one process, `at_once` of them in training at any time, as each is finished.
 
-    Yields each run with its record, or with what went wrong while it was begun, kept or measured; those beside it go on.
+    Yields each run with its record, or with what went wrong while it was begun, trained, kept or measured; those beside it go on.
 
     Small networks leave most of a GPU idle: their epochs overlap there, and seeds of one width share a captured graph. On
     a CPU they take turns. Records are those of `run`, but for the times.
@@ -132,9 +132,13 @@ def run_side_by_side(
                     if job.error:
                         raise job.error
                     result: store.Record | Exception = job.record()
+                except KeyboardInterrupt:
+                    for other in active:
+                        other.save()
+                    raise
                 except Exception as error:
                     result = error
-                if any(config.width == job.config.width for config in waiting):
+                if not job.error and any(config.width == job.config.width for config in waiting):
                     bench.idle.setdefault(job.config.width, []).append(job.trainer)
                 yield job.config, result
     finally:

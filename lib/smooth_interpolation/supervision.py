@@ -35,7 +35,7 @@ def plan(
             table.add_row(name, f"in progress on {owner}: left out", "-")
             continue
         epoch, begins = _reached(run, root)
-        seconds = cost.predict_seconds([run], records)
+        seconds = cost.predict_seconds([run], records, device)
         n += 1
         if seconds is None:
             known = False

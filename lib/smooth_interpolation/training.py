@@ -211,14 +211,29 @@ class Trainer:
 
 
 @full_precision()
-def launch(trainers: Iterable[Trainer], between: Callable[[], None] = lambda: None) -> None:
+def launch(
+    trainers: Iterable[Trainer],
+    between: Callable[[], None] = lambda: None,
+    failed: Callable[[Trainer, Exception], None] | None = None,
+) -> None:
     """Start the next epoch of each; their steps are given to a GPU in turn, so that they overlap there.
 
-    `between` is called after a step of each.
+    Args:
+        between: called after a step of each.
+        failed: told what went wrong with one of them, while those beside it go on; None: it is raised.
     """
-    under_way = [trainer.begin_epoch() for trainer in trainers]
+    under_way = {trainer: trainer.begin_epoch() for trainer in trainers}
     while under_way:
-        under_way = [steps for steps in under_way if next(steps, steps) is not steps]
+        for trainer, steps in list(under_way.items()):
+            try:
+                ended = next(steps, steps) is steps
+            except Exception as error:
+                if failed is None:
+                    raise
+                failed(trainer, error)
+                ended = True
+            if ended:
+                del under_way[trainer]
         between()
 
 

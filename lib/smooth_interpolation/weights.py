@@ -34,17 +34,25 @@ def _training_key(config: Run) -> str:
     return hashlib.sha256(json.dumps([SCHEMA, values], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def save_network(model: nn.Module, config: Run) -> None:
-    """Keep the weights in the cache; a full disk there is no reason to lose the record."""
+def save_network(model: nn.Module, config: Run, fingerprint: str = "") -> None:
+    """Keep the weights in the cache; a full disk there is no reason to lose the record.
+
+    Args:
+        fingerprint: of the images that the network was trained on.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     try:
-        files.write_tensors(weights_path(config), tensors, {"run": str(config), "training": _training_key(config)})
+        text = {"run": str(config), "training": _training_key(config), "fingerprint": fingerprint}
+        files.write_tensors(weights_path(config), tensors, text)
     except OSError as error:
         log.warning("The final weights of %s could not be kept (%s).", config, error.strerror)
 
 
-def network(config: Run) -> nn.Module:
-    """The trained network of a run, from the cache or from beside its record, on the CPU.
+def network(config: Run, fingerprint: str = "") -> nn.Module:
+    """The trained network of a run, from beside its record or from the cache, on the CPU.
+
+    Args:
+        fingerprint: of the images that it must have been trained on; empty: whatever they were.
 
     Raises:
         RecordError: if its weights are in neither.
@@ -57,10 +65,11 @@ def network(config: Run) -> nn.Module:
         'ConvNet'
     """
     model = models.create(config.model, config.width, config.n_classes, config.seed)
-    for path in (weights_path(config), committed_path(config)):
+    wanted = {"training": _training_key(config)} | ({"fingerprint": fingerprint} if fingerprint else {})
+    for path in (committed_path(config), weights_path(config)):
         try:
             tensors, text = files.read_tensors(path)
-            if text.get("training", _training_key(config)) == _training_key(config):
+            if all(text.get(name) in (value, None, "") for name, value in wanted.items()):
                 model.load_state_dict(tensors)
                 return model.to(memory_format=torch.channels_last)
         except (OSError, ValueError, RuntimeError):  # not there, damaged, or of another network
