@@ -59,6 +59,12 @@ def _build(base, cache):
     return result.returncode, result.stdout + result.stderr
 
 
+LONG = ("test_book.py", "test_browser.py", "test_pages.py", "test_ray.py", "test_reliability.py", "test_staleness.py")
+
+
 def pytest_collection_modifyitems(items):
-    """The built book is looked at last: until then one process builds it while another tests."""
+    """What takes long is marked; the built book is looked at last: until then one process builds it while another tests."""
+    for item in items:
+        if item.path.name in LONG or item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.long)
     items.sort(key=lambda item: item.path.name == "test_browser.py")

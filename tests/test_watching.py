@@ -281,4 +281,4 @@ def test_a_gpus_runs_are_predicted_from_a_gpus_records():
     *_, last = supervision.plan(
         [experiment.run(5, 0)], experiment.runs(), 1, "cuda", locations.repository() / "results"
     )
-    assert "1 runs would be done, in about" in last
+    assert "1 run would be done, in about" in last

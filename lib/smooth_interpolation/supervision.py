@@ -44,11 +44,12 @@ def plan(
             total += seconds
         table.add_row(name, begins, "unknown" if seconds is None else duration(seconds))
     yield table
+    runs = "1 run" if n == 1 else f"{n} runs"
     if not known:
-        yield f"{n} runs would be done; none like them has been measured on this kind of device, so their time is unknown."
+        yield f"{runs} would be done; none like them has been measured on this kind of device, so their time is unknown."
     else:
         beside = f", or {duration(total / workers)} on {workers} side by side" if workers > 1 and n > 1 else ""
-        yield f"{n} runs would be done, in about {duration(total)}{beside}. Nothing was started."
+        yield f"{runs} would be done, in about {duration(total)}{beside}. Nothing was started."
 
 
 def _reached(run: Run, root: Path | None) -> tuple[int, str]:
