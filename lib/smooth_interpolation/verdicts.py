@@ -69,11 +69,11 @@ def number(value: float) -> str:
 
 
 def as_table(table: pd.DataFrame, figure: str) -> str:
-    """The claims made with a figure, with verdict, effect, its spread and a sentence, as Markdown."""
-    lines = ["| The paper | Verdict | Effect | What was found |", "|---|---|---|---|"]
+    """The claims made with a figure, with a verdict, a sentence, the effect and its spread, as Markdown."""
+    lines = ["| The paper | Verdict | What was found |", "|---|---|---|"]
     for row in of_figure(table, figure).itertuples():
-        value = f"{effect(row)} ({spread(row)}): {row.measure}" if effect(row) else ""
-        lines.append(f"| {row.statement} | **{row.verdict}** | {value} | {row.sentence} |")
+        value = f"<br>*{effect(row)} ({spread(row)}): {row.measure}*" if effect(row) else ""
+        lines.append(f"| {row.statement} | **{row.verdict}** | {row.sentence}{value} |")
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
