@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from smooth_interpolation import cli, config, flops, models, neighbourhoods, runs, sweep, training, volumes
+from smooth_interpolation import cli_options, config, flops, models, neighbourhoods, runs, sweep, training, volumes
 from smooth_interpolation.evaluation import Evaluator
 
 from . import baseline, many, timing
@@ -132,7 +132,7 @@ def epoch_shares(quick: bool) -> list[dict[str, Any]]:
 
 def core_scaling(quick: bool) -> dict[str, Any]:
     """A sweep of independent runs on all cores against one, start of the processes included."""
-    cores = cli.cores()
+    cores = cli_options.cores()
     changes = {"epochs": 2 if quick else 20, "n_evaluations": 2, "n_clean_points": 10, "n_noisy_points": 10}
     experiment = config.find("demo", "convnet-noise20", changes)
     todo = [experiment.run(1 if quick else 8, seed) for seed in range(2 * cores)]

@@ -11,7 +11,7 @@ from benchmarks import bad_input, fuzz, hostile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smooth_interpolation import cli, config, locations, store
+from smooth_interpolation import cli, cli_options, config, locations, store
 from smooth_interpolation.errors import UserError
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -70,7 +70,7 @@ def test_params_files_with_other_values(field, value):
 )
 @quick
 def test_options_that_set_fields(texts):
-    fuzz.accepts(lambda: cli._experiment(locations.params_file("demo", "convnet-noise20"), texts))
+    fuzz.accepts(lambda: cli_options.experiment_of(locations.params_file("demo", "convnet-noise20"), texts))
 
 
 words = st.sampled_from(["status", "show", "figure", "fig2", "--set", "--results", "--width", "--output", "params/demo/convnet-noise20.yaml", "README.md", "-x", "--", "0"])  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from . import config, cost, display, flat_yaml, locations, store, validation, verdicts
+from . import config, cost, display, locations, store, validation, verdicts
+from .cli_options import (
+    MAX_IN_FLIGHT,
+    MAX_WORKERS,
+    Device,
+    Params,
+    Results,
+    Set,
+    Without,
+    acceleration_of,
+    check_engine,
+    cores,
+    experiment_of,
+    whole,
+)
 from .config import Experiment, Run
 from .errors import ConfigError, UserError
 from .fields import MAX_SEED, MAX_WIDTH
@@ -31,42 +44,15 @@ app = typer.Typer(
 )
 console = Console(stderr=False)
 errors = Console(stderr=True)
-MAX_WORKERS = 1024  # processes, threads or networks side by side
-MAX_IN_FLIGHT = 100_000
-ENGINES = ("processes", "serial", "ray")
-
-Params = Annotated[
-    Path, typer.Argument(help="The experiment, such as params/demo/convnet-noise20.yaml.", show_default=False)
-]
-
-
-def _whole(name: str, least: int, most: int) -> dict[str, Any]:
-    """An option that takes a whole number: how it is checked and called."""
-    return {"parser": lambda value: validation.whole(name, value, least, most), "metavar": "NUMBER"}
-
-
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Set a field apart from the file; can be repeated."),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")]
-Without = Annotated[
-    list[str] | None,
-    typer.Option(help="Turn off channels_last, data_on_device or cuda_graph, to compare; can be repeated."),
-]
-Results = Annotated[
-    Path | None,
-    typer.Option(help="Directory of the records, instead of results/.", show_default=False, file_okay=False),
-]
 
 
 @app.command()
 def run(
     params: Params,
     width: Annotated[
-        int, typer.Option(help="Base width of the network.", show_default=False, **_whole("--width", 1, MAX_WIDTH))
+        int, typer.Option(help="Base width of the network.", show_default=False, **whole("--width", 1, MAX_WIDTH))
     ],
-    seed: Annotated[int, typer.Option(help="Of initialisation and batches.", **_whole("--seed", 0, MAX_SEED))] = 0,
+    seed: Annotated[int, typer.Option(help="Of initialisation and batches.", **whole("--seed", 0, MAX_SEED))] = 0,
     set_: Set = None,
     device: Device = "auto",
     results: Results = None,
@@ -74,7 +60,7 @@ def run(
         int,
         typer.Option(
             help="CPU threads; results are the same bits only for the same number.",
-            **_whole("--threads", 1, MAX_WORKERS),
+            **whole("--threads", 1, MAX_WORKERS),
         ),
     ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Measure again although there is a record.")] = False,
@@ -87,9 +73,9 @@ def run(
     from . import progress
     from . import runs as runs_module
 
-    one = _experiment(params, set_).run(width, seed)
+    one = experiment_of(params, set_).run(width, seed)
     runs_module.choose_device(device)
-    acceleration = _acceleration(without)
+    acceleration = acceleration_of(without)
     if not force and store.read(one, results) is not None:
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
@@ -107,23 +93,23 @@ def sweep(
         bool, typer.Option("--dry-run", help="Only say what would run, and what it would cost.")
     ] = False,
     width: Annotated[
-        list[int] | None, typer.Option(help="Only this width; can be repeated.", **_whole("--width", 1, MAX_WIDTH))
+        list[int] | None, typer.Option(help="Only this width; can be repeated.", **whole("--width", 1, MAX_WIDTH))
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(help="Only this seed; can be repeated.", **_whole("--seed", 0, MAX_SEED))
+        list[int] | None, typer.Option(help="Only this seed; can be repeated.", **whole("--seed", 0, MAX_SEED))
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
             help="Processes side by side, each on one thread; by default one per core, or one on a GPU.",
-            **_whole("--workers", 1, MAX_WORKERS),
+            **whole("--workers", 1, MAX_WORKERS),
         ),
     ] = None,
     at_once: Annotated[
         int | None,
         typer.Option(
             help="Networks that a process trains side by side; by default 1, or 16 on a GPU.",
-            **_whole("--at-once", 1, MAX_WORKERS),
+            **whole("--at-once", 1, MAX_WORKERS),
         ),
     ] = None,
     device: Device = "auto",
@@ -150,7 +136,7 @@ def sweep(
     ] = None,
     in_flight: Annotated[
         int | None,
-        typer.Option(help="Ray: at most so many runs at a time.", **_whole("--in-flight", 1, MAX_IN_FLIGHT)),
+        typer.Option(help="Ray: at most so many runs at a time.", **whole("--in-flight", 1, MAX_IN_FLIGHT)),
     ] = None,
 ) -> None:
     """Do all runs of an experiment that have no record yet, narrow networks first.
@@ -170,11 +156,11 @@ def sweep(
         "memory_per_run": cluster.parse_bytes(memory_per_run) if memory_per_run else 0,
         "in_flight": in_flight,
     }
-    _check_engine(engine, {"workers": workers, "at_once": at_once}, on_ray)
+    check_engine(engine, {"workers": workers, "at_once": at_once}, on_ray)
 
-    experiment = _experiment(params, set_)
+    experiment = experiment_of(params, set_)
     planned = experiment.runs()
-    acceleration = _acceleration(without)
+    acceleration = acceleration_of(without)
     if width or seed:
         chosen = {
             "widths": sorted(set(width or experiment.widths)),
@@ -231,7 +217,7 @@ def status(
     table = Table("experiment", "done", "missing", "diverged", "time left")
     details: list[tuple[Run, str]] = []
     for file in files:
-        experiment = _experiment(file, set_)
+        experiment = experiment_of(file, set_)
         records = {run: store.read(run, results) for run in experiment.runs()}
         missing = [run for run, record in records.items() if record is None]
         found = [record for record in records.values() if record is not None]
@@ -287,7 +273,7 @@ def claims(
             raise ConfigError("--set needs a params file to set a field of.")
         console.print(*display.claims_by_scale(verdicts.overview(results)), sep="\n", highlight=False)
         return
-    experiment = _experiment(params, set_)
+    experiment = experiment_of(params, set_)
     table = registry.judge(store.read_all(experiment.runs(), results), experiment.experiment)
     if table.empty:
         console.print(f"No claim is about the experiment {experiment.experiment}.")
@@ -303,7 +289,7 @@ def figure(
         Path | None, typer.Argument(help="The experiment; fig1ab, trained in seconds, needs none.", show_default=False)
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help="Mark this width.", show_default=False, **_whole("--width", 1, MAX_WIDTH))
+        int | None, typer.Option(help="Mark this width.", show_default=False, **whole("--width", 1, MAX_WIDTH))
     ] = None,
     set_: Set = None,
     results: Results = None,
@@ -322,51 +308,10 @@ def figure(
         return
     if params is None:
         raise ConfigError(f"{name} is drawn from an experiment's records: name one, params/<scale>/<experiment>.yaml.")
-    experiment = _experiment(params, set_)
+    experiment = experiment_of(params, set_)
     records = store.read_all(experiment.runs(), results)
     figures.save(figures.draw(name, records, width=width), output)
     console.print(f"{output}: {len(records)} of {len(experiment.runs())} runs")
-
-
-def _experiment(params: Path, set_: list[str] | None) -> Experiment:
-    overrides = {}
-    for text in set_ or []:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {validation.plain(text)}: write --set FIELD=VALUE, such as --set epochs=20.")
-        try:
-            overrides[name.strip()] = flat_yaml.value(value)
-        except flat_yaml.FlatYamlError as error:
-            raise ConfigError(f"--set {validation.plain(name)}={validation.quoted(value)}: {error.problem}.") from None
-        if overrides[name.strip()] is None:
-            raise ConfigError(f"--set {validation.plain(text)}: write a value; a field that is not set is the file's.")
-    return config.load(params, overrides)
-
-
-def _check_engine(engine: str, of_this_machine: dict[str, Any], of_ray: dict[str, Any]) -> None:
-    if engine not in ENGINES:
-        raise ConfigError(f"--engine: {config.unknown_name(engine, ENGINES)}")
-    foreign = of_this_machine if engine == "ray" else of_ray
-    if engine == "serial":
-        foreign = foreign | {"workers": of_this_machine["workers"]}
-    for name, value in foreign.items():
-        if value:
-            raise ConfigError(f"--{name.replace('_', '-')} does not go with --engine {engine}.")
-
-
-def _acceleration(without: list[str] | None):
-    from .training import Acceleration
-
-    parts = Acceleration.__dataclass_fields__
-    for name in without or []:
-        if name not in parts:
-            raise ConfigError(f"--without: {config.unknown_name(name, parts)}")
-    return Acceleration(**dict.fromkeys(without or [], False))
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
