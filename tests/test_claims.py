@@ -130,6 +130,22 @@ def test_double_descent_over_epochs_must_end_below_its_peak(values, expected):
     assert verdict.state == expected and verdict.effect >= 0
 
 
+@pytest.mark.parametrize(("threshold", "claim"), [
+    (16, "epochwise-test-error"), (16, "epochwise-jacobian"), (16, "jacobian-follows-test-error-over-epochs"),
+    (4, "narrow-networks-stay"), (4, "narrow-networks-stay-sharp"), (24, "resnet-epochwise-hessian"),
+])  # fmt: skip
+def test_a_few_networks_on_a_side_of_the_threshold_show_no_rule(threshold, claim):
+    evidence = World().evidence()
+    other = Evidence(evidence.volumes, evidence.history)
+    assert other.threshold == THRESHOLD and BY_NAME[claim](other).state == "supported"
+    other = Evidence(evidence.volumes, evidence.history)
+    other.threshold = threshold
+    verdict = BY_NAME[claim](other)
+    count = "one network" if threshold == 24 else "two networks"
+    assert verdict.state == "inconclusive" and f"This rests on {count}" in verdict.sentence
+    assert verdict.sentence.endswith("; 3 are asked for.")
+
+
 def test_a_few_epochs_show_no_trend_over_epochs():
     evidence = World().evidence()
     few = Evidence(evidence.volumes, evidence.history[evidence.history.epoch.isin((1, 17))])
@@ -166,7 +182,17 @@ def test_what_was_not_measured_is_not_judged():
 def test_a_seed_that_lacks_a_width_is_left_out():
     evidence = World().evidence()
     volumes = evidence.volumes[~((evidence.volumes.seed == 2) & (evidence.volumes.width == 4))]
-    assert Evidence(volumes, evidence.history).seeds == [0, 1]
+    fewer = Evidence(volumes, evidence.history)
+    assert fewer.seeds == [0, 1] and fewer.left_out == {2: [4]} and not evidence.left_out
+
+
+def test_a_run_that_takes_its_seed_away_is_named():
+    evidence = World().evidence(0)
+    other = evidence.volumes[evidence.volumes.width != 4].assign(seed=1)
+    both = pd.concat([evidence.volumes[evidence.volumes.width != 6], other])
+    verdict = BY_NAME["test-error-peak"](Evidence(both, evidence.history))
+    assert verdict.state == "not measured"
+    assert "seed 1 is left out, since it has no volumes at w = 4: not measured, or diverged" in verdict.sentence
 
 
 def test_the_bootstrap_of_few_seeds_is_exact():

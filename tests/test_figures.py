@@ -7,7 +7,7 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from smooth_interpolation import alt_text, cli, config, errors, figure_style, figures, locations, store
+from smooth_interpolation import alt_text, cli, config, errors, figure_style, figures, locations, panels, store
 
 ROOT = locations.repository()
 LIMIT = 300_000  # bytes of an SVG
@@ -147,6 +147,15 @@ def test_alternative_text_says_where_curves_begin_peak_and_end(volumes, history)
     text = alt_text.describe(figures.fig5(history))
     assert f"lowest {lowest.value:.3g} at w = {lowest.width}, epoch {lowest.epoch}" in text
     assert "threshold" not in text
+
+
+def test_alternative_text_names_cells_that_exist():
+    """The borders of a cell lie in the middle of two widths, its own width does not lie in the middle of its borders."""
+    table = pd.DataFrame([[3.0, 2.0, 1.0], [4.0, 5.0, 9.0]], index=[1, 1200], columns=[12, 16, 32])
+    drawn, axes = figure_style.subplots(1, 1, 2)
+    panels.heatmap(drawn, axes[0, 0], table, logarithmic=True, threshold=None, width=None)
+    text = alt_text.describe(drawn)
+    assert "lowest 1 at w = 32, epoch 1 and highest 9 at w = 32, epoch 1200" in text
 
 
 def test_colours_are_seen_on_white():

@@ -58,7 +58,9 @@ def test_a_basis_of_cheap_low_degrees_is_as_broad_as_the_network(data, fits):
     flat = intuition.fit_polynomial(data, power=-0.5, steps=40_000)
     table = intuition.compare(data, [flat, fits[1]], radius)
     assert flat.residual < 1e-3
-    assert table["reach of wrong labels"].iloc[0] == pytest.approx(table["reach of wrong labels"].iloc[1], abs=0.1)
+    assert table["mean reach of wrong labels"].iloc[0] == pytest.approx(
+        table["mean reach of wrong labels"].iloc[1], abs=0.1
+    )
     phi, x = intuition.legendre(data.x, 80), np.linspace(-1, 1, 50)
     weights = (2.0 * np.arange(81) + 1) ** 0.5
     closed = weights * (np.linalg.pinv(phi * weights) @ data.y)
@@ -98,11 +100,16 @@ def test_the_network_holds_wrong_labels_over_more_of_the_way(data, fits):
     radius = intuition.spacing(data) / 2
     table = intuition.compare(data, fits, radius)
     polynomial, network, truth = (table.iloc[i] for i in range(3))
-    assert network["reach of wrong labels"] > 2 * polynomial["reach of wrong labels"]
+    assert network["mean reach of wrong labels"] > 2 * polynomial["mean reach of wrong labels"]
     assert network["steepest, noisy"] < polynomial["steepest, noisy"] / 2
     assert network["deviation from truth"] > polynomial["deviation from truth"] > truth["deviation from truth"] == 0
+    around = intuition.smoothness(fits[1].function, data, radius)
+    assert network["steepest, noisy"] == around.steepest[around.noisy].max() > network["mean slope, noisy"]
+    said = intuition_figures.findings(data, fits, table).data
+    assert f"up to {polynomial['steepest, noisy']:.0f} steep" in said
+    assert f"at slopes of at most {network['steepest, noisy']:.0f}." in said
     text = intuition_figures.describe(data, fits)
-    assert f"{network['reach of wrong labels']:.0%}" in text and f"{len(data.x)} points" in text
+    assert f"{network['mean reach of wrong labels']:.0%}" in text and f"{len(data.x)} points" in text
 
 
 def test_the_figure_draws_points_truth_and_fits(data, fits):

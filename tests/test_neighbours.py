@@ -53,7 +53,32 @@ def test_comparison_on_a_line():
     assert quarters["n"].sum() == 100 and len(quarters) == 8
     gap, error = neighbours.difference(table.reset_index())
     assert gap == pytest.approx(95 - 1.25)
-    assert error == pytest.approx(100 * (0.95 * 0.05 / 20 + 0.0125 * 0.9875 / 80) ** 0.5)
+    assert error == pytest.approx(100 * (0.95 * 0.05 / 20 + 0.0125 * 0.9875 / 80) ** 0.5)  # no two share a neighbour
+    assert error == pytest.approx(neighbours.independent_error(table.reset_index()))
+
+
+def test_test_points_that_share_a_neighbour_count_as_one_witness():
+    """Every test point four times, all four with one fate: the error is that of a quarter of them, not half of it."""
+    train = torch.arange(100.0)[:, None]
+    corrupted = torch.arange(100) % 5 == 0
+    true = torch.zeros(100, dtype=torch.long)
+    predicted = torch.randint(0, 2, (100,), generator=torch.Generator().manual_seed(0))
+    once = neighbours.compare(*neighbours.nearest(train, train, 10), corrupted, true, predicted, true, 2)
+    many = [values.repeat_interleave(4, 0) for values in (train, predicted, true)]
+    near = neighbours.nearest(many[0], train, 10)
+    four = neighbours.compare(*near, corrupted, true, many[1], many[2], 2)
+    (gap, error), (same_gap, same_error) = neighbours.difference(once), neighbours.difference(four)
+    assert same_gap == pytest.approx(gap) and same_error == pytest.approx(error)
+    assert neighbours.independent_error(four) == pytest.approx(error / 2)
+    generator, gaps = np.random.default_rng(0), []  # a bootstrap of the training points agrees
+    wrong, clusters = (many[1] != many[2]).numpy(), near[1][:, 0].numpy()
+    for _ in range(2000):
+        weights = np.bincount(generator.integers(0, 100, 100), minlength=100)[clusters]
+        shares = [
+            np.average(wrong[mask], weights=weights[mask]) for mask in (corrupted[clusters], ~corrupted[clusters])
+        ]
+        gaps.append(100 * (shares[0] - shares[1]))
+    assert np.std(gaps) == pytest.approx(error, rel=0.1)
 
 
 def test_no_difference_where_there_is_none():

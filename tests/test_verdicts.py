@@ -88,6 +88,18 @@ def test_the_pages_tables_follow_the_records():
     assert empty.verdicts("Figure 7").data.count("not measured") == 4
 
 
+def test_the_criteria_name_every_threshold_of_judgement():
+    text = verdicts.criteria()
+    for said in (
+        "at least 3 networks",
+        "at least 1/1.1 of",
+        "less than 20% of their labels",
+        "factor of 1.5",
+        "over 90%",
+    ):
+        assert said in text, said
+
+
 def test_effects_are_short():
     values = {0.000012: "1.2e-05", 0.5: "0.5", 12.34: "12", 123.4: "123", 12345.6: "12,346", -0.06: "-0.06"}
     assert {value: verdicts.number(value) for value in values} == values

@@ -76,11 +76,9 @@ def _course(line: Line2D) -> str:
 
 def _mesh(mesh: QuadMesh) -> str:
     values = np.ma.masked_invalid(mesh.get_array())
-    corners = mesh.get_coordinates()
-    centres = np.sqrt(corners[:-1, :-1] * corners[1:, 1:])  # both axes are logarithmic
     places = []
     for name, index in (("lowest", np.ma.argmin(values)), ("highest", np.ma.argmax(values))):
         row, column = np.unravel_index(index, values.shape)
-        width, epoch = centres[row, column]
-        places.append(f"{name} {values[row, column]:.3g} at w = {width:.0f}, epoch {epoch:.0f}")
+        width, epoch = mesh.table.columns[column], mesh.table.index[row]  # as `panels.heatmap` keeps them
+        places.append(f"{name} {values[row, column]:.3g} at w = {width}, epoch {epoch}")
     return " and ".join(places)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import trends
-from .epoch_claims import UNJUDGED, histories
+from .epoch_claims import UNJUDGED, histories, too_few
 from .evidence import View
 from .registry import CLEAN, NOISY, RESNET, Finding, claim
 
@@ -43,6 +43,9 @@ def over_epochs(metric: str) -> Callable[[View], Finding]:
         several = f" on average, {found.min():.2f} to {found.max():.2f} for the {len(found)} widths"
         sentence = f"Over the epochs the rank correlation is {effect:.2f}{several if len(found) > 1 else ''}"
         sentence += f" from w = {view.threshold} on."
+        few = too_few(len(found), f"from w = {view.threshold} on")
+        if few:  # without an effect there is no interval to judge by
+            return Finding("inconclusive", float("nan"), measure, f"{sentence} {few}")
         return Finding("inconclusive", effect, measure, sentence)
 
     return check

@@ -13,6 +13,7 @@ from .registry import NOISY, RESNET, Finding, State, claim, share
 from .trends import POINTS, STEP
 
 MIN_EPOCHS = 4  # fewer show no rise between two falls
+MIN_NETWORKS = 3  # fewer on the side of the threshold that a claim is about show no rule
 UNJUDGED = f"It cannot be judged: {checks.NO_THRESHOLD}."
 
 
@@ -23,6 +24,12 @@ def histories(view: View, metric: str, past_threshold: bool) -> dict[int, pd.Ser
     if any(len(curve) < MIN_EPOCHS for curve in found.values()):
         raise NotMeasuredError(f"Needs at least {MIN_EPOCHS} evaluated epochs of all training points.")
     return found
+
+
+def too_few(n: int, which: str) -> str:
+    """A sentence if a claim about many networks would rest on so few, else nothing."""
+    count = {0: "no network", 1: "one network", 2: "two networks"}.get(n)
+    return f"This rests on {count} {which}; {MIN_NETWORKS} are asked for." if count else ""
 
 
 def falls_again(curve: pd.Series, logarithmic: bool) -> float:
@@ -50,7 +57,10 @@ def double_descent(metric: str, name: str) -> Callable[[View], Finding]:
         if without and any(shown):
             sentence += f", not for w = {checks.listed(without)}"
         mean = trends.mean(list(falls.values()))
-        return Finding(share(shown), float(np.exp(mean)) if logarithmic else mean, measure, f"{sentence}.")
+        few = too_few(len(falls), f"from w = {view.threshold} on")
+        state: State = "inconclusive" if few else share(shown)
+        sentence = f"{sentence}. {few}".rstrip()
+        return Finding(state, float(np.exp(mean)) if logarithmic else mean, measure, sentence)
 
     return check
 
@@ -67,8 +77,9 @@ def narrow_networks_stay(view: View) -> Finding:
     sentence = f"{len(falls) - len(again)} of {len(falls)} networks below w = {view.threshold} do not lower it again"
     if again:
         sentence += f"; for w = {checks.listed(again)} it falls again by {POINTS:g} percentage point or more"
-    state = share(not fall for fall in falls.values())
-    return Finding(state, trends.mean(list(falls.values())), measure, f"{sentence}.")
+    few = too_few(len(falls), f"below w = {view.threshold}")
+    state: State = "inconclusive" if few else share(not fall for fall in falls.values())
+    return Finding(state, trends.mean(list(falls.values())), measure, f"{sentence}. {few}".rstrip())
 
 
 def narrow_networks_stay_sharp(metric: str) -> Callable[[View], Finding]:
@@ -91,8 +102,9 @@ def narrow_networks_stay_sharp(metric: str) -> Callable[[View], Finding]:
         sentence += f" below w = {view.threshold}" + (
             f": w = {checks.listed(kept)}" if 0 < len(kept) < len(ratios) else ""
         )
-        state: State = share(w in kept for w in ratios)
-        return Finding(state, trends.geometric_mean(list(ratios.values())), measure, f"{sentence}.")
+        few = too_few(len(ratios), f"below w = {view.threshold} whose test error rises")
+        state: State = "inconclusive" if few else share(w in kept for w in ratios)
+        return Finding(state, trends.geometric_mean(list(ratios.values())), measure, f"{sentence}. {few}".rstrip())
 
     return check
 

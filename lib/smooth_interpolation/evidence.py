@@ -33,7 +33,8 @@ class Evidence:
         volumes: as `store.volumes_table`.
         history: as `store.history_table`.
 
-    Seeds that lack a width are left out, or a curve over widths would be a mean over other seeds at each.
+    Seeds that lack a width, if only because one run diverged, are left out, or a curve over widths would be a mean over
+    other seeds at each; `left_out` has them, and what they lack.
     """
 
     def __init__(self, volumes: pd.DataFrame, history: pd.DataFrame):
@@ -42,6 +43,11 @@ class Evidence:
         self.sizes: list[int] = sorted(int(s) for s in volumes["size"].unique())
         has = volumes.groupby("seed")["width"].nunique()
         self.seeds: list[int] = [int(seed) for seed, n in has.items() if n == len(self.widths)]
+        self.left_out: dict[int, list[int]] = {
+            int(seed): sorted(set(self.widths) - set(part["width"].astype(int)))
+            for seed, part in volumes.groupby("seed")
+            if seed not in self.seeds
+        }
         self.threshold = store.interpolation_threshold(history)
         volumes, history = (table[table["seed"].isin(self.seeds)] for table in (volumes, history))
         last = history.groupby(["metric", "subset", "width", "seed"], as_index=False).last()

@@ -170,7 +170,10 @@ def spacing(data: Scalars) -> float:
 
 
 def compare(data: Scalars, fits: list[Fit], radius: float) -> pd.DataFrame:
-    """A row per fit, and one for the truth: `smoothness` averaged over clean and over noisy points, and `deviation`."""
+    """A row per fit, and one for the truth: `smoothness` around clean and around noisy points, and `deviation`.
+
+    Slopes and reach are means over the points, `steepest` is the largest slope around any of them.
+    """
     rows = {}
     truth = Fit("Ground truth", data.truth, 0, float("nan"))
     for fit in (*fits, truth):
@@ -179,9 +182,9 @@ def compare(data: Scalars, fits: list[Fit], radius: float) -> pd.DataFrame:
         rows[fit.name] = {
             "mean slope, clean": clean.slope.mean(),
             "mean slope, noisy": noisy.slope.mean(),
-            "steepest, clean": clean.steepest.mean(),
-            "steepest, noisy": noisy.steepest.mean(),
-            "reach of wrong labels": noisy.reach.mean() if fit is not truth else 0.0,
+            "steepest, clean": clean.steepest.max(),
+            "steepest, noisy": noisy.steepest.max(),
+            "mean reach of wrong labels": noisy.reach.mean() if fit is not truth else 0.0,
             "deviation from truth": deviation(fit.function, data),
         }
     return pd.DataFrame(rows).T

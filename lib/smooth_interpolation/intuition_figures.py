@@ -70,8 +70,9 @@ def findings(data: Scalars, fits: Sequence[Fit], table: pd.DataFrame) -> Any:
         f"**What we see.** Both pass through all {len(data.x)} points, the {int(data.noisy.sum())} wrong ones included, with "
         f"{fits[0].n_parameters:,} and {fits[1].n_parameters:,} parameters and a largest residual of {loss:.1g}. The "
         "polynomial leaves a wrong label at once: it is nearer to it than to the truth over "
-        f"{polynomial['reach of wrong labels']:.0%} of the neighbourhood, and up to {polynomial['steepest, noisy']:.0f} "
-        f"steep. The network holds on to it over {network['reach of wrong labels']:.0%}, at slopes of at most "
+        f"{polynomial['mean reach of wrong labels']:.0%} of the neighbourhood on average, and up to "
+        f"{polynomial['steepest, noisy']:.0f} steep. The network holds on to it over "
+        f"{network['mean reach of wrong labels']:.0%}, at slopes of at most "
         f"{network['steepest, noisy']:.0f}. The price is what the paper says it is: off the points the network is further "
         f"from the truth, {network['deviation from truth']:.2f} against {polynomial['deviation from truth']:.2f} in the root "
         f"mean square. The *mean* slopes around wrong labels differ less, {polynomial['mean slope, noisy']:.0f} and "
@@ -84,7 +85,7 @@ def doubts(data: Scalars, table: pd.DataFrame) -> Any:
     from IPython.display import Markdown
 
     radius = intuition.spacing(data) / 2
-    reach, slope = "reach of wrong labels", "mean slope, clean"
+    reach, slope = "mean reach of wrong labels", "mean slope, clean"
     flat, steep = (
         intuition.compare(data, [intuition.fit_polynomial(data, power=power, steps=steps)], radius).iloc[0]
         for power, steps in ((-0.5, 40_000), (0.5, 2000))

@@ -158,18 +158,23 @@ def compare(
 def difference(table: pd.DataFrame) -> tuple[float, float]:
     """Error near corrupted points less error near clean ones, in percentage points, and its standard error.
 
-    The error takes test points as independent, each misclassified with its group's probability.
+    The groups share no nearest training point, so that the variances of `compare` add up.
 
     Args:
         table: from `compare`, of one network.
 
     Example:
-        >>> rows = [("error", "clean", 400, 50.0), ("error", "corrupted", 100, 60.0)]
-        >>> gap, error = difference(pd.DataFrame(rows, columns=["quantity", "group", "n", "percent"]))
-        >>> round(gap, 1), round(error, 1)
-        (10.0, 5.5)
+        >>> rows = [("error", "clean", 50.0, 3.0), ("error", "corrupted", 60.0, 4.0)]
+        >>> difference(pd.DataFrame(rows, columns=["quantity", "group", "percent", "standard_error"]))
+        (10.0, 5.0)
     """
     error = table[table.quantity == "error"].set_index("group")
-    shares, n = error["percent"] / 100, error["n"]
-    variance = (shares * (1 - shares) / n.clip(lower=1)).sum()
-    return float(100 * (shares["corrupted"] - shares["clean"])), float(100 * variance**0.5)
+    gap = error["percent"]["corrupted"] - error["percent"]["clean"]
+    return float(gap), float((error["standard_error"] ** 2).sum() ** 0.5)
+
+
+def independent_error(table: pd.DataFrame) -> float:
+    """The standard error of `difference` if every test point were a witness of its own: the binomial one."""
+    error = table[table.quantity == "error"]
+    shares = error["percent"] / 100
+    return float(100 * (shares * (1 - shares) / error["n"].clip(lower=1)).sum() ** 0.5)

@@ -78,6 +78,7 @@ def heatmap(
     values = np.ma.masked_invalid(table.where(table > 0) if logarithmic else table)
     edges = [_edges(np.log(axis.to_numpy(float))) for axis in (table.columns, table.index)]
     mesh = panel.pcolormesh(*map(np.exp, edges), values, norm=scale, cmap="viridis", rasterized=True)
+    mesh.table = table  # the cells' own widths and epochs, which borders do not tell exactly
     figure.colorbar(mesh, ax=panel, pad=0.02, extend="neither" if logarithmic else "max")
     panel.set(xscale="log", yscale="log")
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

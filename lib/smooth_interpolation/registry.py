@@ -69,7 +69,9 @@ class Claim:
 
     def __call__(self, evidence: Evidence) -> Verdict:
         if len(evidence.widths) < MIN_WIDTHS or not evidence.seeds:
-            return Verdict("not measured", f"Needs at least {MIN_WIDTHS} widths with a common seed.")
+            return Verdict(
+                "not measured", f"Needs at least {MIN_WIDTHS} widths with a common seed{_lacking(evidence)}."
+            )
         n_seeds = len(evidence.seeds)
         try:
             finding = self.check(evidence.view())
@@ -110,6 +112,14 @@ def share(shown: Iterable[bool]) -> State:
     """Of a trend that is said of many curves: the verdict, given which of them show it."""
     found = float(np.mean(list(shown)))
     return "supported" if found >= trends.MOST else "contradicted" if found < trends.FEW else "inconclusive"
+
+
+def _lacking(evidence: Evidence) -> str:
+    """Which seeds are left out for want of a width: one run that is missing or diverged takes its seed from every claim."""
+    return "".join(
+        f"; seed {seed} is left out, since it has no volumes at w = {', '.join(map(str, widths))}: not measured, or diverged"
+        for seed, widths in evidence.left_out.items()
+    )
 
 
 def _correlated(effect: float, low: float, high: float) -> State:

@@ -18,6 +18,7 @@ NEAR = 1.5  # "at" a width: within this factor of it, or the measured width next
 MOST, FEW = 0.9, 0.5  # what is said of many curves holds if so large a share shows it; below the second it does not
 MONOTONE, NOT_MONOTONE = 0.9, 0.5  # order along a curve, as `order` has it
 VANISHED, REMAINS = 0.1, 0.5  # "tends to 0": at most this share of the largest value; not so above the second
+HARDLY = 0.2  # "hardly any": a smaller share
 STRONG = 0.5  # a correlation, as `rank_correlation` has it
 TINY = np.finfo(float).tiny
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import claims, config, locations, registry, store, trends
+from . import claims, config, epoch_claims, locations, registry, store, trends
 
 PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
 NOTHING = "not measured"
@@ -153,9 +153,17 @@ def criteria() -> str:
         ("An error or accuracy rises or falls", f"by {trends.POINTS:g} percentage point or more"),
         ("A curve has a peak", f"it rises to it from an earlier value and falls from it to a later one; a loss or sharpness is there at least {trends.VANISHED:g} of its largest value"),
         ("A peak is at the threshold", f"within a factor of {trends.NEAR:g} in width, or at the next measured width"),
+        ("A peak of an error is at or just below it", "the same, and not above it; it must also end lower by as much as it must rise"),
         ("A trend that is said of many curves", f"supported if {trends.MOST:.0%} of them show it, contradicted below {trends.FEW:.0%}"),
         ("It grows with width", f"order (Goodman and Kruskal's gamma) {trends.MONOTONE:g} or more, contradicted below {trends.NOT_MONOTONE:g}"),
         ("It tends to 0", f"at the widest network at most {trends.VANISHED:g} of its largest value, contradicted above {trends.REMAINS:g}"),
+        ("A loss or sharpness does not decrease over the epochs", f"at the last it is at least 1/{trends.STEP:g} of what it was at the epoch of the lowest test error"),
+        ("It falls beyond the threshold", f"the test error of the widest network is lower by {trends.POINTS:g} percentage point or more, contradicted if it is not lower"),
+        ("Wide networks are smooth", f"from its largest value near the threshold to the widest network a curve falls by a factor of {trends.MARKED:g} or more"),
+        ("The largest volume is sharper", f"than the next smaller one: both norms by a factor of {trends.MARKED:g} or more, and accuracy lower by {trends.POINTS:g} percentage point or more; contradicted if a norm is not larger by a factor of {trends.STEP:g}, or accuracy not lower"),
+        ("The label is predicted over a volume", f"over {trends.MOST:.0%} of it or more, contradicted below {trends.FEW:.0%}"),
+        ("Small networks fit hardly any noisy points", f"the narrowest predicts less than {trends.HARDLY:.0%} of their labels and less than half the share that it predicts of clean ones, contradicted if no smaller a share"),
+        ("It is so over the epochs, on one side of the threshold", f"at least {epoch_claims.MIN_NETWORKS} networks there to judge by, with at least {epoch_claims.MIN_EPOCHS} evaluated epochs"),
         ("They go together", f"rank correlation of {trends.STRONG:g} or more and an interval above 0, contradicted if it lies below {trends.STRONG:g}"),
         ("The seeds agree", f"{registry.AGREE:.1%} of their bootstrap samples give the verdict"),
         ("A claim is measured", f"at {registry.MIN_WIDTHS} widths or more with a common seed"),

@@ -65,7 +65,7 @@ def small_networks(view: View) -> Finding:
     """The narrowest fits clean points and hardly any noisy ones."""
     width = view.widths[0]
     clean, noisy = (float(view.volume("accuracy", subset).iloc[0]) for subset in BOTH)
-    few = noisy < 0.2 and noisy < clean / 2
+    few = noisy < trends.HARDLY and noisy < clean / 2
     state: State = "supported" if few else "contradicted" if noisy >= clean else "inconclusive"
     sentence = f"At w = {width} it predicts {clean:.0%} of clean and {noisy:.0%} of noisy labels."
     return Finding(state, clean - noisy, "clean minus noisy accuracy of the narrowest network", sentence)
