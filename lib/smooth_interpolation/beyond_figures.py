@@ -101,7 +101,7 @@ def gap_by_width(table: pd.DataFrame, threshold: int | None = None) -> Figure:
             for panel in (gap, copied):
                 mark_threshold(panel, threshold)
         axes[1, 0].set_ylim(0, None)
-        _finish(figure, axes, table, legend=axes[1, 0])
+        _finish(figure, axes, table, legend=axes[1, 0], columns=2)
         axes[0, 0].set_ylabel("excess test error,\npercentage points")
         axes[1, 0].set_ylabel("predicted, %")
         return figure
