@@ -193,9 +193,9 @@ def sweep(
         if getattr(outcome, name):
             console.print(f"{len(getattr(outcome, name))} {name}")
     for skipped, reason in outcome.skipped:
-        console.print(f"{skipped}: {reason}", highlight=False)
+        console.print(f"{skipped}: {escape(reason)}", highlight=False, soft_wrap=True)
     for failed, reason in outcome.failed:
-        errors.print(f"[bold red]{failed} failed:[/] {escape(reason)}", highlight=False)
+        errors.print(f"[bold red]{failed} failed:[/] {escape(reason)}", highlight=False, soft_wrap=True)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -236,7 +236,7 @@ def status(
         details += [(run, record["status"] if record else "missing") for run, record in records.items()]
     console.print(table)
     for found in supervision.in_progress([run for run, _ in details], results):
-        console.print(found, highlight=False)
+        console.print(found, highlight=False, soft_wrap=True)
     if params:
         by_state: dict[str, list[str]] = {}
         for run, state in details:
