@@ -82,3 +82,23 @@ def prose(path):
 def test_no_measured_number_is_typed_into_prose(page):
     typed = set(re.findall(r"\d+\.\d+%?|\d+ ?%|\d+(?:\.\d+)? (?:percentage points|times as)", prose(page)))
     assert typed <= GIVEN.get(page.stem, set())
+
+
+def test_a_change_of_what_pages_are_drawn_from_is_seen(tmp_path):
+    from smooth_interpolation.book_files import sources_state
+
+    record = tmp_path / "results/demo/mine/w001-s0.json"
+    record.parent.mkdir(parents=True)
+    (tmp_path / "lib").mkdir()
+    states = [sources_state(tmp_path)]
+    record.write_text("{}")
+    states.append(sources_state(tmp_path))
+    record.write_text("{ }")
+    states.append(sources_state(tmp_path))
+    (tmp_path / "lib/module.py").write_text("")
+    states.append(sources_state(tmp_path))
+    assert len(set(states)) == 4
+    work = record.parent / ".work/w001-s0.status.json"
+    work.parent.mkdir()
+    work.write_text("{}")
+    assert sources_state(tmp_path) == states[-1]

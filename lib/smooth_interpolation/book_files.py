@@ -1,6 +1,9 @@
-"""A Sphinx extension: files that a page's outputs hold as data addresses become files beside the page.
+"""A Sphinx extension: pages are built again when what they are drawn from changed, and their files lie beside them.
 
-`presentation` names them, `data:text/csv;name=fig2-laptop.csv;base64,...`; they are written to `_downloads/`, so that
+Sphinx looks at the pages' own text alone. Here a build also reads all pages anew if a record, a params file or the package
+differs from those of the build before, so that nothing stale is shown.
+
+Files that a page's outputs hold as data addresses become files beside the page. `presentation` names them, `data:text/csv;name=fig2-laptop.csv;base64,...`; they are written to `_downloads/`, so that
 pages stay small and a figure that is shown and offered for download is kept once.
 """
 
@@ -12,12 +15,35 @@ import re
 from pathlib import Path
 from typing import Any
 
+from . import locations, store
+
 NAMED = re.compile(r"data:[a-z+/]+;name=([\w.-]+);base64,([A-Za-z0-9+/=]+)")
 
 
+SOURCES = ("results", "params", "benchmarks/results", "lib")  # what pages are drawn from, and by what
+
+
 def setup(app: Any) -> dict[str, Any]:
+    app.connect("env-get-outdated", _outdated)
     app.connect("html-page-context", _write_files)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _outdated(app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """All pages, if what they are drawn from is not what it was when they were read; else none."""
+    state = sources_state(locations.repository())
+    before, env.smooth_interpolation_sources = getattr(env, "smooth_interpolation_sources", None), state
+    return [] if state == before else sorted(env.found_docs)
+
+
+def sources_state(root: Path) -> str:
+    """A digest of the places, sizes and times of the files that pages are drawn from."""
+    digest = hashlib.sha256()
+    for path in sorted(path for name in SOURCES for path in (root / name).rglob("*")):
+        if path.suffix in (".json", ".yaml", ".py", ".safetensors") and store.WORK not in path.parts:
+            status = path.stat()
+            digest.update(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _write_files(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:

@@ -253,6 +253,10 @@ def show(
     ],
 ) -> None:
     """A record, verified, as tables: its volumes, its training, and where it comes from."""
+    if record.suffix == ".yaml":
+        raise ConfigError(
+            f"{record} is a params file: name a record, such as results/laptop/convnet-noise20/w006-s0.json."
+        )
     console.print(*display.record_summary(store.read_file(record)), sep="\n", highlight=False)
 
 
@@ -305,11 +309,16 @@ def figure(
         from . import intuition, intuition_figures
 
         figures.save(intuition_figures.fig1ab(*intuition.example()), output)
+        console.print(output, soft_wrap=True)
         return
     if params is None:
         raise ConfigError(f"{name} is drawn from an experiment's records: name one, params/<scale>/<experiment>.yaml.")
     experiment = experiment_of(params, set_)
+    if name.startswith("fig7") and experiment.noise != "asymmetric":
+        raise ConfigError(f"{name} tells corrupted classes from others: {params} has noise {experiment.noise!r}.")
     records = store.read_all(experiment.runs(), results)
+    if not records:
+        raise ConfigError(f"Nothing of {params} is measured yet: smooth-interpolation sweep {params} does it.")
     figures.save(figures.draw(name, records, width=width), output)
     console.print(f"{output}: {len(records)} of {len(experiment.runs())} runs")
 

@@ -66,7 +66,8 @@ class Page:
 
     def verdicts(self, figure: str) -> Any:
         """The claims that the paper makes with a figure, and what these records say of them, as Markdown."""
-        return _markdown(verdicts.as_table(claims.judge(self.records, self.experiment.experiment), figure))
+        table = verdicts.as_table(claims.judge(self.records, self.experiment.experiment), figure)
+        return _markdown(f"{table}\n\n{verdicts.LEGEND}" if table else "")
 
     def at(self, scale: str) -> Page:
         """The same experiment at another scale, as its params file has it."""
@@ -208,6 +209,7 @@ def describe(page: Page) -> str:
     optimizer = {"sgd": "SGD", "adam": "Adam"}[e.optimizer]
     precision = {"bf16": "bfloat16", "fp32": "float32"}[e.precision]
     points = {row["subset"]: row["n_points"] for record in page.records for row in record["volumes"] or []}
+    around = " and ".join(f"{points[kind]:,} {kind}" for kind in ("clean", "noisy") if points.get(kind))
     threshold = page.threshold
     mark = f"w = {threshold} (dotted)" if threshold else "not reached"
     devices = {f"{o['device_name']} ({o['device'].upper()})" for o in origins}
@@ -219,7 +221,7 @@ def describe(page: Page) -> str:
         f"{data['n_train']:,} training images{noise}, {data['n_test']:,} test images.",
         f"Training: {e.epochs:,} epochs of {optimizer} in {precision}; seed{'s' if len(seeds) > 1 else ''} "
         f"{', '.join(map(str, seeds))} ({spread}).",
-        f"Measured around {points.get('clean', 0):,} clean and {points.get('noisy', 0):,} noisy training points, "
+        f"Measured around {around} training points, "
         f"P = {e.n_paths}, M = {e.n_tangents}. Interpolation threshold: {mark}.",
         f"Made on {_listed(devices)} in {spent}, at commit {_listed(commits)}.",
     ]

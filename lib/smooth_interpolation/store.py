@@ -15,6 +15,8 @@ from .errors import ConfigError, RecordError
 from .record_format import ADVICE, SUBSETS, VOLUME_METRICS, Record, checksum
 from .tables import both, history_table, uncollected, volumes_table
 
+WORK = ".work"  # the directory of checkpoints, locks and status files, beside the records
+
 __all__ = ["SUBSETS", "VOLUME_METRICS", "Record", "both", "checksum", "history_table", "volumes_table"]
 
 
@@ -24,7 +26,7 @@ def path_of(run: Run, root: Path | None = None) -> Path:
 
 def work_directory(record: Path) -> Path:
     """Where runs under way keep what is theirs, beside their records: locks, status, logs, checkpoints."""
-    return record.parent / ".work"
+    return record.parent / WORK
 
 
 def lock_path(run: Run, root: Path | None = None) -> Path:

@@ -12,6 +12,10 @@ from . import claims, config, epoch_claims, locations, registry, store, trends
 
 PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
 NOTHING = "not measured"
+LEGEND = (
+    "In italics: the effect, in brackets its range over bootstrap samples of the seeds, and what it measures. A verdict stands "
+    "only if those samples agree on it; [the page of claims](claims.md) has all criteria."
+)
 
 
 def overview(root: Path | None = None) -> pd.DataFrame:
