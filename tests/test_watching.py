@@ -229,7 +229,8 @@ def test_the_lock_of_a_machine_that_died_is_watched_while_others_are_done(tmp_pa
     path = store.lock_path(run, tmp_path)
     path.parent.mkdir(parents=True)
     locks.acquire(path, locks.Observer())
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": "another"}))
+    theirs = {"machine": "another", "token": "0" * 32}  # not ours, so that nothing here keeps it alive
+    path.write_text(json.dumps(json.loads(path.read_text()) | theirs))
     monkeypatch.setattr(locks, "STALE", 1.0)
     outcome = sweep.serial([run, other], root=tmp_path, device="cpu", at_once=at_once)
     assert set(outcome.complete) == {run, other} and not outcome.skipped and not path.exists()

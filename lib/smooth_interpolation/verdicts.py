@@ -14,7 +14,7 @@ PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a
 NOTHING = "not measured"
 LEGEND = (
     "In italics: the effect, in brackets its range over bootstrap samples of the seeds, and what it measures. A verdict stands "
-    "only if those samples agree on it; [the page of claims](claims.md) has all criteria."
+    "only if those samples agree on it; [the page of claims](claims.html) has all criteria."
 )
 
 
