@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from . import config, cost, display, locations, store, validation, verdicts
+from . import config, display, locations, store, validation, verdicts
 from .cli_options import (
     MAX_IN_FLIGHT,
     MAX_WORKERS,
@@ -222,16 +222,12 @@ def status(
         missing = [run for run, record in records.items() if record is None]
         found = [record for record in records.values() if record is not None]
         diverged = [r for r in found if r["status"] == "diverged"]
-        left = "unknown" if missing else "-"
-        for kind, where in (("cpu", "one core"), ("cuda", "a GPU")):
-            seconds = cost.predict_seconds(missing, found, kind) if missing and left == "unknown" else None
-            left = left if seconds is None else f"{display.duration(seconds)} on {where}"
         table.add_row(
             f"{experiment.scale}/{experiment.name}",
             str(len(found) - len(diverged)),
             str(len(missing)),
             str(len(diverged)),
-            left,
+            supervision.time_left(missing, found),
         )
         details += [(run, record["status"] if record else "missing") for run, record in records.items()]
     console.print(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -25,7 +25,7 @@ def plan(
         device: "cpu" or "cuda".
         root: of the records.
     """
-    records = [r for r in store.read_all(planned, root) if r["provenance"]["device"] == device]
+    records = store.read_all(planned, root)
     table = Table("run", "begins", "predicted time")
     total, known, n = 0.0, True, 0
     for run in todo:
@@ -50,6 +50,17 @@ def plan(
     else:
         beside = f", or {duration(total / workers)} on {workers} side by side" if workers > 1 and n > 1 else ""
         yield f"{runs} would be done, in about {duration(total)}{beside}. Nothing was started."
+
+
+def time_left(missing: Sequence[Run], records: Sequence[store.Record]) -> str:
+    """How long the missing runs take on the kind of device that has records of such: "2 min 10 s on one core"."""
+    if not missing:
+        return "-"
+    for device, where in (("cpu", "one core"), ("cuda", "a GPU")):
+        seconds = cost.predict_seconds(missing, records, device)
+        if seconds is not None:
+            return f"{duration(seconds)} on {where}"
+    return "unknown"
 
 
 def _reached(run: Run, root: Path | None) -> tuple[int, str]:
