@@ -1,13 +1,15 @@
 """The training loop against a plain one, schedules, augmentation, models."""
 
+import dataclasses
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
 from torch.nn import functional as F
 
-from smooth_interpolation import config, models, runs, training
+from smooth_interpolation import checkpoints, config, graphs, models, runs, step, training
 from smooth_interpolation.errors import ConfigError
 from smooth_interpolation.models import ConvNet, ResNet18
 
@@ -29,7 +31,7 @@ def plain_loop(network, data, settings, seed):
     else:
         optimizer = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=settings.momentum)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (data.normalize.mean, data.normalize.std))
-    x = (data.train.images.float() / 255 - mean) / std
+    x = ((data.train.images.float() / 255 - mean) / std).to(next(network.parameters()))
     y = data.train.labels
     generator = torch.Generator().manual_seed(seed)
     steps = math.ceil(len(x) / settings.batch_size)
@@ -99,6 +101,111 @@ def test_a_trainer_starts_anew_for_another_seed(optimizer, augment):
         trainer.launch()
         trainer.finish()
     assert trainer.done == "complete" and torch.equal(flat(trainer.model), flat(alone))
+
+
+def in_a_stack(data, settings, seeds=(0, 1, 2), dtype=torch.float32):
+    """Trainers as on a GPU, where they share a graph; here its replay does the step."""
+    train = data.train
+    inputs = training.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
+    inputs = dataclasses.replace(inputs, images=inputs.images.to(dtype))
+    uncompiled = training.Acceleration(compile=False)
+    networks = [models.create("convnet", 2, 10, seed).to(dtype) for seed in seeds]
+    trainers = [
+        training.Trainer(network, inputs, settings, seed, uncompiled)
+        for network, seed in zip(networks, seeds, strict=True)
+    ]
+    for trainer in trainers:
+        trainer.graphed = True
+    return trainers
+
+
+def train_all(trainers):
+    while active := [trainer for trainer in trainers if not trainer.done]:
+        training.launch(active)
+        for trainer in active:
+            trainer.finish()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_networks_trained_as_one_are_each_alone(optimizer):
+    settings = settings_of(batch_size=30, warmup_epochs=2, optimizer=optimizer)  # the last batch is a shorter one
+    data = runs.prepare(settings)
+    trainers = in_a_stack(data, settings, dtype=torch.float64)
+    train_all(trainers)
+    assert trainers[0].graph is trainers[2].graph and trainers[0].graph.stacked
+    for seed, trainer in enumerate(trainers):
+        alone = models.create("convnet", 2, 10, seed)
+        plain_loop(alone.double(), data, settings, seed)
+        moved = flat(alone) - flat(models.create("convnet", 2, 10, seed)).double()
+        assert (flat(trainer.model) - flat(alone)).norm() < 1e-6 * moved.norm()  # the rate is float32
+
+
+def test_networks_trained_as_one_are_stopped_and_resumed():
+    settings = settings_of(epochs=4)
+    data = runs.prepare(settings)
+    whole, first, rest = (in_a_stack(data, settings) for _ in range(3))
+    train_all(whole)
+    for _ in range(2):
+        training.launch(first)
+        progress = [trainer.finish() for trainer in first]
+    for trainer, other, found in zip(first, rest, progress, strict=True):
+        so_far = SimpleNamespace(step=trainer.step, epoch=found.epoch, done=None)
+        checkpoints.restore(other, checkpoints.capture(trainer), so_far)
+    train_all(rest)
+    assert rest[0].graph.stacked
+    for trainer, other in zip(whole, rest, strict=True):
+        assert torch.equal(flat(trainer.model), flat(other.model))
+
+
+def test_a_lost_network_takes_no_other_of_its_stack_along():
+    settings = settings_of(epochs=3)
+    data = runs.prepare(settings)
+    trainers, others = in_a_stack(data, settings), in_a_stack(data, settings, (0, 2))
+    with torch.no_grad():
+        trainers[1].model.linear.weight.fill_(1e38)
+    train_all(trainers)
+    train_all(others)
+    assert [trainer.done for trainer in trainers] == ["complete", "diverged", "complete"]
+    for trainer, other in zip((trainers[0], trainers[2]), others, strict=True):
+        torch.testing.assert_close(flat(trainer.model), flat(other.model), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_a_compiled_step_is_the_step(n_networks):
+    networks = [models.create("convnet", 2, 10, seed) for seed in range(n_networks)]
+    network = models.StackedConvNets(networks)
+    images, labels = torch.rand(8, 3 * n_networks, 32, 32), torch.randint(0, 10, (8, n_networks))
+    found = []
+    for losses_of in (step.losses_of, graphs.compiled(step.losses_of)):
+        network.zero_grad()
+        loss, sums = losses_of(network, images, labels, "fp32")
+        loss.backward()
+        found.append((loss.detach(), sums, *(p.grad.clone() for p in network.parameters())))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
+    reference = network.double()
+    logits = reference(images.double())
+    losses = [F.cross_entropy(logits[:, s], labels[:, s]) for s in range(n_networks)]
+    torch.testing.assert_close(found[1][0], sum(losses).float(), rtol=1e-6, atol=0)
+
+
+def test_without_a_compiler_steps_are_captured_as_they_are(monkeypatch, caplog):
+    settings = settings_of(epochs=1)
+    data = runs.prepare(settings)
+    trained = []
+    graphs._say_once.cache_clear()
+
+    def broken(function):
+        raise torch._dynamo.exc.TorchDynamoException("no compiler")
+
+    monkeypatch.setattr(graphs, "compiled", broken)
+    for compiled in (False, True):
+        trainers = in_a_stack(data, settings)
+        for trainer in trainers:
+            trainer.acceleration = training.Acceleration(compile=compiled)
+        train_all(trainers)
+        trained.append(flat(trainers[0].model))
+    assert torch.equal(*trained) and caplog.text.count("no compiler") == 1
 
 
 @pytest.mark.parametrize("off", ["channels_last", "data_on_device"])  # test_device has the graph

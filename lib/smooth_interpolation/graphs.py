@@ -1,100 +1,269 @@
-"""The steps of an epoch as CUDA graphs: captured once per network and batch shape, replayed without the host.
+"""The steps of an epoch as CUDA graphs: compiled and captured once per width and batch shape, replayed without the host.
 
 A graph reads everything from tensors that stay in place: the order of the images, the position in it, the learning
 rates. So an epoch is its number of replays, and nothing is waited for; another seed of the same network only resets the
-tensors (`Trainer.start`).
+tensors (`Trainer.start`). Narrow networks of one width that are at the same step are trained as one, see
+`models.StackedConvNets`: their trainers then hold views of its weights.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from . import locations
+from .models import ConvNet, StackedConvNets
+from .precision import full_precision
+from .step import learning_rate, losses_of, optimizer_of
 
 if TYPE_CHECKING:
     from .training import Trainer
 
+log = logging.getLogger(__name__)
+
 WARM_UP = 3  # steps before the capture, in which libraries choose their kernels
+STACKED_WIDTH = 4  # wider networks fill a GPU better each in a graph of its own
+MAX_STACK = 16
+
+
+def capture(trainers: Sequence[Trainer], failed: Callable[[Trainer, Exception], None]) -> None:
+    """Give a graph to each trainer that has none; narrow networks that are at the same step share one."""
+    groups: dict[object, list[Trainer]] = {}
+    for trainer in trainers:
+        if trainer.graph is None and trainer.graphed:
+            key: object = (
+                (tuple(p.shape for p in trainer.model.parameters()), trainer.step)
+                if _stackable(trainer)
+                else id(trainer)
+            )
+            groups.setdefault(key, []).append(trainer)
+    for group in groups.values():
+        for start in range(0, len(group), MAX_STACK):
+            part = group[start : start + MAX_STACK]
+            try:
+                GraphedEpoch(part)
+            except Exception as error:
+                for trainer in part:
+                    failed(trainer, error)
+
+
+def _stackable(trainer: Trainer) -> bool:
+    model = trainer.model
+    if type(model) is not ConvNet or trainer.settings.augment or not trainer.acceleration.stack:
+        return False
+    return model.layers()[0].out_channels <= STACKED_WIDTH
 
 
 class GraphedEpoch:
-    """Replays a trainer's steps on a stream of its own; full batches are one graph, a shorter last one another."""
+    """Replays the steps of trainers on a stream of its own; full batches are one graph, a shorter last one another.
 
-    def __init__(self, trainer: Trainer):
-        from .training import learning_rate
+    Args:
+        trainers: of one width, with the same data and settings, at the same step.
+    """
 
-        self.trainer = trainer
-        data, settings, device = trainer.data, trainer.settings, trainer.device
-        self.stream = torch.cuda.Stream(device)
-        self.n_full, self.n_last = divmod(len(data), settings.batch_size)
-        self.inputs = torch.empty_like(data.images) if settings.augment else data.images
-        self.order = torch.zeros(len(data), dtype=torch.long, device=device)
-        self.position = torch.zeros((), dtype=torch.long, device=device)
-        self.step = torch.zeros(1, dtype=torch.long, device=device)
-        n_rates = settings.warmup_epochs * trainer.steps_per_epoch + 1
-        rates = [learning_rate(step, trainer.steps_per_epoch, settings) for step in range(n_rates)]
-        self.rates = torch.tensor(rates, device=device)
-        self.rate = trainer.optimizer.param_groups[0]["lr"]
-        before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-        generator = trainer.generator.get_state()
-        trainer.model.train()
-        sizes = [settings.batch_size] * bool(self.n_full) + [self.n_last] * bool(self.n_last)
-        self.graphs = {size: self._capture(size) for size in sizes}
-        trainer.start(0, before)
-        trainer.generator.set_state(generator)
+    def __init__(self, trainers: Sequence[Trainer]):
+        first = trainers[0]
+        self.trainers, self.settings, self.device, self.data = list(trainers), first.settings, first.device, first.data
+        on_gpu = self.device.type == "cuda"
+        self.stream = torch.cuda.Stream(self.device) if on_gpu else None
+        self.model: nn.Module = first.model
+        self.optimizer = first.optimizer
+        if self.stacked:
+            self.model = StackedConvNets([trainer.model for trainer in trainers if isinstance(trainer.model, ConvNet)])
+            if first.acceleration.channels_last:
+                self.model.to(memory_format=torch.channels_last)
+            self.optimizer = optimizer_of(self.model, self.settings)
+        n, size, steps = len(self.data), self.settings.batch_size, first.steps_per_epoch
+        self.sizes = [size] * (n // size) + [n % size] * bool(n % size)
+        augmented = torch.empty_like(self.data.images) if self.settings.augment else None
+        self.inputs = self.data.images if augmented is None else augmented
+        self.orders = torch.zeros(len(trainers), n, dtype=torch.long, device=self.device)
+        self.sums = torch.zeros(len(trainers), 2, dtype=torch.float64, device=self.device)
+        self.position, self.step = (torch.zeros(1, dtype=torch.long, device=self.device) for _ in range(2))
+        rates = [learning_rate(step, steps, self.settings) for step in range(self.settings.warmup_epochs * steps + 1)]
+        self.rates = torch.tensor(rates, device=self.device)
+        self.rate = torch.tensor(
+            self.settings.learning_rate, device=self.device
+        )  # a captured step reads it anew each time
+        self.optimizer.param_groups[0]["lr"] = self.rate
+        self._capture_all()
 
-    def epoch(self, order: Tensor, inputs: Tensor, skip: int = 0) -> Iterator[None]:
-        """An epoch's replays, one at each `next`: `order` on the host, `inputs` augmented if there is augmentation.
+    @property
+    def stacked(self) -> bool:
+        return len(self.trainers) > 1
 
-        The first `skip` batches are left out: they were done before a checkpoint.
-        """
-        trainer = self.trainer
-        sizes = [trainer.settings.batch_size] * self.n_full + [self.n_last] * bool(self.n_last)
-        self.stream.wait_stream(torch.cuda.current_stream(trainer.device))
-        with torch.cuda.stream(self.stream):
-            self.order.copy_(order.pin_memory(), non_blocking=True)
-            if inputs is not self.inputs:
-                self.inputs.copy_(inputs)
-                inputs.record_stream(self.stream)  # else its memory may be reused before the copy
-            self.position.fill_(sum(sizes[:skip]))
-            self.step.fill_(trainer.step)
-        trainer.step += len(sizes) - skip
-        for size in sizes[skip:]:
-            with torch.cuda.stream(self.stream):
+    def epoch(self, trainers: Sequence[Trainer]) -> Iterator[None]:
+        """An epoch's replays, one at each `next`, for those of the trainers that still train."""
+        begun = [(trainer, *trainer.begin()) for trainer in trainers]
+        self._training = list(trainers)
+        skip = begun[0][3]  # batches that were done before a checkpoint
+        if self.stacked:
+            self._before = [tensor.clone() for tensor in self._state()]
+        if self.stream:
+            self.stream.wait_stream(torch.cuda.current_stream(self.device))
+        with self._streaming():
+            for trainer, order, inputs, _ in begun:
+                order = order.pin_memory() if self.stream else order
+                self.orders[self.trainers.index(trainer)].copy_(order, non_blocking=True)
+                if self.settings.augment:
+                    self.inputs.copy_(inputs)
+                    if self.stream:
+                        inputs.record_stream(self.stream)  # else its memory may be reused before the copy
+            self.position.fill_(sum(self.sizes[:skip]))
+            self.step.fill_(begun[0][0].step)
+        for trainer in trainers:
+            trainer.step += len(self.sizes) - skip
+        for size in self.sizes[skip:]:
+            with self._streaming():
                 self.graphs[size].replay()
             yield
 
     def finish(self) -> None:
-        self.stream.synchronize()
+        """Wait for the epoch. If a network of a stack was lost, the others', which its numbers touched, go back and on alone."""
+        if self.stream:
+            self.stream.synchronize()
+        if not self.stacked or bool(torch.isfinite(self.sums).all()):
+            return
+        with torch.no_grad():
+            for tensor, before in zip(self._state(), self._before, strict=True):
+                tensor.copy_(before)
+        for trainer in self._training:
+            trainer.leave_stack()
 
-    def _capture(self, size: int) -> torch.cuda.CUDAGraph:
-        self.stream.wait_stream(torch.cuda.current_stream(self.trainer.device))
-        with torch.cuda.stream(self.stream):
-            for _ in range(WARM_UP):
-                self.position.zero_()
-                self._step(size)
+    def _state(self) -> Iterator[Tensor]:
+        """Everything that a step changes, but for places and sums."""
+        yield from self.model.state_dict().values()
+        for parameter in self.model.parameters():
+            yield from (v for v in self.optimizer.state[parameter].values() if isinstance(v, Tensor))
+
+    @torch.no_grad()
+    def _capture_all(self) -> None:
+        own = [_copies(trainer) for trainer in self.trainers]
+        before = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.model.train()
+        with full_precision(self.settings.precision == "tf32"):
+            self.graphs = {size: self._capture(size) for size in sorted(set(self.sizes), reverse=True)}
+        self.model.load_state_dict(before)
+        for s, (trainer, copies) in enumerate(zip(self.trainers, own, strict=True)):
+            parts = dict(trainer.model.named_parameters())
+            for parameter, ours in self.model.named_parameters():
+                theirs, state = parts[parameter], self.optimizer.state[ours]
+                if isinstance(self.model, StackedConvNets):
+                    state = {k: self.model.part(v, s) if v.shape == ours.shape else v for k, v in state.items()}
+                    theirs.data = self.model.part(ours.data, s)
+                    trainer.optimizer.state[theirs] = state
+                for name, value in state.items():
+                    if isinstance(value, Tensor):
+                        value.copy_(copies[theirs][name]) if name in copies[theirs] else value.zero_()
+            trainer.sums, trainer.graph = self.sums[s], self
+            trainer.sums.copy_(copies["sums"])
+
+    def _capture(self, size: int) -> Any:
+        compile_it = (
+            self.trainers[0].acceleration.compile and size == self.settings.batch_size
+        )  # not for one step an epoch
+        if self.stream:
+            self.stream.wait_stream(torch.cuda.current_stream(self.device))
+        with self._streaming(), torch.enable_grad():
+            try:
+                self._warm_up(size, compile_it)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                compile_it = False
+                _say_once(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+                self._warm_up(size, compile_it)
+        if not self.stream:
+            return _Steps(lambda: self._step(size, compile_it))
         self.stream.synchronize()
-        self.position.zero_()
         graph = torch.cuda.CUDAGraph()
         gc.collect()  # not during the capture, which fails if an older graph is freed
         gc.disable()
         try:
-            with torch.cuda.graph(graph, stream=self.stream):
-                self._step(size)
+            with torch.enable_grad(), torch.cuda.graph(graph, stream=self.stream):
+                self._step(size, compile_it)
         finally:
             gc.enable()
         return graph
 
-    def _step(self, size: int) -> None:
+    def _warm_up(self, size: int, compile_it: bool) -> None:
+        for _ in range(WARM_UP):
+            self.position.zero_()
+            self._step(size, compile_it)
+        self.position.zero_()
+
+    def _step(self, size: int, compile_it: bool) -> None:
         """One step as a pure function of tensors on the device."""
-        trainer = self.trainer
-        places = self.position + torch.arange(size, device=trainer.device)
-        batch = self.order[places]
-        # A tensor without dimensions would be read by the host to index with it.
-        self.rate.copy_(self.rates[self.step.clamp(max=len(self.rates) - 1)].squeeze(0))
-        trainer.train_on(self.inputs[batch], trainer.data.labels[batch])
-        self.position += size
-        self.step += 1
+        take = compiled(_next_batch) if compile_it else _next_batch
+        losses = compiled(losses_of) if compile_it else losses_of
+        images, labels = take(
+            self.inputs, self.data.labels, self.orders, self.position, self.step, self.rates, self.rate, size
+        )
+        loss, sums = losses(self.model, images, labels, self.settings.precision)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.sums += sums
+
+    def _streaming(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.cuda.stream(self.stream) if self.stream else contextlib.nullcontext()
+
+
+class _Steps:
+    """A graph where there are none: a step, done anew at each replay."""
+
+    def __init__(self, step: Any):
+        self.replay = step
+
+
+@torch.no_grad()
+def _next_batch(
+    images: Tensor,
+    labels: Tensor,
+    orders: Tensor,
+    position: Tensor,
+    step: Tensor,
+    rates: Tensor,
+    rate: Tensor,
+    size: int,
+) -> tuple[Tensor, Tensor]:
+    """The next batch of S networks, (B, S * C, H, W) and labels (B, S), and the rate of the step; the places go on."""
+    batch = orders[:, position + torch.arange(size, device=position.device)].T
+    rate.copy_(rates[step.clamp(max=len(rates) - 1)].squeeze(0))
+    x = images[batch].permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)
+    y = labels[batch]
+    position += size
+    step += 1
+    return x, y
+
+
+@cache
+def compiled(function: Any) -> Any:
+    """The function through PyTorch's compiler, whose results are kept in the cache."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(locations.cache() / "compiled"))
+    import torch._dynamo
+
+    # Every width is a shape of its own: none is left to the interpreter for there being many.
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 4096
+    return torch.compile(function, dynamic=False, fullgraph=True)
+
+
+@cache
+def _say_once(why: str) -> None:
+    log.warning(
+        "Steps are captured without being compiled, which is slower: the compiler does not work here (%s).", why
+    )
+
+
+def _copies(trainer: Trainer) -> dict[Any, Any]:
+    found: dict[Any, Any] = {"sums": trainer.sums.clone()}
+    for parameter in trainer.model.parameters():
+        state = trainer.optimizer.state.get(parameter, {})
+        found[parameter] = {name: value.clone() for name, value in state.items() if isinstance(value, Tensor)}
+    return found

@@ -138,7 +138,11 @@ def run_side_by_side(
                     raise
                 except Exception as error:
                     result = error
-                if not job.error and any(config.width == job.config.width for config in waiting):
+                if (
+                    not job.error
+                    and job.trainer.reusable
+                    and any(config.width == job.config.width for config in waiting)
+                ):
                     bench.idle.setdefault(job.config.width, []).append(job.trainer)
                 yield job.config, result
     finally:

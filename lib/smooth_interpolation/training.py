@@ -2,13 +2,13 @@
 
 Images are normalised once and stay on the device as (N, H, W, C), the layout that convolutions like best
 (`channels_last`); batches and augmentation are index operations there. With `bf16`, `torch.autocast` runs the network
-in bfloat16 around float32 weights. A GPU replays the whole step as one CUDA graph and is not waited for within an
-epoch; several networks can train on it side by side.
+in bfloat16 around float32 weights. A GPU replays the whole step, compiled, as one CUDA graph and is not waited for within
+an epoch; several networks can train on it side by side.
 """
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .config import Settings
+from .graphs import GraphedEpoch, capture
 from .precision import full_precision
+from .step import learning_rate, losses_of, optimizer_of
 
 PAD = 4  # pixels of the random crop
 
@@ -41,6 +42,8 @@ class Acceleration:
     channels_last: bool = True
     data_on_device: bool = True  # else every batch is copied from the host
     cuda_graph: bool = True  # on a GPU
+    compile: bool = True  # a graph's step, by PyTorch's compiler
+    stack: bool = True  # narrow networks of one width in one graph, as one network
 
 
 @dataclass(frozen=True)
@@ -68,15 +71,6 @@ def evaluation_epochs(epochs: int, n: int) -> list[int]:
     if n == 1:
         return [epochs]
     return sorted({round(e) for e in np.geomspace(1, epochs, n)} | {1, epochs})
-
-
-def learning_rate(step: int, steps_per_epoch: int, settings: Settings) -> float:
-    """Linear warm-up over the first epochs, then constant."""
-    warmup = settings.warmup_epochs * steps_per_epoch
-    if step >= warmup:
-        return settings.learning_rate
-    start = settings.warmup_learning_rate
-    return start + (settings.learning_rate - start) * step / warmup
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,6 @@ class Trainer:
         acceleration: how.
     """
 
-    @full_precision()
     def __init__(
         self,
         model: nn.Module,
@@ -121,19 +114,16 @@ class Trainer:
         seed: int,
         acceleration: Acceleration = Acceleration(),
     ):
-        self.model, self.data, self.settings = model, data, settings
+        self.model, self.data, self.settings, self.acceleration = model, data, settings, acceleration
         self.device = next(model.parameters()).device
         if acceleration.channels_last:
             model.to(memory_format=torch.channels_last)
         self.steps_per_epoch = math.ceil(len(data) / settings.batch_size)
         self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and of wrong predictions
-        self.optimizer = self._optimizer()
-        self.graph = None
+        self.optimizer = optimizer_of(model, settings)
+        self.graphed = acceleration.cuda_graph and self.device.type == "cuda" and data.images.device.type == "cuda"
+        self.graph: GraphedEpoch | None = None  # captured before the first epoch
         self.start(seed)
-        if acceleration.cuda_graph and self.device.type == "cuda" and data.images.device.type == "cuda":
-            from .graphs import GraphedEpoch
-
-            self.graph = GraphedEpoch(self)
 
     def start(self, seed: int, weights: dict[str, Tensor] | None = None) -> None:
         """Begin anew: from `weights`, or else from the model as it is, keeping a captured graph."""
@@ -148,6 +138,11 @@ class Trainer:
         self.done: str | None = None  # "complete" or "diverged"
 
     @property
+    def reusable(self) -> bool:
+        """Can another seed `start` here, in this trainer's captured graph?"""
+        return self.graph is None or not self.graph.stacked
+
+    @property
     def within_epoch(self) -> bool:
         return self.step < self.epoch * self.steps_per_epoch
 
@@ -155,8 +150,8 @@ class Trainer:
         """Start the next epoch; a GPU goes on by itself until `finish` waits for it."""
         launch([self])
 
-    def begin_epoch(self) -> Iterator[None]:
-        """The epoch's steps, one at each `next`."""
+    def begin(self) -> tuple[Tensor, Tensor, int]:
+        """Begin the next epoch: the order of its images, the images, and the number of batches that are done already."""
         self.epoch += 1
         skip = self.step - (self.epoch - 1) * self.steps_per_epoch  # batches done before a checkpoint within the epoch
         self.epoch_began = self.generator.get_state()
@@ -167,9 +162,11 @@ class Trainer:
             inputs = crop_and_flip(inputs, self.data.black, self.generator)
         if not skip:
             self.sums.zero_()
-        if self.graph:
-            yield from self.graph.epoch(order, inputs, skip)
-            return
+        return order, inputs, skip
+
+    def eager_epoch(self) -> Iterator[None]:
+        """The next epoch's steps, one at each `next`."""
+        order, inputs, skip = self.begin()
         order = order.to(inputs.device)
         for batch in order.split(self.settings.batch_size)[skip:]:
             rate = learning_rate(self.step, self.steps_per_epoch, self.settings)
@@ -190,27 +187,30 @@ class Trainer:
 
     def train_on(self, images: Tensor, labels: Tensor) -> None:
         """One step of the optimiser on a batch of images (B, H, W, C)."""
-        bf16 = self.settings.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext():
-            logits = self.model(images.permute(0, 3, 1, 2))
-        loss = F.cross_entropy(logits.float(), labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        wrong = (logits.detach().argmax(1) != labels).sum()
-        self.sums += torch.stack([loss.detach().double() * len(labels), wrong.double()])
+        precision = self.settings.precision
+        with full_precision(precision == "tf32"):
+            loss, sums = losses_of(self.model, images.permute(0, 3, 1, 2), labels[:, None], precision)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+        self.sums += sums[0]
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        settings, parameters = self.settings, self.model.parameters()
-        # On a GPU the rate is a tensor, so that a captured step reads it anew each time.
-        on_gpu = self.device.type == "cuda"
-        rate = torch.tensor(settings.learning_rate, device=self.device) if on_gpu else settings.learning_rate
-        if settings.optimizer == "adam":
-            return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
-        return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, fused=True)
+    def leave_stack(self) -> None:
+        """Go on without the others of a stack, from the start of this epoch."""
+        self.graph, self.acceleration = None, dataclasses.replace(self.acceleration, stack=False)
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.clone()
+            state = self.optimizer.state[parameter]
+            self.optimizer.state[parameter] = {name: value.clone() for name, value in state.items()}
+        self.sums = self.sums.clone()
+        self.generator.set_state(self.epoch_began)
+        self.epoch -= 1
+        self.step = self.epoch * self.steps_per_epoch
+        self.launch()
+        if self.graph:
+            self.graph.finish()
 
 
-@full_precision()
 def launch(
     trainers: Iterable[Trainer],
     between: Callable[[], None] = lambda: None,
@@ -222,19 +222,36 @@ def launch(
         between: called after a step of each.
         failed: told what went wrong with one of them, while those beside it go on; None: it is raised.
     """
-    under_way = {trainer: trainer.begin_epoch() for trainer in trainers}
+    lost: set[Trainer] = set()
+
+    def lose(trainer: Trainer, error: Exception) -> None:
+        if failed is None:
+            raise error
+        lost.add(trainer)
+        failed(trainer, error)
+
+    trainers = list(trainers)
+    capture(trainers, lose)
+    together: dict[object, list[Trainer]] = {}
+    for trainer in trainers:
+        if trainer not in lost:
+            together.setdefault(trainer.graph or trainer, []).append(trainer)
+    under_way = [(part, _steps(part)) for part in together.values()]
     while under_way:
-        for trainer, steps in list(under_way.items()):
+        for part, steps in list(under_way):
             try:
                 ended = next(steps, steps) is steps
             except Exception as error:
-                if failed is None:
-                    raise
-                failed(trainer, error)
+                for trainer in part:
+                    lose(trainer, error)
                 ended = True
             if ended:
-                del under_way[trainer]
+                under_way.remove((part, steps))
         between()
+
+
+def _steps(part: list[Trainer]) -> Iterator[None]:
+    return part[0].graph.epoch(part) if part[0].graph else part[0].eager_epoch()
 
 
 def train(
