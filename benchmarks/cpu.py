@@ -115,7 +115,9 @@ def epoch_shares(quick: bool) -> list[dict[str, Any]]:
     settings = settings_of(dataset="dead_leaves", n_train=4000 // share, n_test=10_000 // share,
                            n_clean_points=250 // share, n_noisy_points=250 // share)  # fmt: skip
     data = runs.prepare(settings)
-    n_evaluations = len(training.evaluation_epochs(settings.epochs, settings.n_evaluations))
+    n_evaluations = len(
+        training.evaluation_epochs(settings.epochs, settings.n_evaluations, settings.n_last_evaluations)
+    )
     for width in [1] if quick else [1, 4, 8, 24]:
         evaluator = Evaluator(data, settings.run(width, 0), torch.device("cpu"))
         trainer = trainer_of(width, data.train.images, data.train.labels)

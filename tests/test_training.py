@@ -259,6 +259,19 @@ def test_warm_up_is_linear_then_constant():
     assert rates[:9] == pytest.approx([0.002 + 0.001 * step for step in range(8)] + [0.01]) and rates[9] == 0.01
 
 
+def test_images_are_normalised_by_their_own_statistics_or_by_those_that_are_set():
+    own = runs.prepare(settings_of())
+    images = own.train.images.double() / 255
+    assert own.normalize.mean == pytest.approx(images.mean(dim=(0, 2, 3)).tolist())
+    assert own.normalize.std == pytest.approx(images.std(dim=(0, 2, 3), correction=0).tolist())
+    mean, std = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.201)
+    both = runs.prepare(settings_of(input_mean=mean, input_std=std))
+    assert (both.normalize.mean, both.normalize.std) == (mean, std)
+    assert (both.description()["mean"], both.description()["std"]) == (list(mean), list(std))
+    half = runs.prepare(settings_of(input_std=std)).normalize
+    assert (half.mean, half.std) == (own.normalize.mean, std)
+
+
 def test_evaluated_epochs_are_log_spaced():
     epochs = training.evaluation_epochs(400, 20)
     assert epochs[0] == 1 and epochs[-1] == 400 and len(epochs) <= 20 and epochs == sorted(set(epochs))
@@ -266,6 +279,19 @@ def test_evaluated_epochs_are_log_spaced():
     assert max(late) / min(late) < 1.1
     assert training.evaluation_epochs(3, 20) == [1, 2, 3]
     assert training.evaluation_epochs(7, 1) == [7] and training.evaluation_epochs(1, 1) == [1]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "n_last"), [(4000, 10), (400, 10), (105, 10), (100, 7), (60, 10), (3, 10), (1, 5), (50, 0)]
+)
+def test_the_last_tenth_of_the_epochs_is_evaluated_at_evenly_spaced_moments(epochs, n_last):
+    there = [e for e in range(1, epochs + 1) if 10 * e > 9 * epochs]
+    late = training.evaluation_epochs(epochs, 1, n_last)
+    assert len(late) == max(1, min(n_last, len(there))) and late[-1] == epochs
+    assert set(late) <= set(there) and late == sorted(set(late))
+    steps = [b - a for a, b in zip([there[0] - 1, *late], late, strict=False)]
+    assert not n_last or max(steps) - min(steps) <= 1
+    assert set(training.evaluation_epochs(epochs, 9, n_last)) == {*training.evaluation_epochs(epochs, 9), *late}
 
 
 def test_crops_are_windows_of_the_padded_image():

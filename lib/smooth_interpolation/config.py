@@ -24,9 +24,11 @@ from .fields import (
     MAX_RUNS,
     Classes,
     Delta,
+    Deviations,
     Directions,
     Epochs,
     Images,
+    Means,
     Name,
     Points,
     Positive,
@@ -85,6 +87,9 @@ class Settings(Measurement):
     noise: Literal["none", "symmetric", "asymmetric"] = "symmetric"
     noise_fraction: Share = 0.2  # of all labels; asymmetric: of the labels within each corrupted class
     n_corrupted_classes: Annotated[int, Field(ge=0, le=10_000)] = 0  # asymmetric noise only
+    # Inputs are (image - mean) / std per channel, of images in [0, 1]; None: the training images' own.
+    input_mean: Means | None = None
+    input_std: Deviations | None = None
 
     model: Literal["convnet", "resnet18"]
     optimizer: Literal["sgd", "adam"]
@@ -95,10 +100,10 @@ class Settings(Measurement):
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
     epochs: Epochs
     augment: bool = False  # pad-4 random crop and horizontal flip
-    precision: Literal["bf16", "fp32"] = "fp32"  # of training; measurements are float32 or wider
-    n_evaluations: Annotated[int, Field(ge=1, le=1000)] = (
-        20  # at most so many, log-spaced over the epochs, the last one included
-    )
+    # bfloat16, TensorFloat-32 or float32, of training; measurements are float32 or wider.
+    precision: Literal["bf16", "tf32", "fp32"] = "fp32"
+    n_evaluations: Annotated[int, Field(ge=1, le=1000)] = 20  # at most so many log-spaced epochs, the last included
+    n_last_evaluations: Annotated[int, Field(ge=0, le=100)] = 10  # so many more in the last tenth of the epochs
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

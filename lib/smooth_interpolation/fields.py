@@ -52,6 +52,12 @@ def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+def _per_channel(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(values) != 3:
+        raise ValueError(f"must hold three numbers, one per channel, not {len(values)}")
+    return values
+
+
 def _place_name(name: str) -> str:
     # It becomes part of file names, and of the pattern that zips are looked for with.
     if not re.fullmatch(r"\w[\w .+-]*", name):
@@ -64,6 +70,16 @@ def _place_name(name: str) -> str:
 
 Positive = Annotated[float, BeforeValidator(number), Field(gt=0, le=1e9, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(number), Field(ge=0, le=1, allow_inf_nan=False)]
+Means = Annotated[
+    tuple[Annotated[float, BeforeValidator(number), Field(ge=-1e6, le=1e6, allow_inf_nan=False)], ...],
+    BeforeValidator(listed),
+    AfterValidator(_per_channel),
+]
+Deviations = Annotated[
+    tuple[Annotated[float, BeforeValidator(number), Field(ge=1e-6, le=1e6, allow_inf_nan=False)], ...],
+    BeforeValidator(listed),
+    AfterValidator(_per_channel),
+]
 Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
 Images = Annotated[int, Field(ge=1, le=1_000_000)]
 Points = Annotated[int, Field(ge=0, le=1_000_000)]

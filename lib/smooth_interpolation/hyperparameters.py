@@ -22,6 +22,8 @@ ORIGINS: dict[str, tuple[str, str]] = {
     "noise": (TEXT, "symmetric (Section 4), none (4.2), asymmetric (4.5)"),
     "noise_fraction": (TEXT, "20% of all labels; 80% within each corrupted class (4.5)"),
     "n_corrupted_classes": (TEXT, "20 of 100, randomly selected (4.5)"),
+    "input_mean": (CHOICE, "of each channel in [0, 1], subtracted; the text does not say how images are normalised"),
+    "input_std": (CHOICE, "of each channel, divided by; likewise"),
     "model": (TEXT, "ConvNets of four stages of widths w, 2w, 4w, 8w; ResNet18 with batch normalisation"),
     "widths": (TEXT, "w = 1, ..., 64"),
     "seeds": (TEXT, "three seeds (Figures 2 and 4); their values are ours"),
@@ -35,6 +37,7 @@ ORIGINS: dict[str, tuple[str, str]] = {
     "augment": (TEXT, "none; for ResNets shifts by 4 pixels and mirror images (4.4)"),
     "precision": (CHOICE, "of training; every measurement is in float32 or wider"),
     "n_evaluations": (CHOICE, "epochs at which the history is written, evenly spaced on a logarithmic axis"),
+    "n_last_evaluations": (CHOICE, "as many of the last tenth of the epochs: at a constant rate one is a snapshot"),
     "path_kind": (TEXT, "erased singular values (3.4)"),
     "strengths": (
         CHOICE,
@@ -86,7 +89,7 @@ def built_in() -> pd.DataFrame:
 
 def _said(field: str, value: object) -> str:
     if value is None:
-        return "all"
+        return "the training images'" if field in ("input_mean", "input_std") else "all"
     if field == "widths" and isinstance(value, tuple):
         whole = value == tuple(range(value[0], value[-1] + 1))
         return f"{value[0]}-{value[-1]}, all" if whole else f"{len(value)} of {value[0]}-{value[-1]}"

@@ -113,7 +113,9 @@ class Job:
         self.cpu_seconds = self.networks = 0.0
         self.history: list[dict[str, Any]] = []
         self.resumed: list[dict[str, Any]] = []
-        self.evaluate_at = set(training.evaluation_epochs(config.epochs, config.n_evaluations))
+        self.evaluate_at = set(
+            training.evaluation_epochs(config.epochs, config.n_evaluations, config.n_last_evaluations)
+        )
         found = keeper.load(bench.data.dataset.fingerprint)
         self.trainer = bench.trainer(config)
         if found:

@@ -207,7 +207,7 @@ def describe(page: Page) -> str:
     seeds = sorted({record["config"]["seed"] for record in page.records})
     spread = "shaded: one standard deviation over seeds" if len(seeds) > 1 else "one seed, so no spread is shown"
     optimizer = {"sgd": "SGD", "adam": "Adam"}[e.optimizer]
-    precision = {"bf16": "bfloat16", "fp32": "float32"}[e.precision]
+    precision = {"bf16": "bfloat16", "tf32": "TensorFloat-32", "fp32": "float32"}[e.precision]
     points = {row["subset"]: row["n_points"] for record in page.records for row in record["volumes"] or []}
     around = " and ".join(f"{points[kind]:,} {kind}" for kind in ("clean", "noisy") if points.get(kind))
     threshold = page.threshold

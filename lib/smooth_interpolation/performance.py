@@ -156,7 +156,9 @@ def predicted_hours(experiment: Experiment, benchmarks: Benchmarks) -> dict[str,
     train, gradient = _rates(benchmarks, experiment.precision)
     n_train, n_test = _size(experiment.n_train, 50_000), _size(experiment.n_test, 10_000)
     points = experiment.n_clean_points + experiment.n_noisy_points
-    n_evaluations = len(training.evaluation_epochs(experiment.epochs, experiment.n_evaluations))
+    n_evaluations = len(
+        training.evaluation_epochs(experiment.epochs, experiment.n_evaluations, experiment.n_last_evaluations)
+    )
     directions = 1 + experiment.n_tangents
     at_epoch = (n_train + n_test) / 2 + points * directions
     at_end = points * directions * (1 + experiment.n_paths * len(experiment.strengths))
@@ -202,13 +204,13 @@ def _rates(benchmarks: Benchmarks, precision: str) -> tuple[dict[int, float], di
     """Images trained on in this precision, and gradients measured, per second, by width."""
     if benchmarks.name == "cpu":
         train = {row["width"]: row["library"]["median"] for row in benchmarks["training"]}  # in bf16
-        if precision == "fp32":
+        if precision != "bf16":  # a CPU has no TensorFloat-32
             slower = {int(w): ratio["median"] for w, ratio in benchmarks["explorations"]["training: float32"].items()}
             train = {width: rate / _at(slower, width) for width, rate in train.items()}
         points = {row["width"]: row["library"]["median"] for row in benchmarks["measuring"]}
     else:
-        # Float32 was measured without graphs and one network at a time: a cautious rate.
-        mode = {"bf16": "graph, bf16", "fp32": "eager, float32"}[precision]
+        # Float32 was measured without graphs and one network at a time: a cautious rate, of TensorFloat-32 too.
+        mode = "graph, bf16" if precision == "bf16" else "eager, float32"
         rows = [row for row in benchmarks["training"] if row["family"] == "convnet" and row["mode"] == mode]
         train = {}
         for row in rows + (benchmarks["side by side"] if precision == "bf16" else []):

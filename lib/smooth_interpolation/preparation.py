@@ -68,7 +68,8 @@ def prepare(settings: Settings) -> Prepared:
     test = dataset.test[datasets.balanced_subset(dataset.test.labels, settings.n_test, settings.data_seed + 1)]
     noisy, corrupted, classes = _corrupt(train.labels, settings)
     points = _draw_points(corrupted, settings)
-    normalize = training.Normalization.of(train.images)
+    own = training.Normalization.of(train.images)
+    normalize = training.Normalization(settings.input_mean or own.mean, settings.input_std or own.std)
     return Prepared(dataset, datasets.Split(train.images, noisy), test, corrupted, classes, points, normalize)
 
 

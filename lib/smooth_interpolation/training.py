@@ -66,11 +66,21 @@ class Normalization:
         return (images - mean) / std
 
 
-def evaluation_epochs(epochs: int, n: int) -> list[int]:
-    """At most n epochs, spaced evenly in the logarithm, the first and the last included."""
-    if n == 1:
-        return [epochs]
-    return sorted({round(e) for e in np.geomspace(1, epochs, n)} | {1, epochs})
+def evaluation_epochs(epochs: int, n: int, n_last: int = 0) -> list[int]:
+    """At most n epochs, spaced evenly in the logarithm, the first and the last included; and n_last of the last tenth.
+
+    A network trained at a constant rate may still jump from epoch to epoch: its last epoch is one snapshot of it. The
+    n_last epochs e with 0.9 epochs < e <= epochs, evenly spaced, the last included, show how far it jumps; where there
+    are fewer, it is all there are.
+
+    Example:
+        >>> evaluation_epochs(100, 3, n_last=5)
+        [1, 10, 92, 94, 96, 98, 100]
+    """
+    spread = {epochs} if n == 1 else {round(e) for e in np.geomspace(1, epochs, n)} | {1, epochs}
+    there = epochs - 9 * epochs // 10
+    n_last = min(n_last, there)
+    return sorted(spread | {epochs - i * there // n_last for i in range(n_last)})
 
 
 @dataclass(frozen=True)
