@@ -96,7 +96,7 @@ def measuring_rates(quick: bool) -> list[dict[str, Any]]:
             ]
 
         expected, found = slow(), volumes.neighbourhood_metrics(ours, near, labels, normalize=NORMALIZE)
-        for metric in volumes.METRICS[1:]:
+        for metric in set(expected) - {"accuracy"}:
             # Where a ReLU is within rounding of its kink, float32 decides either way: so the median, and the mean.
             torch.testing.assert_close(getattr(found, metric).median(), expected[metric].median(), rtol=1e-3, atol=0)
             torch.testing.assert_close(getattr(found, metric).mean(), expected[metric].mean(), rtol=1e-2, atol=0)

@@ -65,7 +65,7 @@ def test_history_and_volumes_agree_where_they_measure_the_same(record):
     last = record["history"][-1]
     for row in record["volumes"]:
         if row["size"] == 0:
-            for metric in ("jacobian_norm", "tangent_hessian_norm"):
+            for metric in evaluation.AT_POINTS:
                 assert row[metric]["mean"] == pytest.approx(last[metric][row["subset"]], rel=1e-4)
 
 
@@ -254,7 +254,7 @@ def test_an_interrupted_write_leaves_the_old_record(record, tmp_path, monkeypatc
 
 def test_tables_have_a_row_per_value(record):
     volumes = store.volumes_table([record])
-    assert len(volumes) == 3 * 3 * 4 and not volumes.isna().any().any()
+    assert len(volumes) == 3 * 3 * len(store.VOLUME_METRICS) and not volumes.isna().any().any()
     picked = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "noisy") & (volumes["size"] == 2)]
     expected = next(r for r in record["volumes"] if r["subset"] == "noisy" and r["size"] == 2)
     assert picked["mean"].item() == expected["jacobian_norm"]["mean"] and picked.strength.item() == 20
@@ -266,7 +266,11 @@ def test_tables_have_a_row_per_value(record):
         "train_crossentropy",
         "jacobian_norm",
         "tangent_hessian_norm",
+        "residual_norm",
+        "sensitivity",
+        "exact_fit",
     }
+    assert {"residual_norm", "sensitivity", "exact_fit"} <= set(volumes.metric)
     last = history[(history.metric == "train_error") & (history.subset == "noisy") & (history.epoch == 4)]
     assert last.value.item() == record["history"][-1]["train_error"]["noisy"]
 

@@ -96,6 +96,9 @@ def test_volume_metrics_agree_with_the_parts_one_by_one():
                 values["accuracy"][0, p, k] = float(logits.argmax() == y)
                 values["crossentropy"][0, p, k] = nn.functional.cross_entropy(logits, y)
                 values["jacobian_norm"][0, p, k] = jacobian_norm(model, NORMALIZE(x), y)
+                residual = (logits.softmax(1) - nn.functional.one_hot(y, 10)).norm()
+                values["residual_norm"][0, p, k] = residual
+                values["sensitivity"][0, p, k] = jacobian_norm(model, NORMALIZE(x), y) / residual
                 values["tangent_hessian_norm"][0, p, k] = tangent_hessian_norm(model, NORMALIZE(x), moved, y, 0.1)
         lengths = segment_lengths(NORMALIZE(paths))
         for metric in METRICS:
@@ -174,7 +177,7 @@ def test_volume_size_zero_is_the_point():
     found = volume_metrics(model, images, labels, **SMALL)
     near = neighbourhoods.make(images, **{k: v for k, v in SMALL.items() if k != "normalize"})
     alone = anchor_metrics(model, near.anchors[:, :1], near.jitters[:, :1], labels, NORMALIZE, delta=0.1)
-    assert found._fields == METRICS
+    assert found._fields == (*METRICS, "exact_fit")
     for metric in METRICS:
         torch.testing.assert_close(getattr(found, metric)[:, :1], getattr(alone, metric), rtol=1e-5, atol=1e-12)
         assert getattr(found, metric).shape == (4, 3)

@@ -10,6 +10,14 @@ from rich.table import Table
 from . import cost, store, verdicts
 
 SHORT = {"supported": "yes", "contradicted": "no", "inconclusive": "open", "not measured": "-"}
+METRICS = {
+    "accuracy": "accuracy",
+    "crossentropy": "crossentropy",
+    "jacobian_norm": "Jacobian norm",
+    "tangent_hessian_norm": "Hessian norm",
+    "residual_norm": "residual norm",
+    "sensitivity": "sensitivity",
+}
 COLOURS = {"supported": "green", "contradicted": "red", "inconclusive": "yellow", "not measured": "dim"}
 
 
@@ -25,9 +33,9 @@ def record_summary(record: store.Record) -> Iterator[str | Table]:
         train = ", ".join(f"{subset} {value:.2f}%" for subset, value in last["train_error"].items())
         yield f"Epoch {last['epoch']}: test error {last['test_error']:.2f}%; training error {train}"
     if record["volumes"]:
-        table = Table("points", "size", "accuracy", "crossentropy", "Jacobian norm", "Hessian norm")
+        table = Table("points", "size", *METRICS.values())
         for row in sorted(record["volumes"], key=lambda r: (r["subset"], r["size"])):
-            means = (f"{row[metric]['mean']:.4g}" for metric in store.VOLUME_METRICS)
+            means = (f"{row[metric]['mean']:.4g}" for metric in METRICS)
             table.add_row(row["subset"], str(row["size"]), *means)
         yield table
         yield "Size: augmentations per path; 0 is the point itself."

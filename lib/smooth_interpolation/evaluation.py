@@ -13,6 +13,7 @@ from . import neighbourhoods, training, volumes
 from .config import Run
 from .preparation import Prepared
 
+AT_POINTS = ("jacobian_norm", "tangent_hessian_norm", "residual_norm", "sensitivity", "exact_fit")
 KEPT_INPUTS = 1 << 29  # bytes; larger sets of normalised images are made anew at each evaluation
 
 
@@ -58,7 +59,7 @@ class Evaluator:
         metrics = volumes.anchor_metrics(
             model, self._anchors, self._jitters, self.points.labels, data.normalize, self.config.delta
         )
-        for name in ("jacobian_norm", "tangent_hessian_norm"):
+        for name in AT_POINTS:
             summary = summarise(getattr(metrics, name)[:, 0], self.corrupted, self.noisy_share)
             entry[name] = {subset: values["mean"] for subset, values in summary.items()}
         return entry
@@ -66,7 +67,7 @@ class Evaluator:
     def volumes(
         self, model: nn.Module, progress: Callable[[int, int], None] = lambda done, n: None
     ) -> list[dict[str, Any]]:
-        """Mean and standard deviation over points of the four metrics, for each volume size and subset.
+        """Mean and standard deviation over points of every metric, for each volume size and subset.
 
         Args:
             model: the network.

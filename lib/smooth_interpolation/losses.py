@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from .errors import DataError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+SOFTPLUS_IS_LINEAR = 40.0  # log(1 + exp(z)) = z in float64 from here on
+NEVER = -1e4  # a logarithm of 0, and finite
 
 
 def losses_of(outputs: Tensor, targets: Tensor, loss: Loss | None = None) -> Tensor:
     """One loss per sample, in float64 where the device has it."""
-    # In float32 the softmax of a confident network rounds p_y - 1 to 0: float64 keeps its gradient.
     wide = outputs.double() if outputs.device.type != "mps" else outputs
     if loss is not None:
         losses = loss(wide, targets.to(wide) if targets.is_floating_point() else targets)
@@ -35,7 +36,50 @@ def losses_of(outputs: Tensor, targets: Tensor, loss: Loss | None = None) -> Ten
         raise DataError(
             f"Labels must lie in 0..{outputs.shape[1] - 1}, the network's classes: one is {int(targets.max())}."
         )
-    return F.cross_entropy(wide, targets, reduction="none")
+    return crossentropy(wide, targets)
+
+
+def crossentropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log p_y of p = softmax(logits), per sample, as log(1 + sum_{j != y} exp(f_j - f_y)).
+
+    So written, the loss of a confident network and its gradient p - y keep their relative accuracy: 1 - p_y is never
+    taken, which rounds to 0 in float64 once the logits are 37 apart.
+
+    Args:
+        logits: (N, n_classes).
+        labels: (N,) int64.
+
+    Example:
+        >>> logits = torch.tensor([[0.0, 60.0]], dtype=torch.float64)
+        >>> f"{crossentropy(logits, torch.tensor([1])).item():.4g}, {F.cross_entropy(logits, torch.tensor([1])).item():.4g}"
+        '8.757e-27, 0'
+    """
+    others = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
+    own = logits.gather(1, labels[:, None]).squeeze(1)
+    return F.softplus(others - own, threshold=SOFTPLUS_IS_LINEAR)
+
+
+@torch.no_grad()
+def residual_norms(logits: Tensor, labels: Tensor) -> Tensor:
+    """||softmax(f) - onehot(y)||_2 per sample, (N,), in float64 where the device has it.
+
+    With p_j of the other classes alone, since 1 - p_y = sum_{j != y} p_j: it keeps its relative accuracy down to the
+    smallest number there is, 2e-308, and is 0 below.
+
+    Args:
+        logits: (N, n_classes).
+        labels: (N,) int64.
+
+    Example:
+        >>> residual_norms(torch.zeros(1, 2), torch.tensor([0]))  # sqrt(1/4 + 1/4)
+        tensor([0.7071], dtype=torch.float64)
+    """
+    wide = logits.double() if logits.device.type != "mps" else logits
+    others = wide.log_softmax(1).scatter(1, labels[:, None], -torch.inf)
+    largest = others.amax(1, keepdim=True).clamp_min(NEVER)
+    shares = (others - largest).exp()  # squares of probabilities themselves would underflow
+    norms = largest.squeeze(1).exp() * (shares.sum(1).square() + shares.square().sum(1)).sqrt()
+    return torch.where(norms < torch.finfo(norms.dtype).tiny, 0.0, norms)
 
 
 def hits(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -146,8 +146,7 @@ class Page:
         table = self.volumes
         table = table[table.width == self.width]
         wide = table.pivot_table(index=["subset", "size"], columns="metric", values="mean", aggfunc="mean")
-        wide = wide[list(store.VOLUME_METRICS)]
-        wide.columns = ["accuracy", "crossentropy", "Jacobian norm", "Hessian norm"]
+        wide = wide[list(display.METRICS)].rename(columns=display.METRICS)
         wide.index.names = ["points", "augmentations per path"]
         return wide.map(lambda value: f"{value:.4g}")
 

@@ -21,7 +21,15 @@ from .errors import RecordError
 
 Record = dict[str, Any]
 SUBSETS = ("all", "clean", "noisy")
-VOLUME_METRICS = ("accuracy", "crossentropy", "jacobian_norm", "tangent_hessian_norm")
+VOLUME_METRICS = (
+    "accuracy",
+    "crossentropy",
+    "jacobian_norm",
+    "tangent_hessian_norm",
+    "residual_norm",
+    "sensitivity",
+    "exact_fit",
+)
 MAX_BYTES = 4 << 20  # a record is tens of KB; one of 1,000 evaluations is below 1 MiB
 ADVICE = "remove it and measure the run again"
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ConfigError, DataError
-from .losses import Loss, hits, losses_of, targets_for
+from .losses import Loss, hits, losses_of, residual_norms, targets_for
 from .precision import full_precision
 
 MEMORY_BUDGET = 1 << 30  # bytes for the activations of one chunk; on a GPU, a quarter of what is free
@@ -27,11 +27,19 @@ GPU_CHUNK = 8192
 
 @dataclass(frozen=True)
 class PointValues:
-    """What one forward and one backward pass give, per point."""
+    """What one forward and one backward pass give, per point.
+
+    The gradient of the crossentropy is J_f^T r, with the residual r = softmax(f) - onehot(y) and the Jacobian J_f of the
+    logits: the gradient's norm is ||r||, which is small where the network is confident, times the sensitivity
+    ||J_f^T r|| / ||r||, which is small where it is smooth. Another loss has neither: NaN.
+    """
 
     gradients: Tensor  # (N, C, H, W)
     crossentropy: Tensor  # (N,), or another loss
     correct: Tensor  # (N,), 0 or 1; NaN where targets are no class labels
+    jacobian_norm: Tensor  # (N,), float64: the gradient's norm, also where the gradient itself underflows
+    residual_norm: Tensor  # (N,)
+    sensitivity: Tensor  # (N,), 0 where the residual is exactly 0
 
 
 def loss_gradients(
@@ -98,7 +106,7 @@ def jacobian_norm(
     """
     with measuring(model):
         parts = chunks(model, images, labels, loss, chunk_size, memory)
-        norms = [norms_of(evaluate_points(model, x, y, loss).gradients) for _, x, y in parts]
+        norms = [evaluate_points(model, x, y, loss).jacobian_norm.to(x.dtype) for _, x, y in parts]
         return torch.cat(norms).to(images.device) if norms else images.new_zeros(0)
 
 
@@ -212,13 +220,20 @@ def evaluate_points(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss
     losses = losses_of(logits, labels, loss)
     if not losses.requires_grad:
         raise DataError("The network's output does not depend on its input differentiably: is there a detach() in it?")
+    residuals = losses.detach() * torch.nan if loss else residual_norms(logits, labels)
+    # The pass goes back from r / ||r||, so that in float32 too the gradient of a confident network is not lost on its way.
+    scales = torch.where(residuals > 0, residuals, 1.0)
     try:
-        (gradients,) = torch.autograd.grad(losses.sum(), inputs)
+        (directions,) = torch.autograd.grad(losses, inputs, 1 / scales)
     except RuntimeError as error:
         if "not have been used in the graph" not in str(error):
             raise
         raise DataError("The loss does not depend on the images: does the network look at its input?") from None
-    return PointValues(gradients, losses.detach(), hits(logits, labels))
+    gradients = directions * scales.to(directions.dtype).view(-1, *[1] * (directions.ndim - 1))
+    sensitivity = norms_of(directions).to(scales.dtype)
+    norms = sensitivity * scales
+    sensitivity = torch.where(residuals > 0, sensitivity, residuals)  # 0 or NaN, as the residual
+    return PointValues(gradients, losses.detach(), hits(logits, labels), norms, residuals, sensitivity)
 
 
 def chunk_length(model: nn.Module, example: Tensor, memory: int | None = None) -> int:

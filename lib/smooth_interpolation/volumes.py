@@ -14,19 +14,26 @@ from .errors import ConfigError, DataError
 from .losses import Loss, targets_for
 from .neighbourhoods import Neighbourhood
 
-METRICS = ("accuracy", "crossentropy", "jacobian_norm", "tangent_hessian_norm")
+METRICS = ("accuracy", "crossentropy", "jacobian_norm", "tangent_hessian_norm", "residual_norm", "sensitivity")
 
 
 class VolumeMetrics(NamedTuple):
-    """The four metrics of N points over K + 1 volume sizes, each (N, K + 1); [:, 0] are the values at the points.
+    """The metrics of N points over K + 1 volume sizes, each (N, K + 1); [:, 0] are the values at the points.
 
-    With a loss of the caller's, `crossentropy` holds its values, and `accuracy` is NaN where targets are no class labels.
+    `residual_norm` is ||softmax(f) - onehot(y)||_2 and `sensitivity` the Jacobian norm divided by it, at every anchor and
+    then integrated; where the residual is exactly 0, so is the sensitivity, and `exact_fit`, the share of such anchors, 1.
+
+    With a loss of the caller's, `crossentropy` holds its values, `accuracy` is NaN where targets are no class labels, and
+    `residual_norm`, `sensitivity` and `exact_fit` are NaN.
     """
 
     accuracy: Tensor
     crossentropy: Tensor  # or the loss that was given
     jacobian_norm: Tensor
     tangent_hessian_norm: Tensor
+    residual_norm: Tensor
+    sensitivity: Tensor
+    exact_fit: Tensor
 
 
 def integrate_paths(values: Tensor, lengths: Tensor) -> Tensor:
@@ -85,10 +92,10 @@ def volume_metrics(
     memory: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> VolumeMetrics:
-    """Accuracy, crossentropy, Jacobian norm and tangent Hessian norm over growing volumes (Equation 6, per point).
+    """Accuracy, crossentropy, sharpness and what it is made of, over growing volumes (Equation 6, per point).
 
-    At each of an image's 1 + P K distinct anchors the network is differentiated 1 + M times: once for the first three
-    metrics, and once per tangent direction. The mean over points is Equation 7.
+    At each of an image's 1 + P K distinct anchors the network is differentiated 1 + M times: once for all metrics but the
+    tangent Hessian norm, and once per tangent direction. The mean over points is Equation 7.
 
     Args:
         model: from normalised images to logits; it is not changed.
@@ -191,7 +198,7 @@ def anchor_metrics(
     dtype, device = sharpness.model_type(model)
     dtype = dtype or torch.float32
     if n == 0:
-        return VolumeMetrics(*(torch.empty(n, n_anchors, dtype=torch.float64) for _ in METRICS))
+        return VolumeMetrics(*(torch.empty(n, n_anchors, dtype=torch.float64) for _ in VolumeMetrics._fields))
     labels = targets_for(labels.repeat_interleave(n_anchors, dim=0), device, loss)
     anchors, jitters = anchors.flatten(0, 1), jitters.flatten(0, 1)
     parts = []
@@ -207,6 +214,9 @@ def anchor_metrics(
             gradients = point.gradients.unflatten(0, (-1, 1 + n_tangents))
             squares = sharpness.squares_of((gradients[:, 1:] - gradients[:, :1]).flatten(0, 1))
             hessian = sharpness.hessian_norm(squares.view(-1, n_tangents).sum(1), n_tangents, delta)
-            at_anchor = (values[:: 1 + n_tangents] for values in (point.correct, point.crossentropy))
-            parts.append((*at_anchor, sharpness.norms_of(gradients[:, 0]), hessian))
+            residual = point.residual_norm
+            exact = torch.where(residual.isnan(), residual, (residual == 0).to(residual))
+            first = (point.correct, point.crossentropy, point.jacobian_norm)
+            of_anchors = [values[:: 1 + n_tangents] for values in (*first, residual, point.sensitivity, exact)]
+            parts.append((*of_anchors[:3], hessian, *of_anchors[3:]))
     return VolumeMetrics(*(torch.cat(values).double().cpu().view(n, n_anchors) for values in zip(*parts, strict=True)))

@@ -32,7 +32,8 @@ class Examination:
 
     Attributes:
         volumes: a row per network, volume size, subset and metric, in the columns of `store.volumes_table`. The metrics
-            are accuracy, crossentropy (or "loss", for a loss of your own), jacobian_norm and tangent_hessian_norm.
+            are accuracy, crossentropy (or "loss", for a loss of your own), jacobian_norm, tangent_hessian_norm,
+            residual_norm, sensitivity and exact_fit, see `volumes.VolumeMetrics`; NaN where they have no meaning.
         points: a row per network, point and volume size: index in the data, whether its label is wrong, the metrics.
     """
 
@@ -105,8 +106,8 @@ def examine(
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 5))
         >>> images, labels = torch.rand(6, 3, 16, 16), torch.tensor([0, 1, 2, 3, 4, 0])
         >>> found = examine(network, images, labels, n_paths=2)
-        >>> sorted(found.volumes.metric.unique())
-        ['accuracy', 'crossentropy', 'jacobian_norm', 'tangent_hessian_norm']
+        >>> sorted(found.volumes.metric.unique())[:4]
+        ['accuracy', 'crossentropy', 'exact_fit', 'jacobian_norm']
         >>> len(found.points)  # 6 points at 7 sizes
         42
     """
