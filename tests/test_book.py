@@ -64,7 +64,7 @@ GIVEN = {
     "fig5": {"10%"},
     "fig7": {"80%"},  # the paper's noise
     "methodology": {"0.99", "1.01", "1%"},  # the paper's colour changes
-    "setup": {"80%"},
+    "setup": {"16%", "20%", "80%"},  # the noise
 }
 
 

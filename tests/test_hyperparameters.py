@@ -1,29 +1,101 @@
-"""The table of settings: complete, and made of the params files."""
+"""The tables of settings: complete, made of the params files, and honest about where a value comes from."""
 
 import pytest
+import yaml
 
-from smooth_interpolation import config, hyperparameters
+from smooth_interpolation import authors_code, config, hyperparameters, locations, trial_tables
 
-
-def test_every_field_has_an_origin():
-    assert set(hyperparameters.ORIGINS) == set(config.FIELDS) - {"experiment", "scale"}
-    kinds = {hyperparameters.TEXT, hyperparameters.READING, hyperparameters.CHOICE}
-    assert {origin for origin, _ in (*hyperparameters.ORIGINS.values(), *hyperparameters.BUILT_IN.values())} == kinds
+FILES = sorted((locations.repository() / "params").glob("*/*.yaml"))
 
 
-@pytest.mark.parametrize(
-    "experiment", ["convnet-noise20", "convnet-cifar100", "resnet18-noise20", "convnet-asymmetric"]
-)
+def test_every_field_of_a_params_file_has_an_origin():
+    known = set(hyperparameters.ORIGINS) | set(hyperparameters.PLACES)
+    for path in FILES:
+        assert set(yaml.safe_load(path.read_text())) <= known, path
+    assert set(hyperparameters.fields()) == set(config.FIELDS) - set(hyperparameters.PLACES)
+
+
+def test_origins_are_of_the_five_kinds_and_all_are_used():
+    entries = [entry for values in hyperparameters.ORIGINS.values() for entry in values.values()]
+    kinds = {where for where, _ in entries} | {where for _, where in hyperparameters.BUILT_IN.values()}
+    assert kinds == set(hyperparameters.MEANINGS) and len(kinds) == 5
+
+
+def test_an_origin_belongs_to_a_value():
+    assert hyperparameters.origin("momentum", 0.9)[0] == hyperparameters.BOTH
+    assert hyperparameters.origin("momentum", 0.8) == (hyperparameters.OURS, "")
+    assert hyperparameters.origin("precision", "tf32")[0] == hyperparameters.CODE
+    assert hyperparameters.origin("input_std", (0.2023, 0.1994, 0.2010))[0] == hyperparameters.CODE
+    assert hyperparameters.origin("input_std", None)[0] == hyperparameters.OURS
+    assert hyperparameters.origin("a field of tomorrow", [1]) == (hyperparameters.OURS, "")
+
+
+def test_a_field_added_later_is_listed_as_ours(monkeypatch):
+    class Later(config.Experiment):
+        later: float = 0.5
+
+    find = config.find
+    monkeypatch.setattr(config, "FIELDS", (*config.FIELDS, "later"))
+    monkeypatch.setattr(config, "find", lambda *place: Later(**find(*place).model_dump()))
+    row = hyperparameters.origins().loc["later"]
+    assert (row["value"], row["from"], row["note"]) == ("0.5", hyperparameters.OURS, "")
+    assert hyperparameters.common().loc["later"].tolist() == ["0.5"] * 4
+
+
+def test_origins_list_every_value_of_the_paper_scale_once():
+    table = hyperparameters.origins()
+    assert set(table.index) == set(hyperparameters.fields())
+    assert table.loc["learning_rate", "value"].tolist() == ["0.005", "0.0001"]
+    assert table.loc["noise", "value"].tolist() == ["symmetric", "none", "asymmetric"]
+    assert table.loc["dataset", "value"] == "cifar10 or cifar100"
+    assert hyperparameters.built_in().loc["weight decay, dropout", "from"] == hyperparameters.TEXT
+
+
+@pytest.mark.parametrize("experiment", hyperparameters.PAPER)
 def test_the_table_is_made_of_the_params_files(experiment):
     table = hyperparameters.table(experiment)
-    assert set(config.SCALES) <= set(table.columns) and not table.isna().any(axis=None)
+    assert table.columns.tolist() == list(config.SCALES) and not table.isna().any(axis=None)
     assert table.loc["epochs", "paper"] == "4,000" and table.loc["widths", "paper"] == "1-64, all"
     laptop = config.find("laptop", experiment)
     assert table.loc["widths", "laptop"] == f"{len(laptop.widths)} of {laptop.widths[0]}-{laptop.widths[-1]}"
     assert table.loc["learning_rate", "laptop"] == str(laptop.learning_rate)
+    assert table.loc["momentum", "paper"] == ("-" if laptop.optimizer == "adam" else "0.9")
+    common, particular = hyperparameters.common(), hyperparameters.particular(experiment)
+    assert set(common.index).isdisjoint(particular.index)
+    assert set(common.index) | set(particular.index) == set(table.index)
+    used = table.loc[common.index]
+    assert (used.eq(common) | used.eq("-")).all(axis=None)
+    assert {"momentum", "strengths"} <= set(common.index) and "epochs" in particular.index
 
 
-def test_what_only_one_scale_has_is_a_table_too():
-    assert "paper" not in hyperparameters.table("convnet-leaves100")
-    assert hyperparameters.origins().loc["momentum", "origin"] == hyperparameters.TEXT
-    assert len(hyperparameters.built_in()) == len(hyperparameters.BUILT_IN)
+def test_all_experiments_of_the_paper_are_on_the_page():
+    assert {path.stem for path in FILES if path.parent.name == "paper"} == set(hyperparameters.PAPER)
+    page = (locations.repository() / "book" / "setup.md").read_text()
+    assert all(f'particular("{name}")' in page for name in hyperparameters.PAPER)
+
+
+def test_a_caption_is_part_of_its_table():
+    html = hyperparameters.captioned(hyperparameters.built_in(), "Sizes < 3").data
+    assert html.startswith("<table") and html.index("<caption>Sizes &lt; 3</caption>") < html.index("<thead>")
+    assert "max-pooling by 2 after stages 2, 3 and 4, then by 4, one linear layer" in html  # not cut off
+
+
+def test_what_differs_from_the_authors_code_follows_the_params_file(monkeypatch):
+    settings = config.find("paper", "convnet-noise20")
+    rate, there, effect = "constant learning rate", "here, at paper scale", "effect on the curves"
+    table = authors_code.differences()
+    assert table.loc[rate, there] == str(settings.learning_rate)
+    assert table.loc[rate, effect] == authors_code.NOT_MEASURED
+    assert authors_code.differences({"learning_rate"}).loc[rate, effect] == "the trial below"
+    assert authors_code.differences({"input_std"}).loc["input divided by", effect].endswith("the trial below")
+    same = settings.model_copy(update={"learning_rate": 0.004})
+    monkeypatch.setattr(config, "find", lambda *place: same)
+    assert authors_code.differences().loc[rate, [there, effect]].tolist() == ["the same", "none"]
+    assert {field for field, *_ in authors_code.SET_BY_FIELDS} <= {*trial_tables.SETTINGS, *hyperparameters.ORIGINS}
+
+
+def test_the_constant_between_the_two_curvatures():
+    m, delta = 4, 0.1
+    as_printed, root_mean_square = m**0.5 / (m**2 * delta**2), 1 / delta  # of unit differences
+    factor = f"{as_printed / root_mean_square:.2f} times"
+    assert factor in authors_code.differences().loc["curvature", "effect on the curves"]

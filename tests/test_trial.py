@@ -1,0 +1,95 @@
+"""The tables of the trial that fixed the settings, from made-up networks."""
+
+import json
+
+import pytest
+
+from smooth_interpolation import trial, trial_tables
+from smooth_interpolation.errors import RecordError
+
+
+def network(width, last, **settings):
+    row = {
+        "scale": "gpu", "dataset": "cifar10", "width": width, "n_train": 50_000, "epochs": 400, "precision": "bf16",
+        "input_std": "own", "learning_rate": 0.005, "seed": 0, "train_error_by_epoch": {"50": 20.0, "400": last},
+        "train_error_last_tenth": {"mean": last + 1, "min": last, "max": last + 2}, "test_error": 40.25,
+        "commit": "0123456789", "device_name": "a device",
+    }  # fmt: skip
+    return row | settings
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to_file(rows):
+        path = tmp_path / "trial.json"
+        path.write_text(rows if isinstance(rows, str) else json.dumps(rows))
+        return path
+
+    return to_file
+
+
+def test_each_setting_is_compared_at_equal_others(write):
+    rows = [
+        network(w, last - 4 * (precision == "fp32") + (rate == 0.004), precision=precision, learning_rate=rate)
+        for w, last in ((16, 10.0), (24, 4.0))
+        for precision in ("bf16", "fp32")
+        for rate in (0.004, 0.005)
+    ]
+    ((caption, part),) = trial_tables.groups(trial.read(write(rows))).items()
+    assert caption == (
+        "cifar10, gpu scale; images 50,000; epochs 400; normalisation own; 8 networks on a device, commit 0123456"
+    )
+    table = trial_tables.by_width(part).set_index(["precision", "rate"])
+    assert table.loc[("bf16", "0.005"), "w = 16"] == "11.00 (10.00-12.00)"
+    assert table.loc[("fp32", "0.005"), "threshold"] == "24" and (table.threshold == "-").sum() == 3
+    assert trial_tables.varied(trial.read(write(rows))) == {"precision", "learning_rate"}
+    effects = trial_tables.effects(part).set_index(["from", "to"])
+    assert effects.loc[("bf16", "fp32"), "w = 24"] == "-4.00 (-4.00 to -4.00)"
+    assert effects.loc[("0.004", "0.005"), "w = 16"] == "-1.00 (-1.00 to -1.00)" and len(effects) == 2
+
+
+def test_the_threshold_needs_every_wider_network_and_every_seed(write):
+    rows = [network(w, 0.0, n_train=n, epochs=n // 10, seed=s) for n in (1000, 2000) for w in (2, 4, 8) for s in (0, 1)]
+    rows[5]["train_error_by_epoch"]["400"] = 0.1  # n = 1000, w = 8, seed 1
+    rows[8]["train_error_by_epoch"]["400"] = 0.1  # n = 2000, w = 4, seed 0
+    ((_, part),) = trial_tables.groups(trial.read(write(rows))).items()
+    table = trial_tables.by_width(part).set_index(["images", "epochs"])
+    assert table.loc[("1,000", "100"), "threshold"] == "-" and table.loc[("2,000", "200"), "threshold"] == "8"
+    assert trial_tables.effects(part).empty  # images and epochs change together: no pair differs in one alone
+
+
+def test_a_row_per_network_along_the_epochs_and_a_group_per_dataset(write):
+    rows = [network(16, 3.0), network(16, 5.0, seed=1), network(8, 1.0, dataset="cifar100")]
+    found = list(trial_tables.groups(trial.read(write(rows))).values())
+    assert [len(part) for part in found] == [2, 1]
+    table = trial_tables.by_epoch(found[0])
+    assert table.columns.tolist() == ["epochs", "w", "seed", "50", "400", "test"]
+    assert table["400"].tolist() == ["3.00", "5.00"] and table.test.tolist() == ["40.2", "40.2"]
+    many = [network(w, 1.0) for w in range(1, 6)]
+    assert (
+        trial_tables.by_width(next(iter(trial_tables.groups(trial.read(write(many))).values())))["w = 1"].item()
+        == "2.00"
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [("{", "the whole file"), ([network(8, 101.0)], "0.train_error_by_epoch"), ([network("x", 1.0)], "0.width"),
+     ([network(8, 1.0, input_std="mine")], "0.input_std"), ([network(8, 1.0, train_error_by_epoch={})], "0.train_error"),
+     ([{**network(8, 1.0), "seeed": 1}], "0.seeed"), ('[NaN]', "0"), ([{"width": 8}], "0.scale")],
+)  # fmt: skip
+def test_damage_is_one_sentence(write, damage, said):
+    with pytest.raises(RecordError, match=rf"is damaged \({said}.*restore") as caught:
+        trial.read(write(damage))
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_file_there_are_no_rows(tmp_path):
+    assert trial.read(tmp_path / "trial.json") == [] and trial_tables.groups([]) == {}
+    with pytest.raises(RecordError, match="Cannot read"):
+        trial.read(tmp_path)
+
+
+def test_the_committed_file_is_read():
+    for part in trial_tables.groups(trial.read()).values():
+        assert len(trial_tables.by_epoch(part)) == len(part) and len(trial_tables.by_width(part))
