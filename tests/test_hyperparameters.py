@@ -77,6 +77,8 @@ def test_all_experiments_of_the_paper_are_on_the_page():
 def test_a_caption_is_part_of_its_table():
     html = hyperparameters.captioned(hyperparameters.built_in(), "Sizes < 3").data
     assert html.startswith("<table") and html.index("<caption>Sizes &lt; 3</caption>") < html.index("<thead>")
+    folded = hyperparameters.captioned(hyperparameters.built_in(), "Sizes < 3", folded=True).data
+    assert folded.startswith("<details><summary>Sizes &lt; 3</summary><table") and folded.endswith("</table></details>")
     assert "max-pooling by 2 after stages 2, 3 and 4, then by 4, one linear layer" in html  # not cut off
 
 

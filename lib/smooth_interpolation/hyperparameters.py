@@ -21,7 +21,7 @@ BOTH, TEXT, CODE, SIBLING, OURS = (
 MEANINGS = {
     BOTH: "the text gives it, and the authors' public code confirms it",
     TEXT: "the text gives it",
-    CODE: "the text is silent; it is the default of the authors' public code, or in the README of it",
+    CODE: "the text is silent; it is the default of the authors' public code, or in its README",
     SIBLING: "neither says; it is in the README of the repository of another paper by the same authors",
     OURS: "none of these gives it, or we depart from them",
 }
@@ -82,7 +82,7 @@ ORIGINS: dict[str, dict[Any, tuple[str, str]]] = {
     "n_paths": {8: (CODE, "P of Equation 6")},
     "n_tangents": {4: (CODE, "M of Equation 5")},
     "delta": {0.1: (CODE, "of Equation 5")},
-    "n_clean_points": {ANY: (OURS, "a stratified sample; the text averages over the training set")},
+    "n_clean_points": {ANY: (OURS, "a random sample; the text averages over the training set")},
     "n_noisy_points": {ANY: (OURS, "likewise")},
 }
 # No field sets these: they are built into the code.
@@ -169,12 +169,15 @@ def particular(experiment: str) -> pd.DataFrame:
     return table(experiment).drop(index=common().index)
 
 
-def captioned(frame: pd.DataFrame, caption: str, index: bool = True) -> Any:
-    """A table for a page, with a caption that assistive technology finds, too."""
+def captioned(frame: pd.DataFrame, caption: str, index: bool = True, folded: bool = False) -> Any:
+    """A table for a page, with a caption that assistive technology finds, too; perhaps folded, for a click to open."""
     from IPython.display import HTML
 
     with pd.option_context("display.max_colwidth", None):
-        head, rest = frame.to_html(border=0, index=index, index_names=False).split(">", 1)
+        html = frame.to_html(border=0, index=index, index_names=False, justify="left", classes="captioned")
+    if folded:
+        return HTML(f"<details><summary>{escape(caption)}</summary>{html}</details>")
+    head, rest = html.split(">", 1)
     return HTML(f"{head}>\n  <caption>{escape(caption)}</caption>{rest}")
 
 

@@ -1,4 +1,4 @@
-"""The tables of the trial: a row per combination of the settings that vary, a column per width; errors in percent."""
+"""The tables of the trial that fixed the settings; errors in percent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pandas as pd
 
 from .trial import Row
 
-SETTINGS = ["n_train", "epochs", "precision", "input_std", "learning_rate"]
+NO_BREAK = "\u2011"  # a hyphen that keeps a range on one line
+COMPARED = ["precision", "input_std", "learning_rate"]
+SETTINGS = ["n_train", "epochs", *COMPARED]
 NAMES = {"n_train": "images", "input_std": "normalisation", "learning_rate": "rate", "width": "w"}
 NAMES |= {name: name for name in ("epochs", "precision", "seed")}
 
@@ -29,34 +31,44 @@ def groups(rows: list[Row]) -> dict[str, pd.DataFrame]:
 
 
 def varied(rows: list[Row]) -> set[str]:
-    """The settings that the trial varied."""
-    return {name for name in SETTINGS if len({getattr(row, name) for row in rows}) > 1}
+    """The settings of which the trial tells what they move."""
+    return {name for part in groups(rows).values() for name in COMPARED if part[name].nunique() > 1}
 
 
 def by_width(part: pd.DataFrame) -> pd.DataFrame:
-    """Mean training error over the last tenth of the epochs, with its range if at most four widths were trained.
+    """Mean training error over the last tenth of the epochs, with its range if at most three widths were trained.
 
+    A row per combination of the settings that vary and a column per width; the other way round if there are many widths.
     `threshold`: the smallest width from which on no label is missed at the last epoch in any seed; '-' if there is none.
     """
-    rows, ranges = [], part.width.nunique() <= 4
+    rows, ranges = [], part.width.nunique() <= 3
     for settings, same in part.groupby(keys := _varying(part)):
         found = same.groupby("width").agg({"mean": "mean", "min": "min", "max": "max", "last": "max"})
-        cells = {f"w = {row.Index}": _cell(row, "{:.2f}", "-", ranges) for row in found.itertuples()}
+        cells = {f"w = {row.Index}": _cell(row, "", NO_BREAK, ranges) for row in found.itertuples()}
         fitted = found.index[(found["last"][::-1] == 0).cummin()[::-1]]
         rows.append(_named(keys, settings) | cells | {"threshold": str(min(fitted, default="-"))})
-    return pd.DataFrame(rows).fillna("-")
+    table = pd.DataFrame(rows).fillna("-")
+    if ranges:
+        return table
+    first, *others = table.columns
+    turned = table[others].T.set_axis(table[first], axis=1)
+    return turned.rename_axis(columns=None, index=first).reset_index()
 
 
 def effects(part: pd.DataFrame) -> pd.DataFrame:
     """What one setting moves: mean difference (and its range) between networks that differ in it alone, by width."""
     rows, keys = [], _varying(part)
-    for name in keys:
+    for name in (key for key in keys if key in COMPARED):
         fixed = ["width", "seed", *(key for key in keys if key != name)]
         wide = part.pivot_table(index=fixed, columns=name, values="mean")
         for before, after in itertools.combinations(wide.columns, 2):
             found = (wide[after] - wide[before]).dropna().groupby("width").agg(["mean", "min", "max"])
-            cells = {f"w = {row.Index}": _cell(row, "{:+.2f}", " to ") for row in found.itertuples()}
-            rows += [{"from": _said(name, before), "to": _said(name, after)} | cells] if cells else []
+            cells = {f"w = {row.Index}": _cell(row, "+", " to ") for row in found.itertuples()}
+            rows += (
+                [{"setting": NAMES[name], "from": _said(name, before), "to": _said(name, after)} | cells]
+                if cells
+                else []
+            )
     return pd.DataFrame(rows).fillna("-")
 
 
@@ -64,7 +76,7 @@ def by_epoch(part: pd.DataFrame) -> pd.DataFrame:
     """Training error of every network after so many epochs, and its test error at the end."""
     keys, rows = [*_varying(part), "width", *(["seed"] if part.seed.nunique() > 1 else [])], []
     for network in part.sort_values(keys).to_dict("records"):
-        errors = {str(epoch): f"{error:.2f}" for epoch, error in sorted(network["train_error_by_epoch"].items())}
+        errors = {str(epoch): _error(error) for epoch, error in sorted(network["train_error_by_epoch"].items())}
         rows.append(_named(keys, [network[key] for key in keys]) | errors | {"test": f"{network['test_error']:.1f}"})
     return pd.DataFrame(rows).fillna("-")
 
@@ -90,5 +102,9 @@ def _said(name: str, value: Any) -> str:
     return f"{int(value):,}" if name in ("n_train", "epochs") else f"{value}"
 
 
-def _cell(row: Any, form: str, dash: str, ranges: bool = True) -> str:
-    return form.format(row.mean) + (f" ({form.format(row.min)}{dash}{form.format(row.max)})" if ranges else "")
+def _cell(row: Any, sign: str, dash: str, ranges: bool = True) -> str:
+    return _error(row.mean, sign) + (f" ({_error(row.min, sign)}{dash}{_error(row.max, sign)})" if ranges else "")
+
+
+def _error(percent: float, sign: str = "") -> str:
+    return f"{percent:{sign}.{1 if abs(percent) >= 1 else 2}f}"
