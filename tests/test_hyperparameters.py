@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from smooth_interpolation import authors_code, config, hyperparameters, locations, trial_tables
+from smooth_interpolation import authors_code, config, hyperparameters, locations
 
 FILES = sorted((locations.repository() / "params").glob("*/*.yaml"))
 
@@ -45,7 +45,8 @@ def test_a_field_added_later_is_listed_as_ours(monkeypatch):
 def test_origins_list_every_value_of_the_paper_scale_once():
     table = hyperparameters.origins()
     assert set(table.index) == set(hyperparameters.fields())
-    assert table.loc["learning_rate", "value"].tolist() == ["0.005", "0.0001"]
+    rates = {str(config.find("paper", name).learning_rate) for name in hyperparameters.PAPER}
+    assert len(rates) == 2 and set(table.loc["learning_rate", "value"]) == rates
     assert table.loc["noise", "value"].tolist() == ["symmetric", "none", "asymmetric"]
     assert table.loc["dataset", "value"] == "cifar10 or cifar100"
     assert hyperparameters.built_in().loc["weight decay, dropout", "from"] == hyperparameters.TEXT
@@ -84,16 +85,20 @@ def test_a_caption_is_part_of_its_table():
 
 def test_what_differs_from_the_authors_code_follows_the_params_file(monkeypatch):
     settings = config.find("paper", "convnet-noise20")
-    rate, there, effect = "constant learning rate", "here, at paper scale", "effect on the curves"
-    table = authors_code.differences()
-    assert table.loc[rate, there] == str(settings.learning_rate)
-    assert table.loc[rate, effect] == authors_code.NOT_MEASURED
-    assert authors_code.differences({"learning_rate"}).loc[rate, effect] == "the trial below"
-    assert authors_code.differences({"input_std"}).loc["input divided by", effect].endswith("the trial below")
-    same = settings.model_copy(update={"learning_rate": 0.004})
-    monkeypatch.setattr(config, "find", lambda *place: same)
-    assert authors_code.differences().loc[rate, [there, effect]].tolist() == ["the same", "none"]
-    assert {field for field, *_ in authors_code.SET_BY_FIELDS} <= {*trial_tables.SETTINGS, *hyperparameters.ORIGINS}
+    rate, divisor = "constant learning rate", "input divided by"
+    there, effect = "here, at paper scale", "effect on the curves"
+
+    def table(tried=(), **changed):
+        monkeypatch.setattr(config, "find", lambda *place: settings.model_copy(update=changed))
+        return authors_code.differences(tried)
+
+    assert table(learning_rate=0.01).loc[rate, [there, effect]].tolist() == ["0.01", authors_code.NOT_MEASURED]
+    assert table({"learning_rate"}, learning_rate=0.01).loc[rate, effect] == "the trial below"
+    assert table(learning_rate=0.004).loc[rate, [there, effect]].tolist() == ["the same", "none"]
+    assert table(input_std=None).loc[divisor, there].startswith("0.2470, 0.2435, 0.2616")
+    assert table({"input_std"}, input_std=None).loc[divisor, effect].endswith("the trial below")
+    assert table(input_std=(0.2023, 0.1994, 0.2010)).loc[divisor, there] == "the same"
+    assert {field for field, *_ in authors_code.SET_BY_FIELDS} <= set(hyperparameters.ORIGINS)
 
 
 def test_the_constant_between_the_two_curvatures():

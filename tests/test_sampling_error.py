@@ -29,6 +29,15 @@ def test_errors_fall_with_the_root_of_the_points_and_are_weighted():
     assert found["all"] == pytest.approx(math.hypot(0.8 * 6 / 20, 0.2 * 6 / 10) / 3)
 
 
+def test_a_metric_that_a_record_lacks_is_left_out():
+    lacking = record()
+    for entry in lacking["volumes"]:
+        del entry["accuracy"]
+    errors = sampling_error.relative_errors([lacking], PLANNED)
+    assert set(errors.metric) == set(store.VOLUME_METRICS) - {"accuracy"}
+    assert "Training accuracy" not in sampling_error.table(errors).index
+
+
 def test_without_noisy_points_and_with_means_of_zero():
     clean = PLANNED.model_copy(update={"n_noisy_points": 0})
     errors = sampling_error.relative_errors([record(subsets=("all", "clean"))], clean)

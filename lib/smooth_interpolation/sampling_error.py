@@ -37,7 +37,7 @@ def relative_errors(records: Sequence[store.Record], planned: Experiment) -> pd.
         noisy = record["data"]["n_corrupted"] / record["data"]["n_train"]
         share = {"clean": 1 - noisy, "noisy": noisy}
         parts = [subset for subset in share if subset in found and planned_points[subset]]
-        for metric in store.VOLUME_METRICS:
+        for metric in (m for m in store.VOLUME_METRICS if m in found["all"]):
             error = {p: found[p][metric]["std"] / math.sqrt(planned_points[p]) for p in parts}
             error["all"] = math.hypot(*(share[p] * error[p] for p in parts))
             for subset in ("all", *parts):
