@@ -1,6 +1,9 @@
 """Sources of images: drawn, folders and zips, torchvision's archives."""
 
+import functools
+import hashlib
 import pickle
+import struct
 import zipfile
 
 import numpy as np
@@ -9,7 +12,7 @@ import torch
 import torchvision.datasets
 from PIL import Image
 
-from smooth_interpolation import datasets, dead_leaves, locations
+from smooth_interpolation import config, datasets, dead_leaves, locations, preparation, runs, store
 from smooth_interpolation.errors import DataError
 
 CLASSES = ("cat", "dog")
@@ -40,9 +43,10 @@ def test_a_folder_and_its_zip_are_the_same_data(data):
     first = datasets.load("pets")
     assert first.classes == CLASSES and first.source == "image folder (PNG)"
     assert first.train.images.shape == (8, 3, 32, 32) and first.train.images.dtype == torch.uint8
-    expected = np.asarray(Image.open(folder / "train" / "dog" / "0001.png")).transpose(2, 0, 1)
-    np.testing.assert_array_equal(first.train.images[5].numpy(), expected)
-    assert first.train.labels.tolist() == [0] * 4 + [1] * 4
+    for label, name in enumerate(CLASSES):
+        pixels = [np.asarray(Image.open(path)).transpose(2, 0, 1) for path in (folder / "train" / name).iterdir()]
+        found = first.train.images[first.train.labels == label].numpy()
+        assert sorted(image.tobytes() for image in found) == sorted(image.tobytes() for image in pixels)
     with zipfile.ZipFile(data / "other.zip", "w") as archive:
         for path in sorted(folder.rglob("*.png")):
             archive.write(path, path.relative_to(folder))
@@ -78,28 +82,144 @@ def test_a_changed_folder_is_read_again(data):
     assert len(again.train) == 9 and again.fingerprint != first.fingerprint
 
 
-def test_cifar_as_a_zip_of_images_in_the_data_directory(data):
-    folder = write_folder(data.parent / "folder", suffix="jpg")
-    with zipfile.ZipFile(data / "cifar10-small.zip", "w") as archive:
-        for path in sorted(folder.rglob("*.jpg")):
-            archive.write(path, path.relative_to(folder))
-    assert datasets.load("cifar10").source == "image folder (JPEG)"
-
-
-def test_cifar_from_torchvisions_archive(data, monkeypatch):
-    """Torchvision's own files, with two images a batch; its checksums are those of the real ones, so they are skipped."""
-    base = data / "cifar-10-batches-py"
-    base.mkdir()
+def made_up(name):
+    """Classes in no order, and of each split images (N, 32, 32, 3) and labels; the first image is there four times."""
     generator = np.random.default_rng(0)
-    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
-        content = {"data": generator.integers(0, 256, (2, 3072), dtype=np.uint8), "labels": [0, 9]}
-        (base / name).write_bytes(pickle.dumps(content))
-    (base / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"c{i}" for i in range(10)]}))
-    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *_: True)
-    found = datasets.load("cifar10")
-    assert found.source == "torchvision archive" and len(found.train) == 10 and len(found.classes) == 10
-    expected = np.frombuffer(pickle.loads((base / "data_batch_2").read_bytes())["data"], np.uint8).reshape(2, 3, 32, 32)
-    np.testing.assert_array_equal(found.train.images[2:4].numpy(), expected)
+    n_classes, per_class = {"cifar10": (10, (10, 2)), "cifar100": (100, (2, 1))}[name]
+    classes = [f"thing_{i}" for i in generator.permutation(n_classes)]
+    splits = {}
+    for split, count in zip(("train", "test"), per_class, strict=True):
+        labels = generator.permutation(np.arange(n_classes * count) % n_classes)
+        images = generator.integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
+        images[np.flatnonzero(labels == labels[0])] = images[np.flatnonzero(labels != labels[0])[:2]] = images[0]
+        splits[split] = images, labels
+    return classes, splits
+
+
+def as_archive(root, name, classes, splits):
+    """The files of torchvision's archive."""
+    base, kind = root / datasets.CIFAR[name][0], getattr(torchvision.datasets, name.upper())
+    base.mkdir()
+    for split, parts in (("train", kind.train_list), ("test", kind.test_list)):
+        images, labels = (np.array_split(values, len(parts)) for values in splits[split])
+        for (part, _), pixels, numbers in zip(parts, images, labels, strict=True):
+            content = {
+                "data": pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1),
+                "labels" if name == "cifar10" else "fine_labels": numbers.tolist(),
+            }
+            (base / part).write_bytes(pickle.dumps(content))
+    (base / kind.meta["filename"]).write_bytes(pickle.dumps({kind.meta["key"]: classes}))
+
+
+def as_folder(root, name, classes, splits, suffix="png", **options):
+    order = np.random.default_rng(len(suffix) + len(options))
+    for split, (images, labels) in splits.items():
+        for i, pixels, label in zip(order.permutation(len(labels)), images, labels, strict=True):
+            directory = root / name / split / classes[label]
+            directory.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(directory / f"{i:04}.{suffix}", **options)
+
+
+def as_zip(root, name, classes, splits):
+    as_folder(root.parent, name, classes, splits, "webp", lossless=True)
+    with zipfile.ZipFile(root / f"{name}-webp.zip", "w") as archive:
+        for path in (root.parent / name).rglob("*.webp"):
+            archive.write(path, path.relative_to(root.parent / name))
+
+
+FORMS = {
+    "torchvision archive": as_archive,
+    "image folder (PNG)": as_folder,
+    "image folder (BMP)": functools.partial(as_folder, suffix="bmp"),
+    "zip of images (WEBP)": as_zip,
+}
+
+
+@pytest.fixture
+def in_every_form(tmp_path, monkeypatch):
+    """Loads a dataset, and calls `use` beside it, once for every form that the same images can have."""
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *_: True)  # of the real images
+
+    def load(name, use):
+        for i, (source, make) in enumerate(FORMS.items()):
+            root = tmp_path / str(i) / "data"
+            root.mkdir(parents=True)
+            make(root, name, *made_up(name))
+            monkeypatch.setattr(locations, "data_directories", lambda root=root: [root])
+            monkeypatch.setenv(locations.CACHE_VARIABLE, str(root.parent))
+            data = datasets.load(name)
+            assert data.source == source
+            yield data, use()
+
+    return load
+
+
+FEW = {"n_test": 10, "epochs": 2, "n_clean_points": 3, "strengths": [5, 20], "n_paths": 1, "n_tangents": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("cifar10", {"n_train": 60}),
+        ("cifar10", {"n_train": 60, "noise": "asymmetric", "n_corrupted_classes": 2, "noise_fraction": 0.5}),
+        ("cifar100", {"n_train": 120, "n_classes": 100, "dataset": "cifar100"}),
+    ],
+)
+def test_the_same_images_are_the_same_data_whatever_they_came_in(name, changes, in_every_form):
+    settings = config.find("laptop", "convnet-noise20", {**FEW, "n_noisy_points": 4, **changes})
+    loaded = list(in_every_form(name, lambda: preparation.prepare(settings)))
+    classes, splits = made_up(name)
+    (first, prepared), others = loaded[0], loaded[1:]
+    assert len(others) == 3 and first.classes == tuple(sorted(classes))
+    images, labels = splits["train"]
+    expected = sorted(
+        (classes[i], pixels.transpose(2, 0, 1).tobytes()) for i, pixels in zip(labels, images, strict=True)
+    )
+    found = zip(first.train.labels, first.train.images.numpy(), strict=True)
+    assert sorted((first.classes[i], pixels.tobytes()) for i, pixels in found) == expected
+    for data, other in others:
+        assert data.classes == first.classes and data.fingerprint == first.fingerprint
+        for split in ("train", "test"):
+            assert torch.equal(getattr(data, split).images, getattr(first, split).images)
+            assert torch.equal(getattr(data, split).labels, getattr(first, split).labels)
+            assert torch.equal(getattr(other, split).images, getattr(prepared, split).images)
+            assert torch.equal(getattr(other, split).labels, getattr(prepared, split).labels)
+        assert torch.equal(other.corrupted, prepared.corrupted) and torch.equal(other.points, prepared.points)
+        assert {**other.description(), "source": ""} == {**prepared.description(), "source": ""}
+
+
+def test_the_same_images_give_the_same_record_whatever_they_came_in(in_every_form):
+    experiment = config.find(
+        "laptop", "convnet-noise20", {**FEW, "n_train": 60, "n_noisy_points": 4, "precision": "fp32"}
+    )
+    records = [record for _, record in in_every_form("cifar10", lambda: runs.run(experiment.run(2, 0), device="cpu"))]
+    assert {record["data"].pop("source") for record in records} == set(FORMS)
+    assert len({store.checksum({**record, "provenance": {}}) for record in records}) == 1
+
+
+def test_the_order_is_of_pixels_and_labels_alone():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (50, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    split = datasets.Split(images, torch.arange(50) % 5)
+    _, (first,) = datasets.canonical(tuple("abcde"), split)
+    _, (again,) = datasets.canonical(tuple("abcde"), split[torch.randperm(50, generator=generator)])
+    assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
+    digests = [
+        hashlib.sha256(struct.pack("<q", label) + bytes(pixels.flatten().tolist())).digest()
+        for pixels, label in zip(first.images, first.labels.tolist(), strict=True)
+    ]
+    assert digests == sorted(digests) and not torch.equal(first.images, images)
+    classes, (renamed,) = datasets.canonical(tuple("edcba"), datasets.Split(images, 4 - split.labels))
+    assert classes == tuple("abcde") and torch.equal(renamed.labels, first.labels)
+
+
+def test_an_order_of_before_is_not_taken_from_the_cache(data, monkeypatch):
+    write_folder(data / "pets")
+    with monkeypatch.context() as before:
+        before.setattr(datasets, "VERSION", datasets.VERSION - 1)
+        before.setattr(datasets, "canonical", lambda classes, *splits: (classes, splits))
+        unordered = datasets.load("pets").fingerprint
+    assert datasets.load("pets").fingerprint != unordered
 
 
 def test_missing_data_is_one_sentence_that_helps(data, monkeypatch):

@@ -1,6 +1,7 @@
 """Images as tensors: CIFAR-10 and CIFAR-100, folders or zips of images, and the built-in `dead_leaves`.
 
-Every source becomes one in-memory `Dataset` of uint8 tensors, is decoded once, cached as one file and fingerprinted.
+Every source becomes one in-memory `Dataset` of uint8 tensors, is put into the order of `canonical`, cached as one file and
+fingerprinted: the same images are the same data, whatever they came in.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ CIFAR = {
     "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
     "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
 }
+VERSION = 2  # part of the cache's key: raise it when the order of the images changes
 MAX_CACHE = 10 << 30  # bytes of a cached dataset: two splits of the largest size, and more
 
 
@@ -48,7 +50,7 @@ class Dataset:
     """A training and a test split, the names of the classes, where it comes from, and its fingerprint."""
 
     name: str
-    source: str  # "torchvision archive", "image folder (JPEG)", "drawn"
+    source: str  # "torchvision archive", "image folder (PNG)", "zip of images (WEBP)", "drawn"; no part of the data
     classes: tuple[str, ...]
     train: Split
     test: Split
@@ -96,6 +98,33 @@ def fingerprint(*tensors: Tensor) -> str:
     return digest.hexdigest()
 
 
+def canonical(classes: tuple[str, ...], *splits: Split) -> tuple[tuple[str, ...], tuple[Split, ...]]:
+    """Classes by name, and each split's images by the SHA-256 of their label and pixels: one order of the same images.
+
+    What is hashed is the label in the new order of the classes as one little-endian int64, then the pixels as C x H x W
+    bytes. Identical images with the same label are interchangeable.
+
+    Example:
+        >>> images, labels = torch.arange(48, dtype=torch.uint8).reshape(4, 3, 2, 2), torch.tensor([0, 1, 1, 0])
+        >>> _, (first,) = canonical(("cat", "dog"), Split(images, labels))
+        >>> _, (second,) = canonical(("dog", "cat"), Split(images, 1 - labels)[torch.tensor([2, 0, 3, 1])])
+        >>> torch.equal(first.images, second.images), torch.equal(first.labels, second.labels)
+        (True, True)
+    """
+    order = sorted(range(len(classes)), key=classes.__getitem__)
+    numbers = torch.empty(len(order), dtype=torch.int64)
+    numbers[order] = torch.arange(len(order))
+    return tuple(classes[i] for i in order), tuple(_ordered(Split(s.images, numbers[s.labels])) for s in splits)
+
+
+def _ordered(split: Split) -> Split:
+    labels, images = split.labels.numpy().astype("<i8"), split.images.contiguous().numpy()
+    digests = [
+        hashlib.sha256(label.tobytes() + image.tobytes()).digest() for label, image in zip(labels, images, strict=True)
+    ]
+    return split[torch.tensor(sorted(range(len(digests)), key=digests.__getitem__))]
+
+
 def balanced_subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
     """Indices of a random subset with the same number of points, to within one, of every class.
 
@@ -125,7 +154,7 @@ def balanced_subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
 
 
 def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[str, ...], Split, Split]]) -> Dataset:
-    path = locations.cache() / "datasets" / f"{key}.safetensors"
+    path = locations.cache() / "datasets" / f"{key}-v{VERSION}.safetensors"
     if path.is_file():
         try:
             tensors, metadata = files.read_tensors(path, MAX_CACHE)
@@ -142,6 +171,7 @@ def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[st
         except (OSError, KeyError, ValueError):
             log.warning("%s cannot be read: decoding the images again.", path)
     classes, train, test = build()
+    classes, (train, test) = canonical(classes, train, test)
     found = fingerprint(*tensors_of(train, test))
     tensors = {
         "train_images": train.images,
@@ -178,7 +208,7 @@ def _drawn(n_classes: int, n_train: int, n_test: int, seed: int) -> tuple[tuple[
         images, labels = dead_leaves.draw(n_images, n_classes, seed, split)
         splits.append(Split(torch.from_numpy(images), torch.from_numpy(labels)))
     train, test = splits
-    return tuple(f"leaves {i}" for i in range(n_classes)), train, test
+    return tuple(f"leaves {i:02}" for i in range(n_classes)), train, test
 
 
 def _find_images(name: str) -> Path | None:
@@ -258,8 +288,7 @@ def _state_key(name: str, place: Path) -> str:
 
 def _folder_source(place: Path) -> str:
     suffixes = {PurePosixPath(name).suffix.lower() for name, _ in image_folders.entries(place)}
-    kind = "JPEG" if suffixes <= {".jpg", ".jpeg"} else ", ".join(sorted(s[1:].upper() for s in suffixes))
-    return f"image folder ({kind})"
+    return f"{'image folder' if place.is_dir() else 'zip of images'} ({', '.join(sorted(s[1:].upper() for s in suffixes))})"
 
 
 def _read_folder(place: Path) -> tuple[tuple[str, ...], Split, Split]:

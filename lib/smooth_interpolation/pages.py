@@ -211,12 +211,13 @@ def describe(page: Page) -> str:
     around = " and ".join(f"{points[kind]:,} {kind}" for kind in ("clean", "noisy") if points.get(kind))
     threshold = page.threshold
     mark = f"w = {threshold} (dotted)" if threshold else "not reached"
+    sources = {record["data"]["source"] for record in page.records}
     devices = {f"{o['device_name']} ({o['device'].upper()})" for o in origins}
     commits = {f"`{(o['commit'] or 'unknown')[:10]}`{' with changes' if o['dirty'] else ''}" for o in origins}
     spent = display.duration(cost.machine_seconds(page.records))
     diverged = {str(c) for c in map(_run_of, page.records) if c}
     sentences = [
-        f"**Scale `{e.scale}`.** Data: {data['name']}, {data['source']}, fingerprint `{data['fingerprint'][:12]}`; "
+        f"**Scale `{e.scale}`.** Data: {data['name']}, {_listed(sources)}, fingerprint `{data['fingerprint'][:12]}`; "
         f"{data['n_train']:,} training images{noise}, {data['n_test']:,} test images.",
         f"Training: {e.epochs:,} epochs of {optimizer} in {precision}; seed{'s' if len(seeds) > 1 else ''} "
         f"{', '.join(map(str, seeds))} ({spread}).",
