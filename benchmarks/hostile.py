@@ -133,6 +133,8 @@ RECORDS: dict[str, tuple[bytes, str]] = {
     "no batch size": (_signed(("config", "batch_size"), REMOVED), "digest"),
     "a list as configuration": (_signed(("config",), []), "config in it is []"),
     "a number as fingerprint": (_signed(("data", "fingerprint"), 5), "fingerprint in data is 5"),
+    "a share of an error": (_signed(("data", "irreducible_errors"), 0.5), "irreducible_errors in data is 0.5"),
+    "less than no errors": (_signed(("data", "irreducible_errors"), -1), "irreducible_errors in data is -1"),
     "no data": (_signed(("data",), REMOVED), "it has no data"),
     "no times": (_signed(("provenance", "wall_s"), REMOVED), "provenance has no wall_s"),
     "a text as time": (_signed(("provenance", "wall_s", "train"), "long"), "train of wall_s is 'long'"),

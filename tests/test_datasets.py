@@ -197,6 +197,19 @@ def test_the_same_images_give_the_same_record_whatever_they_came_in(in_every_for
     assert len({store.checksum({**record, "provenance": {}}) for record in records}) == 1
 
 
+@pytest.mark.parametrize("noise", ["symmetric", "none"])
+def test_irreducible_errors_are_those_of_the_best_function_of_the_image(noise, in_every_form):
+    changes = {"noise": "none", "noise_fraction": 0.0} if noise == "none" else {}
+    changes["n_noisy_points"] = 0 if changes else 4
+    settings = config.find("laptop", "convnet-noise20", {**FEW, **changes, "n_train": 100})
+    _, prepared = next(in_every_form("cifar10", lambda: preparation.prepare(settings)))
+    labels_of: dict = {}
+    for image, label in zip(prepared.train.images.tolist(), prepared.train.labels.tolist(), strict=True):
+        labels_of.setdefault(str(image), []).append(label)
+    least = sum(min(sum(label != guess for label in labels) for guess in range(10)) for labels in labels_of.values())
+    assert prepared.irreducible_errors == prepared.description()["irreducible_errors"] == least > 0
+
+
 def test_the_order_is_of_pixels_and_labels_alone():
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (50, 3, 4, 4), generator=generator, dtype=torch.uint8)

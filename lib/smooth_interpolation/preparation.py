@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,11 @@ class Prepared:
     points: Tensor  # indices into train
     normalize: training.Normalization
 
+    @cached_property
+    def irreducible_errors(self) -> int:
+        """The training errors that remain however wide the network, see `irreducible_errors`."""
+        return irreducible_errors(self.train)
+
     def description(self) -> dict[str, Any]:
         """What a record says of its data."""
         return {
@@ -35,6 +43,7 @@ class Prepared:
             "n_train": len(self.train),
             "n_test": len(self.test),
             "n_corrupted": int(self.corrupted.sum()),
+            "irreducible_errors": self.irreducible_errors,
             "corrupted_classes": list(self.corrupted_classes),
             "mean": list(self.normalize.mean),
             "std": list(self.normalize.std),
@@ -71,6 +80,24 @@ def prepare(settings: Settings) -> Prepared:
     own = training.Normalization.of(train.images)
     normalize = training.Normalization(settings.input_mean or own.mean, settings.input_std or own.std)
     return Prepared(dataset, datasets.Split(train.images, noisy), test, corrupted, classes, points, normalize)
+
+
+def irreducible_errors(train: datasets.Split) -> int:
+    """The least number of errors that any function of the image makes on these images and labels.
+
+    It is the sum over distinct images x of n(x) - max_c n(x, c), where n(x) images are identical to x and n(x, c) of them
+    have the label c: whatever is predicted for x, the others are missed. Labels are those trained on, noisy where noisy.
+
+    Example:
+        >>> images = torch.zeros(5, 3, 2, 2, dtype=torch.uint8)
+        >>> images[4] = 1
+        >>> irreducible_errors(datasets.Split(images, torch.tensor([0, 0, 1, 2, 3])))
+        2
+    """
+    labels_of: defaultdict[bytes, Counter[int]] = defaultdict(Counter)
+    for image, label in zip(train.images.contiguous().numpy(), train.labels.tolist(), strict=True):
+        labels_of[hashlib.sha256(image).digest()][label] += 1
+    return sum(counts.total() - max(counts.values()) for counts in labels_of.values())
 
 
 def _corrupt(labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor, tuple[int, ...]]:

@@ -174,6 +174,9 @@ def check(record: Any) -> None:
         raise ValueError("it is complete and has no volumes")
     _has(record["config"], {"width": WHOLE, "seed": WHOLE, "scale": TEXT, "experiment": TEXT, "model": TEXT}, "config")
     _has(record["data"], DATA, "data")
+    missed = record["data"].get("irreducible_errors", 0)  # older records do not say
+    if type(missed) is not int or missed < 0:
+        raise ValueError(f"irreducible_errors in data is {validation.shown(missed)}")
     _check_origin(record["provenance"])
     for number, entry in enumerate(record["history"], 1):
         where = f"entry {number} of the history"
