@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -73,6 +74,8 @@ class Bench:
     ) -> None:
         self.data, self.device, self.at_once, self.acceleration = data, device, at_once, acceleration
         self.code = provenance.code()
+        if multiprocessing.parent_process() is None:  # a sweep says it for its workers
+            provenance.warn_of_unknown()
         self.evaluator = Evaluator(data, config, device)
         place = device if acceleration.data_on_device else torch.device("cpu")
         train = data.train

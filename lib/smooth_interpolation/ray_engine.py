@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import cluster, locations, locks, store, sweep, watching, work
+from . import cluster, locations, locks, provenance, store, sweep, watching, work
 from .cluster import Node, Request
 from .config import Run
 from .errors import ConfigError, UserError
@@ -65,6 +65,7 @@ def run_sweep(
     """
     if in_flight is not None and in_flight < 1:
         raise ConfigError(f"--in-flight is {in_flight}: it must be at least 1.")
+    provenance.warn_of_unknown()
     request = Request(gpus_per_run or 0.0, memory_per_run)
     root = Path(options.pop("root", None) or locations.results()).absolute()
     chosen = work.Options(**options | {"root": root, "engine": "ray"})

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from . import locks, runs, store, work
+from . import locks, provenance, runs, store, work
 from .config import Experiment, Run
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -98,6 +98,7 @@ def sweep(
         at_once: networks that a process trains side by side.
         options: the others of `work.Options`.
     """
+    provenance.warn_of_unknown()
     runs_, tally = list(todo), Tally(watch)
     chosen = work.Options(at_once=at_once, **options)
     waiting = [[run] for run in runs_] if at_once == 1 else [runs_[i::workers] for i in range(min(workers, len(runs_)))]
