@@ -44,7 +44,7 @@ def data_of(images: Tensor, labels: Tensor, precision: str, device: str) -> trai
     return training.TrainingData.of(images, labels, NORMALIZE, precision, torch.device(device))
 
 
-@torch.backends.cudnn.flags(deterministic=True, allow_tf32=False)  # else repetitions differ by rounding
+@torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)  # else repetitions differ by rounding
 def check(device: str, quick: bool) -> dict[str, float]:
     """Relative errors: measures against float64 on the CPU, a graph's epoch against eager steps, together against alone."""
     images, labels = random_images(40)

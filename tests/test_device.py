@@ -46,7 +46,7 @@ def test_a_run_is_the_same_everywhere_to_rounding(device):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="graphs are captured on a GPU")
 @pytest.mark.parametrize("family", ["convnet", "resnet18"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@torch.backends.cudnn.flags(deterministic=True, allow_tf32=False)
+@torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 def test_a_captured_step_is_the_eager_one(family, precision):
     settings = settings_of(augment=True, precision=precision)
     data = runs.prepare(settings)
@@ -75,7 +75,7 @@ def test_a_record_names_its_device(device, precision):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@torch.backends.cudnn.flags(deterministic=True, allow_tf32=False)
+@torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 def test_a_resumed_run_is_the_uninterrupted_one(device, tmp_path):
     """On a GPU the second seed takes over the first one's captured graph: its state is put back in place."""
     todo = [settings_of(augment=True, epochs=3).run(2, seed) for seed in (0, 1)]

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from smooth_interpolation import locations, provenance
+from smooth_interpolation import locations
 
 ROOT = locations.repository()
 # Read by every Python that starts with the copy on its path: as if this package had never been installed.

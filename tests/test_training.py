@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch.nn import functional as F
 
-from smooth_interpolation import checkpoints, config, graphs, models, runs, step, training
+from smooth_interpolation import checkpoints, config, graphs, models, runs, stacks, step, training
 from smooth_interpolation.errors import ConfigError
 from smooth_interpolation.models import ConvNet, ResNet18
 
@@ -109,7 +109,7 @@ def in_a_stack(data, settings, seeds=(0, 1, 2), dtype=torch.float32):
     inputs = training.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
     inputs = dataclasses.replace(inputs, images=inputs.images.to(dtype))
     uncompiled = training.Acceleration(compile=False)
-    networks = [models.create("convnet", 2, 10, seed).to(dtype) for seed in seeds]
+    networks = [models.create(settings.model, 1 + seed, 10, seed).to(dtype) for seed in seeds]
     trainers = [
         training.Trainer(network, inputs, settings, seed, uncompiled)
         for network, seed in zip(networks, seeds, strict=True)
@@ -126,18 +126,33 @@ def train_all(trainers):
             trainer.finish()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_networks_trained_as_one_are_each_alone(optimizer):
-    settings = settings_of(batch_size=30, warmup_epochs=2, optimizer=optimizer)  # the last batch is a shorter one
+@pytest.mark.parametrize(("family", "optimizer"), [("convnet", "sgd"), ("convnet", "adam"), ("resnet18", "adam")])
+def test_networks_trained_as_one_are_each_alone(family, optimizer):
+    settings = settings_of(model=family, batch_size=30, warmup_epochs=2, optimizer=optimizer)  # a shorter last batch
     data = runs.prepare(settings)
     trainers = in_a_stack(data, settings, dtype=torch.float64)
     train_all(trainers)
     assert trainers[0].graph is trainers[2].graph and trainers[0].graph.stacked
     for seed, trainer in enumerate(trainers):
-        alone = models.create("convnet", 2, 10, seed)
+        alone = models.create(family, 1 + seed, 10, seed).train()
         plain_loop(alone.double(), data, settings, seed)
-        moved = flat(alone) - flat(models.create("convnet", 2, 10, seed)).double()
+        moved = flat(alone) - flat(models.create(family, 1 + seed, 10, seed)).double()
         assert (flat(trainer.model) - flat(alone)).norm() < 1e-6 * moved.norm()  # the rate is float32
+        for name, buffer in alone.named_buffers():
+            if buffer.ndim:  # batch normalisation's running statistics
+                torch.testing.assert_close(trainer.model.get_buffer(name), buffer)
+
+
+def test_networks_trained_as_one_are_augmented_each_by_itself():
+    settings = settings_of(augment=True, epochs=2)
+    data = runs.prepare(settings)
+    trainers, alone = in_a_stack(data, settings), in_a_stack(data, settings)
+    for trainer in alone:
+        trainer.graphed = False
+    train_all(trainers)
+    train_all(alone)
+    for trainer, other in zip(trainers, alone, strict=True):
+        torch.testing.assert_close(flat(trainer.model), flat(other.model), rtol=1e-4, atol=1e-6)
 
 
 def test_networks_trained_as_one_are_stopped_and_resumed():
@@ -174,7 +189,7 @@ def test_a_lost_network_takes_no_other_of_its_stack_along():
 @pytest.mark.parametrize("n_networks", [1, 3])
 def test_a_compiled_step_is_the_step(n_networks):
     networks = [models.create("convnet", 2, 10, seed) for seed in range(n_networks)]
-    network = models.StackedConvNets(networks)
+    network = stacks.Stack(networks)
     images, labels = torch.rand(8, 3 * n_networks, 32, 32), torch.randint(0, 10, (8, n_networks))
     found = []
     for losses_of in (step.losses_of, graphs.compiled(step.losses_of)):

@@ -2,8 +2,8 @@
 
 A graph reads everything from tensors that stay in place: the order of the images, the position in it, the learning
 rates. So an epoch is its number of replays, and nothing is waited for; another seed of the same network only resets the
-tensors (`Trainer.start`). Narrow networks of one width that are at the same step are trained as one, see
-`models.StackedConvNets`: their trainers then hold views of its weights.
+tensors (`Trainer.start`). Narrow networks that are at the same step are trained as one, see `stacks`: their trainers then
+hold views of its weights.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from . import locations
-from .models import ConvNet, StackedConvNets
+from . import locations, stacks
 from .precision import full_precision
 from .step import learning_rate, losses_of, optimizer_of
 
@@ -30,24 +29,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WARM_UP = 3  # steps before the capture, in which libraries choose their kernels
-STACKED_WIDTH = 4  # wider networks fill a GPU better each in a graph of its own
-MAX_STACK = 16
 
 
 def capture(trainers: Sequence[Trainer], failed: Callable[[Trainer, Exception], None]) -> None:
     """Give a graph to each trainer that has none; narrow networks that are at the same step share one."""
-    groups: dict[object, list[Trainer]] = {}
+    alike: dict[object, list[Trainer]] = {}
     for trainer in trainers:
         if trainer.graph is None and trainer.graphed:
-            key: object = (
-                (tuple(p.shape for p in trainer.model.parameters()), trainer.step)
-                if _stackable(trainer)
-                else id(trainer)
-            )
-            groups.setdefault(key, []).append(trainer)
-    for group in groups.values():
-        for start in range(0, len(group), MAX_STACK):
-            part = group[start : start + MAX_STACK]
+            alike.setdefault(_kind(trainer), []).append(trainer)
+    for group in alike.values():
+        for places in stacks.pack([stacks.width(trainer.model) or 0 for trainer in group]):
+            part = [group[place] for place in places]
             try:
                 GraphedEpoch(part)
             except Exception as error:
@@ -55,11 +47,12 @@ def capture(trainers: Sequence[Trainer], failed: Callable[[Trainer, Exception], 
                     failed(trainer, error)
 
 
-def _stackable(trainer: Trainer) -> bool:
-    model = trainer.model
-    if type(model) is not ConvNet or trainer.settings.augment or not trainer.acceleration.stack:
-        return False
-    return model.layers()[0].out_channels <= STACKED_WIDTH
+def _kind(trainer: Trainer) -> object:
+    """The same for trainers that can be one."""
+    if not trainer.acceleration.stack or stacks.width(trainer.model) is None:
+        return id(trainer)
+    settings = trainer.settings.model_dump(exclude={"width", "seed"})
+    return type(trainer.model), id(trainer.data), trainer.step, tuple(settings.items())
 
 
 class GraphedEpoch:
@@ -77,14 +70,14 @@ class GraphedEpoch:
         self.model: nn.Module = first.model
         self.optimizer = first.optimizer
         if self.stacked:
-            self.model = StackedConvNets([trainer.model for trainer in trainers if isinstance(trainer.model, ConvNet)])
+            self.model = stacks.Stack([trainer.model for trainer in trainers])
             if first.acceleration.channels_last:
                 self.model.to(memory_format=torch.channels_last)
             self.optimizer = optimizer_of(self.model, self.settings)
         n, size, steps = len(self.data), self.settings.batch_size, first.steps_per_epoch
         self.sizes = [size] * (n // size) + [n % size] * bool(n % size)
-        augmented = torch.empty_like(self.data.images) if self.settings.augment else None
-        self.inputs = self.data.images if augmented is None else augmented
+        images = self.data.images
+        self.inputs = images.new_empty(len(trainers), *images.shape) if self.settings.augment else images
         self.orders = torch.zeros(len(trainers), n, dtype=torch.long, device=self.device)
         self.sums = torch.zeros(len(trainers), 2, dtype=torch.float64, device=self.device)
         self.position, self.step = (torch.zeros(1, dtype=torch.long, device=self.device) for _ in range(2))
@@ -114,7 +107,7 @@ class GraphedEpoch:
                 order = order.pin_memory() if self.stream else order
                 self.orders[self.trainers.index(trainer)].copy_(order, non_blocking=True)
                 if self.settings.augment:
-                    self.inputs.copy_(inputs)
+                    self.inputs[self.trainers.index(trainer)].copy_(inputs)
                     if self.stream:
                         inputs.record_stream(self.stream)  # else its memory may be reused before the copy
             self.position.fill_(sum(self.sizes[:skip]))
@@ -153,18 +146,31 @@ class GraphedEpoch:
             self.graphs = {size: self._capture(size) for size in sorted(set(self.sizes), reverse=True)}
         self.model.load_state_dict(before)
         for s, (trainer, copies) in enumerate(zip(self.trainers, own, strict=True)):
-            parts = dict(trainer.model.named_parameters())
-            for parameter, ours in self.model.named_parameters():
-                theirs, state = parts[parameter], self.optimizer.state[ours]
-                if isinstance(self.model, StackedConvNets):
-                    state = {k: self.model.part(v, s) if v.shape == ours.shape else v for k, v in state.items()}
-                    theirs.data = self.model.part(ours.data, s)
-                    trainer.optimizer.state[theirs] = state
-                for name, value in state.items():
+            if isinstance(self.model, stacks.Stack):
+                self._share(trainer, s)
+            for theirs in trainer.model.parameters():
+                for name, value in trainer.optimizer.state[theirs].items():
                     if isinstance(value, Tensor):
                         value.copy_(copies[theirs][name]) if name in copies[theirs] else value.zero_()
             trainer.sums, trainer.graph = self.sums[s], self
             trainer.sums.copy_(copies["sums"])
+
+    def _share(self, trainer: Trainer, s: int) -> None:
+        """Have a trainer hold views of its part of the stack."""
+        stack = self.model
+        assert isinstance(stack, stacks.Stack)
+        ours = dict(stack.network.named_parameters())
+        for name, theirs in trainer.model.named_parameters():
+            whole = ours[name]
+            theirs.data = stack.part(name, whole.data, s)
+            trainer.optimizer.state[theirs] = {
+                key: stack.part(name, value, s) if value.shape == whole.shape else value
+                for key, value in self.optimizer.state[whole].items()
+            }
+        for name, whole in stack.network.named_buffers():
+            module, _, leaf = name.rpartition(".")
+            if leaf != "mask":
+                setattr(trainer.model.get_submodule(module), leaf, stack.part(name, whole, s))
 
     def _capture(self, size: int) -> Any:
         compile_it = (
@@ -175,7 +181,9 @@ class GraphedEpoch:
         with self._streaming(), torch.enable_grad():
             try:
                 self._warm_up(size, compile_it)
-            except torch._dynamo.exc.TorchDynamoException as error:
+            except Exception as error:
+                if not compile_it or isinstance(error, torch.OutOfMemoryError):
+                    raise
                 compile_it = False
                 _say_once(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
                 self._warm_up(size, compile_it)
@@ -233,10 +241,14 @@ def _next_batch(
     rate: Tensor,
     size: int,
 ) -> tuple[Tensor, Tensor]:
-    """The next batch of S networks, (B, S * C, H, W) and labels (B, S), and the rate of the step; the places go on."""
+    """The next batch of S networks, (B, S * C, H, W) and labels (B, S), and the rate of the step; the places go on.
+
+    Images are (N, H, W, C), or (S, N, H, W, C) if each network has its own.
+    """
     batch = orders[:, position + torch.arange(size, device=position.device)].T
     rate.copy_(rates[step.clamp(max=len(rates) - 1)].squeeze(0))
-    x = images[batch].permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)
+    chosen = images[batch] if images.ndim == 4 else images[torch.arange(len(orders), device=batch.device), batch]
+    x = chosen.permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)
     y = labels[batch]
     position += size
     step += 1

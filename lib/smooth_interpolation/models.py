@@ -6,16 +6,11 @@ after the pooling: max-pooling commutes with them, gradients included, and leave
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import ConfigError
-
-Layer = Any  # a convolution or a linear layer
 
 
 def _check(width: int, n_classes: int) -> None:
@@ -44,81 +39,11 @@ class ConvNet(nn.Module):
         self.convolutions = nn.ModuleList(nn.Conv2d(channels[i], channels[i + 1], 3, padding=1) for i in range(4))
         self.linear = nn.Linear(8 * width, n_classes)
 
-    def layers(self) -> list[Layer]:
-        """Those with parameters, in the order in which they are applied."""
-        return [*self.convolutions, self.linear]
-
     def forward(self, images: Tensor) -> Tensor:
         x = F.relu(self.convolutions[0](images), inplace=True)
         for convolution in self.convolutions[1:]:
             x = F.relu(F.max_pool2d(convolution(x), 2), inplace=True)
         return self.linear(F.max_pool2d(x, 4).flatten(1))
-
-
-class StackedConvNets(ConvNet):
-    """S ConvNets of one width as one network that computes them side by side, each on images of its own.
-
-    Its layers hold the weights of all as diagonal blocks. The blocks off the diagonal are masked: they are zero, and so is
-    their gradient. Where networks are narrow, one kernel for all takes hardly longer than one for each.
-
-    From images (B, S * 3, 32, 32) to logits (B, S, n_classes).
-
-    Example:
-        >>> networks = [create("convnet", 2, 10, seed) for seed in (0, 1)]
-        >>> images = torch.rand(5, 2, 3, 32, 32)
-        >>> logits = StackedConvNets(networks)(images.flatten(1, 2))
-        >>> torch.allclose(logits[:, 1], networks[1](images[:, 1]), atol=1e-6)
-        True
-    """
-
-    def __init__(self, networks: Sequence[ConvNet]):
-        nn.Module.__init__(self)
-        self.n = len(networks)
-        same = zip(*(network.layers() for network in networks), strict=True)
-        *convolutions, linear = (_stacked(layers) for layers in same)
-        self.convolutions, self.linear = nn.ModuleList(convolutions), linear  # in this order, the parts'
-
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images).unflatten(1, (self.n, -1))
-
-    def part(self, parameter: Tensor, s: int) -> Tensor:
-        """The view of network s's part of one of the parameters, or of what has its shape."""
-        blocks = parameter.unflatten(0, (self.n, -1))[s]
-        return blocks if parameter.ndim == 1 else blocks.unflatten(1, (self.n, -1))[:, s]
-
-
-def _stacked(layers: Sequence[Layer]) -> Layer:
-    """One layer with the weights of all as its diagonal blocks."""
-    first, n = layers[0], len(layers)
-    n_out, n_in = first.weight.shape[:2]
-    layer = (
-        _BlockConv2d(n * n_in, n * n_out, 3, padding=1) if first.weight.ndim == 4 else _BlockLinear(n * n_in, n * n_out)
-    )
-    layer.to(first.weight)
-    with torch.no_grad():
-        layer.weight.zero_()
-        for s, one in enumerate(layers):
-            rows = slice(s * n_out, (s + 1) * n_out)
-            layer.weight[rows, s * n_in : (s + 1) * n_in] = one.weight
-            layer.bias[rows] = one.bias
-    blocks = torch.block_diag(*[torch.ones(n_out, n_in)] * n).to(first.weight)
-    layer.register_buffer("mask", blocks.view(*blocks.shape, *[1] * (first.weight.ndim - 2)), persistent=False)
-    return layer
-
-
-class _BlockConv2d(nn.Conv2d):
-    mask: Tensor
-    bias: nn.Parameter
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.weight * self.mask, self.bias)
-
-
-class _BlockLinear(nn.Linear):
-    mask: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.mask, self.bias)
 
 
 class BasicBlock(nn.Module):

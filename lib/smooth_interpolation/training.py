@@ -43,7 +43,7 @@ class Acceleration:
     data_on_device: bool = True  # else every batch is copied from the host
     cuda_graph: bool = True  # on a GPU
     compile: bool = True  # a graph's step, by PyTorch's compiler
-    stack: bool = True  # narrow networks of one width in one graph, as one network
+    stack: bool = True  # narrow networks in one graph, as one network
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,9 @@ class Trainer:
             parameter.data = parameter.data.clone()
             state = self.optimizer.state[parameter]
             self.optimizer.state[parameter] = {name: value.clone() for name, value in state.items()}
+        for name, buffer in self.model.named_buffers():
+            module, _, leaf = name.rpartition(".")
+            setattr(self.model.get_submodule(module), leaf, buffer.clone())
         self.sums = self.sums.clone()
         self.generator.set_state(self.epoch_began)
         self.epoch -= 1
