@@ -210,7 +210,7 @@ def test_a_checkpoint_of_something_else_is_refused(kept, tmp_path, monkeypatch):
     work.do([other], work.Options(root=tmp_path, device="cpu"), lambda *report: said.append(report))
     assert [kind for _, kind, _ in said] == ["failed"] and "restore the params file" in said[0][2]
     monkeypatch.setattr(checkpoints, "SCHEMA", 99)
-    with pytest.raises(RecordError, match="has schema 2 and this code resumes schema 99"):
+    with pytest.raises(RecordError, match=f"has schema {config.SCHEMA} and this code resumes schema 99"):
         kept.load("f" * 64)
 
 

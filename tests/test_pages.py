@@ -11,7 +11,7 @@ import nbformat
 import pytest
 import yaml
 
-from smooth_interpolation import figures, locations, pages
+from smooth_interpolation import config, figures, locations, pages
 from smooth_interpolation.errors import ConfigError
 
 ROOT = locations.repository()
@@ -176,7 +176,7 @@ def test_every_field_of_a_params_file_is_a_parameter_of_the_page(page):
     values: dict = {}
     exec(cell.source, values)
     del values["__builtins__"]
-    assert set(values) == set(pages.NAMES)
+    assert set(pages.NAMES) - set(config.ADDED_DEFAULTS) <= set(values) <= set(pages.NAMES)
     fixed = {"scale": "laptop", "experiment": PAGES[page]}
     assert {k: v for k, v in values.items() if v is not None} == fixed
 

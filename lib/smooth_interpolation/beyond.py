@@ -238,7 +238,7 @@ def open_page(study: str, namespace: Mapping[str, Any]) -> Study:
 
 def _settings(experiment: Experiment) -> dict[str, Any]:
     """What the networks and the points depend on: everything but which of them were measured."""
-    return experiment.model_dump(mode="json", exclude={"widths", "seeds"})
+    return {name: value for name, value in experiment.canonical().items() if name not in ("widths", "seeds")}
 
 
 def _double(network: nn.Module) -> nn.Module:

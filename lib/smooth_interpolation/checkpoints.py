@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from . import files, store, validation
-from .config import SCHEMA, Run
+from .config import SCHEMA, Run, completed
 from .errors import RecordError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def write(path: Path, tensors: dict[str, Tensor], progress: Progress, run: Run, 
         "format": FORMAT,
         "schema": SCHEMA,
         "digest": run.digest,
-        "config": run.model_dump(mode="json"),
+        "config": run.canonical(),
         "fingerprint": fingerprint,
         "progress": dataclasses.asdict(progress),
     }
@@ -172,9 +172,9 @@ def read(path: Path, run: Run, fingerprint: str) -> tuple[dict[str, Tensor], Pro
     advice = f"remove {path} to train anew"
     if (text["schema"], text["format"]) != (SCHEMA, FORMAT):
         raise RecordError(f"{path} has schema {text['schema']} and this code resumes schema {SCHEMA}: {advice}.")
-    ours = run.model_dump(mode="json")
-    if text["digest"] != run.digest or text["config"] != ours:
-        field = store.first_difference(text["config"], ours)
+    theirs, ours = completed(text["config"]), run.model_dump(mode="json")
+    if text["digest"] != run.digest or theirs != ours:
+        field = store.first_difference(theirs, ours)
         raise RecordError(
             f"{path} is a checkpoint of another configuration ({field}): {advice}, or restore the params file."
         )

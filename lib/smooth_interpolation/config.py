@@ -15,8 +15,9 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import to_jsonable_python
 
-from . import files, flat_yaml, locations, validation
+from . import fields, files, flat_yaml, locations, validation
 from .errors import ConfigError
 from .fields import (
     MAX_ANCHORS,
@@ -47,7 +48,7 @@ SCALES = ("demo", "laptop", "gpu", "paper")
 NO_PARAMS = (
     "params/ comes with the project's repository, not with the installed package: go there, or name a file of your own"
 )
-SCHEMA = 2  # of records; raise it whenever the numerics of training or measuring change
+SCHEMA = 3  # of records; raise it whenever the numerics of training or measuring change; new fields: `fields.added`
 
 
 class Measurement(BaseModel):
@@ -151,6 +152,11 @@ class Settings(Measurement):
                     f"n_{subset}_points {wanted:,}: there are {there[subset]:,} {subset} training points, ask for fewer"
                 )
 
+    def canonical(self) -> dict[str, Any]:
+        """As records hold it and digests see it: JSON values, without added fields at the default they were added with."""
+        values = self.model_dump(mode="json")
+        return {name: v for name, v in values.items() if name not in ADDED_DEFAULTS or v != ADDED_DEFAULTS[name]}
+
     @property
     def name(self) -> str:
         """The experiment's name with its overrides: the directory of its records."""
@@ -168,8 +174,8 @@ class Run(Settings):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the whole configuration, as canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of the `canonical` configuration, as JSON."""
+        text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -203,7 +209,18 @@ class Experiment(Settings):
 
 
 FIELDS = tuple(name for name in Experiment.model_fields if name != "overrides")  # of a params file
+# Fields that schema 3 did not have, with what they are where a record, a checkpoint or a file does not say, as JSON.
+ADDED_DEFAULTS: dict[str, Any] = {
+    name: to_jsonable_python(field.default)
+    for name, field in {**Experiment.model_fields, **Run.model_fields}.items()
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(fields.ADDED)
+}
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def completed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that was written down, with the fields that were added since."""
+    return {**ADDED_DEFAULTS, **values}
 
 
 def build(

@@ -200,7 +200,7 @@ class Job:
             "schema": SCHEMA,
             "status": trainer.done,
             "digest": config.digest,
-            "config": config.model_dump(mode="json"),
+            "config": config.canonical(),
             "data": data.description(),
             "epochs_run": trainer.epoch,
             "history": self.history,

@@ -68,9 +68,9 @@ def read(run: Run, root: Path | None = None) -> Record | None:
     if not path.exists():
         return None
     record = record_format.read_file(path)
-    ours = run.model_dump(mode="json")
-    if record["digest"] != run.digest or record["config"] != ours:
-        field = first_difference(record["config"], ours)
+    theirs, ours = config.completed(record["config"]), run.model_dump(mode="json")
+    if record["digest"] != run.digest or theirs != ours:
+        field = first_difference(theirs, ours)
         raise RecordError(
             f"{path} was made from another configuration ({field}): {ADVICE}, or restore the params file."
         )

@@ -30,7 +30,8 @@ def committed_path(config: Run) -> Path:
 
 def _training_key(config: Run) -> str:
     """The same for all ways of measuring a network, and for no other network."""
-    values = config.model_dump(mode="json", exclude=set(Measurement.model_fields) | {"overrides"})
+    apart = {*Measurement.model_fields, "overrides"}
+    values = {name: value for name, value in config.canonical().items() if name not in apart}
     return hashlib.sha256(json.dumps([SCHEMA, values], sort_keys=True).encode()).hexdigest()[:16]
 
 
