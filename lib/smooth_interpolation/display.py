@@ -33,12 +33,13 @@ def record_summary(record: store.Record) -> Iterator[str | Table]:
         train = ", ".join(f"{subset} {value:.2f}%" for subset, value in last["train_error"].items())
         yield f"Epoch {last['epoch']}: test error {last['test_error']:.2f}%; training error {train}"
     if record["volumes"]:
-        table = Table("points", "size", *METRICS.values())
+        names = [name.replace("residual norm", "residual") for name in METRICS.values()]  # 80 characters are a line
+        table = Table("points", *names, box=None, padding=(0, 1, 0, 0), header_style="bold")
         for row in sorted(record["volumes"], key=lambda r: (r["subset"], r["size"])):
             means = (f"{row[metric]['mean']:.4g}" for metric in METRICS)
-            table.add_row(row["subset"], str(row["size"]), *means)
+            table.add_row(f"{row['subset']} {row['size']}", *means)
         yield table
-        yield "Size: augmentations per path; 0 is the point itself."
+        yield "The number beside them: augmentations per path; 0 is the point itself."
     changes = ", with changes" if origin["dirty"] else ""
     yield (
         f"{data['n_train']:,} training images, {data['n_corrupted']:,} with a wrong label; {store.describe_data(record)}\n"
