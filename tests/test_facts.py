@@ -1,4 +1,4 @@
-"""What prose says of records: numbers filled into sentences, and notes on stand-ins."""
+"""What prose says of records: numbers filled into sentences."""
 
 import ast
 
@@ -6,7 +6,7 @@ import jupytext
 import pandas as pd
 import pytest
 
-from smooth_interpolation import config, errors, facts, locations, pages, stand_ins, store
+from smooth_interpolation import config, errors, facts, locations, pages, store
 
 ROOT = locations.repository()
 
@@ -49,15 +49,6 @@ def test_sentences_are_filled_from_the_records(records):
     assert known.fill("{threshold} {widest} {n_seeds} {n_train}") == "8 16 1 1,000"
     with pytest.raises(errors.ConfigError, match="no fact"):
         known.fill("{test.hightest}")
-
-
-def test_a_stand_in_is_named_where_images_are_not_those_of_the_paper():
-    assert stand_ins.note(config.find("gpu", "convnet-cifar100")) == ""
-    assert stand_ins.note(config.find("laptop", "convnet-noise20")) == ""
-    text = stand_ins.note(config.find("laptop", "convnet-asymmetric"))
-    assert "CIFAR-100; scale `laptop` draws it from 4,000 images of CIFAR-10 in 10 classes, 3 of which have 80%" in text
-    assert "2,000 images of the built-in dead_leaves" in stand_ins.note(config.find("laptop", "convnet-leaves100"))
-    assert "20% of them with a wrong label" in stand_ins.note(config.find("demo", "convnet-noise20"))
 
 
 def test_a_page_has_another_experiment_beside_it():

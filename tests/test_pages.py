@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import nbformat
 import pytest
 import yaml
 
-from smooth_interpolation import config, figures, locations, pages
+from smooth_interpolation import config, figures, locations, pages, store
 from smooth_interpolation.errors import ConfigError
 
 ROOT = locations.repository()
@@ -68,7 +69,7 @@ def test_a_width_of_the_store_is_marked_and_its_numbers_printed(page, tmp_path):
     rows = [next(r for r in one["volumes"] if r["subset"] == "noisy" and r["size"] == 6) for one in records]
     text = texts(notebook)
     assert f"{sum(row['jacobian_norm']['mean'] for row in rows) / len(rows):.4g}" in text
-    assert "Scale `laptop`" in text and "image folder (JPEG)" in text
+    assert "Scale `laptop`" in text and "cifar10, " in text
     drawings = [
         o["data"]["image/svg+xml"]
         for c in notebook.cells
@@ -177,8 +178,39 @@ def test_every_field_of_a_params_file_is_a_parameter_of_the_page(page):
     exec(cell.source, values)
     del values["__builtins__"]
     assert set(pages.NAMES) - set(config.ADDED_DEFAULTS) <= set(values) <= set(pages.NAMES)
-    fixed = {"scale": "laptop", "experiment": PAGES[page]}
+    fixed = {"experiment": PAGES[page]} | ({"scale": "laptop"} if PAGES[page] == "convnet-noise20" else {})
     assert {k: v for k, v in values.items() if v is not None} == fixed
+
+
+def test_the_default_is_the_largest_scale_with_records(results):
+    assert pages.largest_scale("convnet-cifar100") == "demo"
+    page = pages.open_page({"experiment": "convnet-cifar100"})
+    assert page.experiment.scale == "demo" and "nothing has been measured" in page.about().data
+    for scale in ("demo", "gpu", "laptop"):
+        path = store.path_of(config.find(scale, "convnet-cifar100").runs()[-1])
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert pages.largest_scale("convnet-cifar100") == ("demo" if scale == "demo" else "gpu")
+    with pytest.raises(ConfigError, match="did you mean 'convnet-cifar100'"):
+        pages.open_page({"experiment": "convnet-cifar10"})
+
+
+def test_another_experiment_is_taken_where_it_has_records(results):
+    run = config.find("demo", "convnet-cifar100").runs()[0]
+    path = store.path_of(run)
+    path.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "results" / run.path, path)
+    page = pages.open_page({"scale": "laptop", "experiment": "convnet-noise20"})
+    beside = page.beside("convnet-cifar100")
+    assert beside.experiment.scale == "demo" and len(beside.records) == 1
+    assert page.beside("convnet-cifar100", "laptop").records == []
+
+
+@pytest.mark.parametrize("page", ["fig1", "fig4", "fig7"])
+def test_a_page_builds_without_records(page, results, tmp_path):
+    result, notebook = papermill(page, tmp_path / "out.ipynb", "-p", "scale", "laptop")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "nothing measured yet" in texts(notebook)
 
 
 def test_params_of_the_page_header_are_those_of_the_file():

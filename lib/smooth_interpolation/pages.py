@@ -14,25 +14,15 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import (
-    claims,
-    config,
-    cost,
-    display,
-    explore,
-    facts,
-    figures,
-    locations,
-    presentation,
-    stand_ins,
-    store,
-    verdicts,
-)
+from . import claims, config, cost, display, explore, facts, figures, locations, presentation, store, verdicts
 from .config import Experiment, Run
 from .errors import ConfigError
 from .presentation import Shown
 
 NAMES = ("width", *config.FIELDS)
+TRYING = (
+    "Scale `demo` draws its own images and is for trying things out: nothing measured there is a verdict on the paper."
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +55,9 @@ class Page:
         return _markdown(missing_text(self))
 
     def verdicts(self, figure: str) -> Any:
-        """The claims that the paper makes with a figure, and what these records say of them, as Markdown."""
+        """The claims that the paper makes with a figure, and what these records say of them, as Markdown; at `demo`, none."""
+        if self.experiment.scale == "demo":
+            return _markdown(TRYING)
         table = verdicts.as_table(claims.judge(self.records, self.experiment.experiment), figure)
         return _markdown(f"{table}\n\n{verdicts.LEGEND}" if table else "")
 
@@ -77,9 +69,9 @@ class Page:
         return Page(experiment, None, records, [run for run in planned if not store.path_of(run).exists()])
 
     def verdicts_by_scale(self, figure: str) -> Any:
-        """The claims made with a figure, and the verdict at every scale that has records, as Markdown."""
+        """The claims made with a figure, and the verdict at every scale but `demo` that has records, as Markdown."""
         name, tables = self.experiment.experiment, {}
-        for scale in config.SCALES:
+        for scale in config.SCALES[1:]:
             if scale == self.experiment.scale or locations.params_file(scale, name).is_file():
                 page = self if scale == self.experiment.scale else self.at(scale)
                 if page.records:
@@ -87,7 +79,9 @@ class Page:
         return _markdown(verdicts.by_scale(tables, figure))
 
     def verdict_count(self) -> Any:
-        """How many of the claims about this experiment hold in these records, as Markdown."""
+        """How many of the claims about this experiment hold in these records, as Markdown; at `demo`, none is judged."""
+        if self.experiment.scale == "demo":
+            return _markdown(TRYING)
         table = claims.judge(self.records, self.experiment.experiment)
         return _markdown(f"At scale `{self.experiment.scale}`: {verdicts.count(table)}.")
 
@@ -121,14 +115,19 @@ class Page:
         """A paragraph about these records, its numbers filled in by `facts.Facts`, as Markdown; nothing without records."""
         return _markdown(facts.Facts(self.records).fill(template) if self.records else "")
 
-    def stand_in(self) -> Any:
-        """A note if the images are not those of the paper, as Markdown."""
-        return _markdown(stand_ins.note(self.experiment))
+    def about(self) -> Any:
+        """The line above sentences on these records: their scale, or that there are none, as Markdown."""
+        scale = f"the `{self.experiment.scale}` scale"
+        if not self.records:
+            return _markdown(f"The sentences here are about {scale}, where nothing has been measured yet.")
+        return _markdown(
+            f"These sentences are about {scale}; their numbers are means over seeds, read from the records."
+        )
 
     def beside(self, experiment: str, scale: str | None = None) -> Page:
-        """Another experiment at this page's scale, or at that one."""
-        scale = scale or self.experiment.scale
-        found = config.find(scale, experiment)
+        """Another experiment at that scale; by default at this page's, or at the largest if it has no records there."""
+        here = self.experiment.scale
+        found = config.find(scale or (here if _measured(here, experiment) else largest_scale(experiment)), experiment)
         planned = found.runs()
         records = store.read_all(planned)
         width = self.width if any(record["config"]["width"] == self.width for record in records) else None
@@ -151,10 +150,20 @@ class Page:
         return wide.map(lambda value: f"{value:.4g}")
 
 
+def largest_scale(experiment: str) -> str:
+    """The largest scale at which an experiment, as its params file has it, has a record; `demo` if it has none."""
+    return next((scale for scale in reversed(config.SCALES) if _measured(scale, experiment)), config.SCALES[0])
+
+
+def _measured(scale: str, experiment: str) -> bool:
+    known = locations.params_file(scale, experiment).is_file()
+    return known and any(store.path_of(run).exists() for run in config.find(scale, experiment).runs())
+
+
 def open_page(namespace: Mapping[str, Any]) -> Page:
     """The page that a notebook's parameters ask for: `open_page(globals())`.
 
-    With a width that has no record yet, that width is trained and measured first, with the experiment's first seed.
+    Without a scale it is the largest at which the experiment has records. With a width that has no record yet, that width is trained and measured first, with the experiment's first seed.
 
     Raises:
         ConfigError: for an unknown parameter or value.
@@ -164,7 +173,7 @@ def open_page(namespace: Mapping[str, Any]) -> Page:
     check_names(namespace)
     given = {name: namespace.get(name) for name in config.FIELDS}
     scale, name = given.pop("scale"), given.pop("experiment")
-    experiment = config.find(scale, name, given)
+    experiment = config.find(largest_scale(name) if scale is None else scale, name, given)
     width = namespace.get("width")
     planned = list(experiment.runs())
     if width is not None:
@@ -217,7 +226,7 @@ def describe(page: Page) -> str:
     spent = display.duration(cost.machine_seconds(page.records))
     diverged = {str(c) for c in map(_run_of, page.records) if c}
     sentences = [
-        f"**Scale `{e.scale}`.** Data: {data['name']}, {_listed(sources)}, fingerprint `{data['fingerprint'][:12]}`; "
+        f"**Scale `{e.scale}`{', for trying things out' if e.scale == 'demo' else ''}.** Data: {data['name']}, {_listed(sources)}, fingerprint `{data['fingerprint'][:12]}`; "
         f"{data['n_train']:,} training images{noise}, {data['n_test']:,} test images.",
         f"Training: {e.epochs:,} epochs of {optimizer} in {precision}; seed{'s' if len(seeds) > 1 else ''} "
         f"{', '.join(map(str, seeds))} ({spread}).",
