@@ -53,9 +53,9 @@ def test_too_many_pixels_are_refused_before_memory_is_taken(data, monkeypatch):
 
 
 def test_the_zip_of_another_dataset_is_not_taken_for_this_one(data):
-    hostile._zip()(data).rename(data / "cifar100-jpeg.zip")
+    hostile._zip()(data).rename(data / "cifar100-images.zip")
     assert datasets._find_images("cifar10") is None
-    assert datasets._find_images("cifar100") == data / "cifar100-jpeg.zip"
+    assert datasets._find_images("cifar100") == data / "cifar100-images.zip"
 
 
 def test_folders_within_a_class_are_named(data, caplog):

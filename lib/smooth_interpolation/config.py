@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
-from . import fields, files, flat_yaml, locations, validation
+from . import counts, fields, files, flat_yaml, locations, validation
 from .errors import ConfigError
 from .fields import (
     MAX_ANCHORS,
@@ -127,7 +127,7 @@ class Settings(Measurement):
             raise ValueError(f"n_classes {self.n_classes}: {self.dataset} has {known} classes, set it to {known}")
         if self.dataset == "dead_leaves":
             self._check_drawn()
-        self._check_points()
+        counts.check(self)
         return self
 
     def _check_drawn(self) -> None:
@@ -137,20 +137,6 @@ class Settings(Measurement):
             raise ValueError(f"n_train and n_test can be at most {MAX_DRAWN:,} for dead_leaves")
         if not 10 <= self.n_classes <= 100:
             raise ValueError(f"n_classes {self.n_classes}: dead_leaves has 10 to 100 classes")
-
-    def _check_points(self) -> None:
-        """Whether there are as many points as are to be measured, where that is known without the images."""
-        if self.n_train is None:
-            return
-        noisy = round(self.noise_fraction * self.n_train) if self.noise == "symmetric" else 0
-        there = {"clean": self.n_train - noisy, "noisy": noisy}
-        if self.noise == "asymmetric":  # how many there are depends on the classes
-            there = dict.fromkeys(there, self.n_train)
-        for subset, wanted in (("clean", self.n_clean_points), ("noisy", self.n_noisy_points)):
-            if wanted > there[subset]:
-                raise ValueError(
-                    f"n_{subset}_points {wanted:,}: there are {there[subset]:,} {subset} training points, ask for fewer"
-                )
 
     def canonical(self) -> dict[str, Any]:
         """As records hold it and digests see it: JSON values, without added fields at the default they were added with."""
