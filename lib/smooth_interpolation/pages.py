@@ -20,9 +20,6 @@ from .errors import ConfigError
 from .presentation import Shown
 
 NAMES = ("width", *config.FIELDS)
-TRYING = (
-    "Scale `demo` draws its own images and is for trying things out: nothing measured there is a verdict on the paper."
-)
 
 
 @dataclass(frozen=True)
@@ -55,9 +52,7 @@ class Page:
         return _markdown(missing_text(self))
 
     def verdicts(self, figure: str) -> Any:
-        """The claims that the paper makes with a figure, and what these records say of them, as Markdown; at `demo`, none."""
-        if self.experiment.scale == "demo":
-            return _markdown(TRYING)
+        """The claims that the paper makes with a figure, and what these records say of them, as Markdown."""
         table = verdicts.as_table(claims.judge(self.records, self.experiment.experiment), figure)
         return _markdown(f"{table}\n\n{verdicts.LEGEND}" if table else "")
 
@@ -69,9 +64,9 @@ class Page:
         return Page(experiment, None, records, [run for run in planned if not store.path_of(run).exists()])
 
     def verdicts_by_scale(self, figure: str) -> Any:
-        """The claims made with a figure, and the verdict at every scale but `demo` that has records, as Markdown."""
+        """The claims made with a figure, and the verdict at every scale that has records, as Markdown."""
         name, tables = self.experiment.experiment, {}
-        for scale in config.SCALES[1:]:
+        for scale in config.SCALES:
             if scale == self.experiment.scale or locations.params_file(scale, name).is_file():
                 page = self if scale == self.experiment.scale else self.at(scale)
                 if page.records:
@@ -79,9 +74,7 @@ class Page:
         return _markdown(verdicts.by_scale(tables, figure))
 
     def verdict_count(self) -> Any:
-        """How many of the claims about this experiment hold in these records, as Markdown; at `demo`, none is judged."""
-        if self.experiment.scale == "demo":
-            return _markdown(TRYING)
+        """How many of the claims about this experiment hold in these records, as Markdown."""
         table = claims.judge(self.records, self.experiment.experiment)
         return _markdown(f"At scale `{self.experiment.scale}`: {verdicts.count(table)}.")
 
@@ -163,7 +156,8 @@ def _measured(scale: str, experiment: str) -> bool:
 def open_page(namespace: Mapping[str, Any]) -> Page:
     """The page that a notebook's parameters ask for: `open_page(globals())`.
 
-    Without a scale it is the largest at which the experiment has records. With a width that has no record yet, that width is trained and measured first, with the experiment's first seed.
+    Without a scale it is the largest at which the experiment has records. With a width that has no record yet, that width
+    is trained and measured first, with the experiment's first seed.
 
     Raises:
         ConfigError: for an unknown parameter or value.
@@ -221,12 +215,14 @@ def describe(page: Page) -> str:
     threshold = page.threshold
     mark = f"w = {threshold} (dotted)" if threshold else "not reached"
     sources = {record["data"]["source"] for record in page.records}
+    trying = ", for trying things out" if e.scale == "demo" else ""
     devices = {f"{o['device_name']} ({o['device'].upper()})" for o in origins}
     commits = {f"`{(o['commit'] or 'unknown')[:10]}`{' with changes' if o['dirty'] else ''}" for o in origins}
     spent = display.duration(cost.machine_seconds(page.records))
     diverged = {str(c) for c in map(_run_of, page.records) if c}
     sentences = [
-        f"**Scale `{e.scale}`{', for trying things out' if e.scale == 'demo' else ''}.** Data: {data['name']}, {_listed(sources)}, fingerprint `{data['fingerprint'][:12]}`; "
+        f"**Scale `{e.scale}`{trying}.** Data: {data['name']}, {_listed(sources)}, "
+        f"fingerprint `{data['fingerprint'][:12]}`; "
         f"{data['n_train']:,} training images{noise}, {data['n_test']:,} test images.",
         f"Training: {e.epochs:,} epochs of {optimizer} in {precision}; seed{'s' if len(seeds) > 1 else ''} "
         f"{', '.join(map(str, seeds))} ({spread}).",
