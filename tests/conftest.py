@@ -59,7 +59,15 @@ def _build(base, cache):
     return result.returncode, result.stdout + result.stderr
 
 
-LONG = ("test_book.py", "test_browser.py", "test_pages.py", "test_ray.py", "test_reliability.py", "test_staleness.py")
+LONG = (
+    "test_added_fields.py",
+    "test_book.py",
+    "test_browser.py",
+    "test_pages.py",
+    "test_ray.py",
+    "test_reliability.py",
+    "test_staleness.py",
+)
 
 
 def pytest_collection_modifyitems(items):
