@@ -1,12 +1,15 @@
 """What prose says of records: numbers filled into sentences."""
 
 import ast
+from types import SimpleNamespace
 
 import jupytext
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from tests import worlds
 
-from smooth_interpolation import config, errors, facts, locations, pages, store
+from smooth_interpolation import alt_text, config, errors, facts, locations, moments, pages, store, trends
 
 ROOT = locations.repository()
 
@@ -37,18 +40,45 @@ def test_nothing_measured_is_said_and_is_no_error():
 
 def test_sentences_are_filled_from_the_records(records):
     known = facts.Facts(records)
-    history, volumes = store.history_table(records), store.volumes_table(records)
+    history, volumes = moments.settled(store.history_table(records)), store.volumes_table(records)
     last = store.last_epoch(history, "test_error").groupby("width").value.mean()
     part = volumes[(volumes.metric == "accuracy") & (volumes.subset == "noisy") & (volumes["size"] == 6)]
     accuracy = part.groupby("width")["mean"].mean()
     assert known.fill("{test.highest}% at w = {test.highest_at}") == f"{last.max():.1f}% at w = {last.idxmax()}"
     assert known.fill("{accuracy.noisy.volume.share}") == f"{accuracy.iloc[-1]:.1%}"
-    jacobian = history[(history.metric == "jacobian_norm") & (history.subset == "all") & (history.width == 16)]
-    assert known.fill("{wide.jacobian.last}") == f"{jacobian[jacobian.epoch == 100].value.mean():.3g}"
+    jacobian = store.last_epoch(history, "jacobian_norm").set_index("width").value
+    assert known.fill("{wide.jacobian.last}") == f"{jacobian[16]:.3g}"
     assert known.fill("{peaked.test.last} {training_at_test_peak}")
-    assert known.fill("{threshold} {widest} {n_seeds} {n_train}") == "8 16 1 1,000"
+    assert known.fill("{widest} {n_seeds} {n_train}") == "16 1 1,000"
+    assert known.fill("{threshold}") == str(store.threshold_of(records) or facts.UNKNOWN)
     with pytest.raises(errors.ConfigError, match="no fact"):
         known.fill("{test.hightest}")
+
+
+def test_sentences_claims_and_pictures_have_one_peak():
+    error = pd.Series({1: 70.0, 2: 60, 4: 55, 8: 64, 12: 62, 24: 45})
+    curve = facts.Curve(error, percent=True)
+    assert (curve.peak_at, curve.dip, curve.drop) == (str(trends.peak(error, trends.POINTS).at), "55.0", "19.0")
+    flat = pd.Series({1: 50.0, 2: 49.5, 4: 50.2, 8: 49.9})
+    assert facts.Curve(flat, percent=True).peak_at == facts.UNKNOWN and trends.peak(flat, trends.POINTS) is None
+    loss = pd.Series({1: 2.0, 2: 1.0, 4: 3e-5, 8: 5e-5, 16: 3e-5})  # what bumps is next to nothing
+    assert facts.Curve(loss).peak_at == facts.UNKNOWN and trends.log_peak(loss) is None
+    axes = plt.figure().subplots()
+    axes.plot(error.index, error, label="test error")
+    axes.set_title("Test error")
+    assert f"up to 64 at w = {curve.peak_at}" in alt_text.describe(axes.figure)
+    plt.close(axes.figure)
+
+
+def test_sentences_are_about_the_plan_and_the_end_of_training():
+    world = worlds.World()
+    world.jumps = {("test_error", "all", 24, 95): 10.0}
+    records = worlds.records(world) + worlds.records(world, seed=9)
+    plan = SimpleNamespace(widths=(1, 2, 4, 6, 8, 12, 16, 24), seeds=(0,))
+    known = facts.Facts(records, plan)
+    assert known.fill("{n_seeds} {test.last} {wide.test.last} {threshold}") == "1 46.0 46.0 8"
+    assert facts.Facts(records).n_seeds == "2"
+    assert moments.settled(store.history_table(records)).epoch.max() == 100
 
 
 def test_a_page_has_another_experiment_beside_it():

@@ -3,53 +3,80 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests import worlds
 from tests.worlds import World, made, together
 
-from smooth_interpolation import claims, locations, second_looks, verdicts
+from smooth_interpolation import claims, config, locations, second_looks, store, verdicts
 from smooth_interpolation.board import Board
 from smooth_interpolation.errors import ConfigError
 
-
-@pytest.fixture(scope="module")
-def overview():
-    return verdicts.overview()
+HERE = "laptop/convnet-noise20"
 
 
 @pytest.fixture
 def world(monkeypatch):
+    """Two seeds of a made-up family at `laptop` scale."""
     made_up = World()
-    monkeypatch.setattr(second_looks, "evidences", lambda scale: {claims.NOISY: together({0: made_up, 1: made_up})})
+
+    def evidences(scale, tolerance=0.0):
+        return {claims.NOISY: together({0: made_up, 1: made_up}, tolerance=tolerance)} if scale == "laptop" else {}
+
+    monkeypatch.setattr(second_looks, "evidences", evidences)
     return made_up
 
 
+@pytest.fixture
+def overview(monkeypatch):
+    """Of a family of which much holds, and some does not."""
+    family = made(worlds.history("train_crossentropy", worlds.RISING_IN_TIME[::-1])).evidence()
+    monkeypatch.setattr(claims.Evidence, "of", classmethod(lambda cls, *given: family))
+    return claims.judge([], claims.NOISY).assign(scale="laptop")
+
+
+def test_thresholds_stand_side_by_side(world):
+    row = second_looks.thresholds().loc[HERE].tolist()
+    assert row == ["w = 8", "w = 8", "0%", "w = 8", "w = 8", "w = 8"]
+    world.history["train_error", "all"][:, -1] = [30, 20, 8, 4, 0.5, 0, 0, 0]
+    world.jumps = {("train_error", "all", 16, 95): 0.5}
+    row = second_looks.thresholds().loc[HERE].tolist()
+    assert row == ["w = 12", "12 to 24", "0%", "w = 8", "w = 6", "w = 4"]
+
+
 def test_peaks_stand_beside_the_threshold(world):
-    row = second_looks.peaks(["demo"]).loc["demo/convnet-noise20"].tolist()
-    assert row == ["w = 8", "w = 8", "w = 6 (20.0%)", "w = 8 (0.0%)", "w = 8 (0.0%)"]
+    row = second_looks.peaks().loc[HERE].tolist()
+    assert row == ["w = 8", "w = 6 (22.5%), w = 6", "w = 8 (0.0%), w = 8", "w = 8 (0.0%), w = 8"]
 
 
 def test_correlation_after_the_first_descent(world):
     world.history["jacobian_norm", "all"][worlds.PAST] = [0.1, 2, 5, 4, 1]  # grows while the error first falls
-    found = second_looks.over_epochs(["demo"]).loc["demo/convnet-noise20"]
+    found = second_looks.over_epochs().loc[HERE]
     assert float(found["Jacobian norm, all epochs"]) < 0.5 and found["Jacobian norm, after the first descent"] == "1.00"
 
 
 def test_what_hangs_on_the_threshold(world):
-    assert second_looks.by_first_width(["demo"]).empty
-    world.history["train_error", "all"][0, -1] = 0.0  # the narrowest fits, the next does not
-    table = second_looks.by_first_width(["demo"])
-    assert len(table) and (table["verdict"] != table.iloc[:, -1]).all()
-    assert second_looks.first_interpolating(together({0: world})) == 1
+    assert second_looks.by_tolerance().empty
+    world.history["train_error", "all"][:, -1] = [30, 20, 8, 4, 3, 3, 0.5, 0]  # it is 24, and 16 at 1%, and 6 at 5%
+    table = second_looks.by_tolerance().set_index("claim")
+    row = table.loc["The test error has its peak near the interpolation threshold."]
+    assert row.tolist() == ["contradicted", "contradicted", "supported", "supported"]
 
 
 def test_the_board_shows_them(world, overview):
     shown = Board(overview)
-    for text in (shown.peaks(), shown.over_epochs(), shown.by_first_width(), shown.figure("Figure 2"), shown.counts()):
-        assert text.data
-    assert "| `demo/convnet-noise20` | w = 8 |" in shown.peaks().data and shown.by_first_width().data == "None."
+    for cell in (
+        shown.peaks(),
+        shown.thresholds(),
+        shown.over_epochs(),
+        shown.by_tolerance(),
+        shown.figure("Figure 2"),
+    ):
+        assert cell.data
+    assert f"| `{HERE}` | w = 8 |" in shown.peaks().data and shown.by_tolerance().data == "None."
     assert re.search(r"\d+ of \d+ are positive", shown.over_epochs().data)
-    assert "**contradicted**" in shown.figure("Figure 5").data
+    assert "**contradicted**" in shown.figure("Figure 5").data and "supported" in shown.counts().data
+    assert "Fixed in" in shown.criteria().data
 
 
 def test_what_is_not_supported_is_explained_once(overview):
@@ -58,24 +85,81 @@ def test_what_is_not_supported_is_explained_once(overview):
     assert "**contradicted**" in text and "[Figure 5](fig5.html)" in text
     left = board.others().data
     assert "training crossentropy shows epoch-wise" not in left and board.others().data == "None."
-    assert board.why("points-become-stationary").data == "None."  # supported everywhere
+    assert board.why("points-become-stationary").data == "None."  # supported
     with pytest.raises(ConfigError, match="no claim epochwise"):
         board.why("epochwise")
 
 
-def test_the_page_says_why_of_every_claim_that_does_not_hold(overview):
-    text = (locations.repository() / "book" / "claims.md").read_text()
-    said = set(re.findall(r'"([a-z0-9-]+)"', " ".join(re.findall(r"board\.why\((.*?)\)", text, re.DOTALL))))
-    table = verdicts.not_supported(overview)
-    assert set(table[table.scale != "demo"].index) <= said
+def test_a_thought_appears_with_the_verdict_that_it_explains(overview):
+    board = Board(overview)
+    said = board.thought("Because.", "epochwise-crossentropy").data
+    assert said == f"*A thought, on `{HERE}`.* Because."
+    assert board.thought("Because.", "epochwise-jacobian") is None
+    assert board.thought("Because.", "epochwise-jacobian", states=("supported",)) is not None
 
 
-def test_errors_by_seed():
-    table = second_looks.by_seed("demo", "convnet-noise20", "train_error")
-    assert table.loc["w = 16", "seed 0"] == "0.0" and len(table) == 5
+def test_a_sentence_appears_with_its_verdict(overview, monkeypatch):
+    plan = config.find("laptop", claims.NOISY)
+    records = worlds.records(World())
+    monkeypatch.setattr(
+        second_looks, "records_of", lambda scale, experiment: (records if scale == "laptop" else [], plan)
+    )
+    board = Board(overview)
+    text = "At the end {test.last}%."
+    assert board.says(text, claims.NOISY, "test-error-peak").data == "- `laptop`: At the end 45.0%."
+    assert board.says(text, claims.NOISY, "test-error-peak", verdict="contradicted") is None
+    assert board.says(text, claims.NOISY, "test-error-peak", "epochwise-crossentropy") is None
+    assert board.says(text, claims.RESNET, "resnet-double-descent") is None and board.says(text, claims.NOISY) is None
+    assert board.state("test-error-peak", "gpu", claims.NOISY) == "not measured"
 
 
-def test_only_experiments_with_enough_records_are_looked_at():
-    assert set(second_looks.evidences("paper")) == set()
-    assert claims.NOISY in second_looks.evidences("demo")
+def test_scales_are_compared(overview):
+    assert Board(overview).agreement() is None
+    other = overview.assign(scale="gpu")
+    other.loc["epochwise-crossentropy", "verdict"] = "supported"
+    other.loc["epochwise-jacobian", "verdict"] = "inconclusive"
+    other.loc["epochwise-hessian", "verdict"] = "not measured"
+    said = Board(pd.concat([overview, other])).agreement().data
+    n = len(overview)
+    assert said == (
+        f"Of {n - 1} claims judged at `laptop` and `gpu`, {n - 3} have the same verdict at both; supported at one and "
+        "contradicted at the other: 1."
+    )
+
+
+def test_what_was_measured_is_counted(monkeypatch):
+    plan = config.find("laptop", claims.NOISY)
+    records = [
+        {**record, "config": {**record["config"], "epochs": 400}} for record in worlds.records(World(np.array([2, 24])))
+    ]
+    found = (records, plan)
+    monkeypatch.setattr(
+        second_looks, "records_of", lambda *where: found if where == ("laptop", claims.NOISY) else ([], None)
+    )
+    row = second_looks.measured().loc[HERE]
+    widths, seeds = f"2 of {len(plan.widths)}, 2 to 24", f"1 of {len(plan.seeds)}"
+    assert row.tolist() == ["50,000", "400", widths, seeds] and len(second_looks.measured()) == 1
+
+
+def test_values_by_seed(monkeypatch):
+    world = World()
+    world.jumps = {("train_error", "all", 24, 95): 5.0}
+    records = worlds.records(world) + worlds.records(World(), 1)
+    monkeypatch.setattr(second_looks, "records_of", lambda scale, experiment: (records, None))
+    table = second_looks.by_seed("laptop", claims.NOISY, "train_error")
+    assert table.loc["w = 24"].tolist() == ["0.5 (0.0 to 5.0)", "0.0"] and len(table) == 8
+    monkeypatch.setattr(second_looks, "records_of", lambda scale, experiment: ([], None))
+    assert second_looks.by_seed("laptop", claims.NOISY, "train_error").empty
+
+
+def test_only_experiments_with_enough_records_are_looked_at(monkeypatch):
+    monkeypatch.setattr(store, "read_all", lambda runs, root=None: [])
+    assert second_looks.evidences("laptop") == {} and Board(verdicts.overview()).peaks().data == "None."
+    plan = config.find("laptop", claims.NOISY)
+    records = worlds.records(World(np.array(plan.widths)))
+    monkeypatch.setattr(store, "read_all", lambda runs, root=None: records)
+    assert second_looks.evidences("laptop")[claims.NOISY].widths == list(plan.widths)
+
+
+def test_correlations_of_records_without_a_rise():
     assert np.isfinite(second_looks._mean_correlation(made(worlds.nothing).evidence().view(), "jacobian_norm", True))

@@ -3,17 +3,33 @@
 import re
 
 import pytest
-from tests.worlds import CASES, World, made, together
+from tests import worlds
+from tests.worlds import CASES, World, made, of_the_paper, together
 from typer.testing import CliRunner
 
-from smooth_interpolation import claims, cli, locations, pages, verdicts
+from smooth_interpolation import claims, cli, config, locations, pages, store, verdicts
 
 DEMO = "params/demo/convnet-noise20.yaml"
+LAPTOP = config.find("laptop", claims.NOISY)
 
 
 def judged(evidence, experiment=claims.NOISY, monkeypatch=None):
-    monkeypatch.setattr(claims.Evidence, "of", classmethod(lambda cls, records: evidence))
+    monkeypatch.setattr(claims.Evidence, "of", classmethod(lambda cls, *given: evidence))
     return claims.judge([], experiment)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Records of a made-up family for `laptop/convnet-noise20`, and none elsewhere."""
+    widths = worlds.np.array(LAPTOP.widths)
+    error = worlds.np.interp(widths, [1, 4, 8, 24], [70, 55, 64, 45])
+    found = [record for seed in LAPTOP.seeds for record in worlds.records(World(widths, 8, error), seed)]
+
+    def read_all(runs, root=None):
+        return found if root is None and str(runs[0]).startswith("laptop/convnet-noise20 ") else []
+
+    monkeypatch.setattr(store, "read_all", read_all)
+    return found
 
 
 def command(*words):
@@ -21,21 +37,36 @@ def command(*words):
     return result
 
 
-def test_all_claims_in_eighty_columns():
+def test_all_claims_in_eighty_columns(measured):
     result = command()
     lines = result.output.splitlines()
     assert result.exit_code == 0 and max(map(len, lines)) <= 80
     rows = [line.split()[0] for line in lines if line.startswith(" ")]
     assert set(rows) == {claim.name for claim in claims.CLAIMS}  # none wraps
     assert len(rows) == sum(len(claim.experiments) for claim in claims.CLAIMS)
-    assert re.search(r"laptop: \d+ supported", result.output)
+    assert re.search(r"laptop: \d+ supported", result.output) and "demo" not in result.output
 
 
-def test_the_claims_of_one_experiment_in_sentences(tmp_path):
+def test_nothing_measured_at_demo_scale_counts():
+    """Its records are judged on request, and called what they are."""
+    assert "demo" not in set(verdicts.overview().scale)
     result = command(DEMO)
     assert result.exit_code == 0 and "Section 4.1, Figure 2; jacobian-peak-at-points" in " ".join(result.output.split())
-    assert "one seed" in result.output
-    result = command(DEMO, "--results", str(tmp_path))
+    assert "is no verdict on the paper" in " ".join(result.output.split())
+    page = pages.open_page({"scale": "demo", "experiment": "convnet-noise20"})
+    assert (
+        "no verdict on the paper" in page.verdicts("Figure 3").data
+        and "`demo`" not in page.verdicts_by_scale("Figure 3").data
+    )
+    assert "no verdict on the paper" in page.verdict_count().data
+    assert verdicts.trial("gpu") == ""
+
+
+def test_the_claims_of_one_experiment_in_sentences(tmp_path, measured):
+    file = "params/laptop/convnet-noise20.yaml"
+    text = " ".join(command(file).output.split())
+    assert "supported: The test error rises by" in text and "over seeds, test images" in text
+    result = command(file, "--results", str(tmp_path))
     assert f"{len(claims.about(claims.NOISY))} not measured" in " ".join(result.output.split())
     assert "supported:" not in result.output
 
@@ -49,20 +80,23 @@ def test_an_experiment_of_ones_own_has_no_claims(tmp_path):
 def test_a_table_shows_effect_spread_and_sentence(monkeypatch):
     table = judged(World().evidence(), monkeypatch=monkeypatch)
     text = verdicts.as_table(table, "Figure 2")
-    assert len(text.splitlines()) == 2 + 9 and "**supported**" in text and "(1 to 1 over seeds and widths)" in text
+    assert len(text.splitlines()) == 2 + 15 and "**supported**" in text and "(1 to 1 over seeds, widths)" in text
     assert verdicts.as_table(table, "Figure 7") == ""
     disagree = together(dict(enumerate(map(made, CASES["test-error-peak"]))))
     text = verdicts.as_table(judged(disagree, monkeypatch=monkeypatch), "Figure 1")
-    assert "**inconclusive**" in text and "bootstrap samples of the seeds agree" in text
+    assert "**inconclusive**" in text and "of the samples agree" in text
     alone = verdicts.as_table(judged(World().evidence(0), monkeypatch=monkeypatch), "Figure 3")
     assert "(one seed)" in alone
+    alone = verdicts.as_table(judged(World().evidence(0), monkeypatch=monkeypatch), "Figure 1")
+    assert "over test images, one seed)" in alone
+    moments = verdicts.as_table(judged(of_the_paper("Figure 1c"), monkeypatch=monkeypatch), "Figure 1")
+    assert "over seeds, moments, test images)" in moments
 
 
 @pytest.mark.parametrize(
     ("experiment", "figures"),
     [(claims.NOISY, {"Figure 1c", "Figure 2", "Figure 3", "Figure 5"}), (claims.RESNET, {"Figure 6", "Figure 11"}),
-     (claims.CLEAN[0], {"Figure 1d", "Figure 4"}), (claims.CLEAN[1], {"Figure 1d", "Figure 4"}),
-     (claims.ASYMMETRIC, {"Figure 7"})],
+     (claims.CLEAN, {"Figure 1d", "Figure 4"}), (claims.ASYMMETRIC, {"Figure 7"})],
 )  # fmt: skip
 def test_every_figure_has_its_claims(experiment, figures, monkeypatch):
     table = judged(World().evidence(), experiment, monkeypatch)
@@ -72,20 +106,30 @@ def test_every_figure_has_its_claims(experiment, figures, monkeypatch):
 
 def test_counts():
     table = claims.judge([], claims.ASYMMETRIC)
-    assert verdicts.count(table) == "**4 not measured** of 4 claims"
-    table = table.assign(verdict=["supported", "supported", "contradicted", "not measured"], scale="gpu")
+    assert verdicts.count(table) == "**8 not measured** of 8 claims"
+    table = table[:4].assign(verdict=["supported", "supported", "contradicted", "not measured"], scale="gpu")
     assert verdicts.count(table) == "**2 supported, 1 contradicted and 1 not measured** of 4 claims"
     assert "| `gpu` | 2 | 1 | 0 | 1 |" in verdicts.counts(table)
 
 
-def test_the_pages_tables_follow_the_records():
-    page = pages.open_page({"scale": "demo", "experiment": "convnet-noise20"})
-    assert "inconclusive" in page.verdicts("Figure 3").data
+def test_the_pages_tables_follow_the_records(measured):
+    page = pages.Page(LAPTOP, None, measured, [])
+    assert "**supported**" in page.verdicts("Figure 3").data
     text = page.verdicts_by_scale("Figure 2").data
-    assert "`demo`" in text and "`gpu`" in text and "`paper`" not in text
-    assert "At scale `demo`: **" in page.verdict_count().data
+    assert "`laptop`" in text and "`demo`" not in text and "`paper`" not in text
+    assert "At scale `laptop`: **" in page.verdict_count().data
     empty = pages.open_page({"scale": "paper", "experiment": "convnet-asymmetric"})
-    assert empty.verdicts("Figure 7").data.count("not measured") == 4
+    assert empty.verdicts("Figure 7").data.count("not measured") == 8
+
+
+def test_a_page_with_a_width_of_the_readers_judges_the_plan(measured):
+    """And its threshold and its sentences are about the plan as well."""
+    extra = {**measured[0], "config": {**measured[0]["config"], "width": 9}}  # which fits next to nothing
+    page, other = pages.Page(LAPTOP, None, measured, []), pages.Page(LAPTOP, 9, [*measured, extra], [])
+    assert page.threshold == other.threshold == 8
+    assert page.verdicts("Figure 1").data == other.verdicts("Figure 1").data
+    said = "{test.peak} {n_widths} {threshold}"
+    assert page.says(said).data == other.says(said).data == f"64.0 {len(LAPTOP.widths)} 8"
 
 
 def test_the_criteria_name_every_threshold_of_judgement():
@@ -94,12 +138,33 @@ def test_the_criteria_name_every_threshold_of_judgement():
         "at least 3 networks",
         "at least 1/1.1 of",
         "less than 20% of their labels",
-        "factor of 1.5",
+        "within a factor of 1.5 in width",
         "over 90%",
+        "the evaluated epochs of the last 10%",
+        "thresholds at 1, 5, 10% of training error",
+        "2.77 for two widths",
     ):
         assert said in text, said
 
 
+def test_the_commit_of_the_criteria_is_named(monkeypatch):
+    assert re.fullmatch(
+        r"commit `[0-9a-f]{7,}` of \d{4}-\d\d-\d\d|a commit that is unknown outside of git", verdicts.fixed()
+    )
+    monkeypatch.setenv("PATH", "")
+    assert verdicts.fixed() == "a commit that is unknown outside of git"
+
+
 def test_effects_are_short():
-    values = {0.000012: "1.2e-05", 0.5: "0.5", 12.34: "12", 123.4: "123", 12345.6: "12,346", -0.06: "-0.06"}
+    values = {
+        0.000012: "1.2e-05",
+        0.5: "0.5",
+        12.34: "12",
+        123.4: "120",
+        12345.6: "12,000",
+        99.97: "100",
+        9.96: "10",
+        0.0: "0",
+        -0.06: "-0.06",
+    }
     assert {value: verdicts.number(value) for value in values} == values

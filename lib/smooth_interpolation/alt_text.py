@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from . import trends
 from .figure_style import THRESHOLD
 
 PROMINENT = 0.1  # of a curve's range
@@ -65,12 +67,11 @@ def _course(line: Line2D) -> str:
     if len(x) == 1:
         return f"{y[0]:.3g} at w = {x[0]:g}"
     parts = [f"from {y[0]:.3g} at w = {x[0]:g}"]
-    sides = [min(y[i] - y[:i].min(), y[i] - y[i + 1 :].min()) for i in range(1, len(y) - 1)]
-    top = 1 + int(np.argmax(sides)) if sides else 0
-    if top and sides[top - 1] > PROMINENT * np.ptp(y):
-        low = int(np.argmin(y[:top]))
+    top = trends.peak(pd.Series(y), max(PROMINENT * np.ptp(y), trends.TINY))
+    if top is not None:
+        low = int(np.argmin(y[: top.at]))
         parts += [f"down to {y[low]:.3g} at w = {x[low]:g}"] if low else []
-        parts.append(f"up to {y[top]:.3g} at w = {x[top]:g}")
+        parts.append(f"up to {y[top.at]:.3g} at w = {x[top.at]:g}")
     return f"{', '.join(parts)}{',' if len(parts) > 1 else ''} to {y[-1]:.3g} at w = {x[-1]:g}"
 
 

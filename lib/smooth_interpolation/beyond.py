@@ -42,7 +42,7 @@ class Study:
     @property
     def threshold(self) -> int | None:
         """The interpolation threshold, of the records of the experiment's networks."""
-        return store.interpolation_threshold(store.history_table(store.read_all(self.experiment.runs())))
+        return store.threshold_of(store.read_all(self.experiment.runs()))
 
     @property
     def widths(self) -> list[int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown
 
-from . import claims, second_looks, verdicts
+from . import claims, facts, second_looks, verdicts
 from .errors import ConfigError
 
 
@@ -32,9 +34,7 @@ class Board:
 
     def why(self, *names: str) -> Any:
         """What the verdicts on these claims rest on, wherever they are contradicted or inconclusive."""
-        unknown = set(names) - {claim.name for claim in claims.CLAIMS}
-        if unknown:
-            raise ConfigError(f"There is no claim {', '.join(sorted(unknown))}.")
+        self._known(names)
         self._explained |= set(names)
         return Markdown(verdicts.explained(self.table, names))
 
@@ -42,21 +42,78 @@ class Board:
         """The same for all claims that were not asked about yet."""
         return self.why(*(set(verdicts.not_supported(self.table).index) - self._explained))
 
+    def thought(self, text: str, *names: str, states: tuple[str, ...] = ("contradicted", "inconclusive")) -> Any:
+        """A thought about why these claims do not hold, said only where one of them has such a verdict; marked as a thought."""
+        self._known(names)
+        rows = self.table[self.table.index.isin(list(names)) & self.table.verdict.isin(list(states))]
+        if rows.empty:
+            return None
+        where = ", ".join(
+            f"`{scale}/{name}`" for scale, name in dict.fromkeys(zip(rows.scale, rows.experiment, strict=True))
+        )
+        return Markdown(f"*A thought, on {where}.* {text}")
+
+    def says(self, template: str, experiment: str, *names: str, verdict: str = "supported") -> Any:
+        """A sentence about an experiment's records at every scale where all these claims have that verdict; else nothing.
+
+        Its numbers are filled in by `facts.Facts`.
+        """
+        self._known(names)
+        said = []
+        for scale in claims.SCALES:
+            if names and all(self.state(name, scale, experiment) == verdict for name in names):
+                records, plan = second_looks.records_of(scale, experiment)
+                said.append(f"- `{scale}`: {facts.Facts(records, plan).fill(template)}")
+        return Markdown("\n".join(said)) if said else None
+
+    def measured(self) -> Any:
+        """What was measured, a row per scale and experiment."""
+        return _table(second_looks.measured())
+
+    def agreement(self) -> Any:
+        """How often the claims that two scales can judge have the same verdict at both."""
+        both = self.table.set_index(["experiment", "scale"], append=True).verdict.unstack("scale")
+        said = []
+        for a, b in itertools.combinations(verdicts.measured_scales(self.table), 2):
+            judged = both[(both[[a, b]].notna() & (both[[a, b]] != verdicts.NOTHING)).all(axis=1)]
+            opposite = (judged[a] != judged[b]) & judged[[a, b]].isin(["supported", "contradicted"]).all(axis=1)
+            if len(judged):
+                said.append(
+                    f"Of {len(judged)} claims judged at `{a}` and `{b}`, {(judged[a] == judged[b]).sum()} have the same verdict at "
+                    f"both; supported at one and contradicted at the other: {opposite.sum()}."
+                )
+        return Markdown(" ".join(said)) if said else None
+
+    def state(self, name: str, scale: str, experiment: str) -> str:
+        """The verdict on one claim."""
+        self._known([name])
+        rows = self.table[(self.table.scale == scale) & (self.table.experiment == experiment)]
+        return str(rows.verdict.get(name, verdicts.NOTHING))
+
+    def _known(self, names: Iterable[str]) -> None:
+        unknown = set(names) - {claim.name for claim in claims.CLAIMS}
+        if unknown:
+            raise ConfigError(f"There is no claim {', '.join(sorted(unknown))}.")
+
     def criteria(self) -> Any:
-        """The thresholds of judgement."""
-        return Markdown(verdicts.criteria())
+        """The thresholds of judgement, and since when they are fixed."""
+        return Markdown(f"{verdicts.criteria()}\n\nFixed in {verdicts.fixed()}.")
+
+    def thresholds(self) -> Any:
+        """The interpolation threshold, its range over the moments, and what it would be with some training error."""
+        return _table(second_looks.thresholds())
 
     def peaks(self) -> Any:
-        """Where the peaks are, beside the threshold."""
+        """Where the peaks are, with their range over seeds and moments."""
         return _table(second_looks.peaks())
 
     def by_seed(self, scale: str, experiment: str, metric: str, subset: str = "all") -> Any:
-        """A metric at the last epoch, a row per width and a column per seed."""
+        """A metric at the end of training, a row per width and a column per seed; nothing without records."""
         return _table(second_looks.by_seed(scale, experiment, metric, subset))
 
-    def by_first_width(self) -> Any:
+    def by_tolerance(self) -> Any:
         """The verdicts that hang on how the threshold is read."""
-        return _table(second_looks.by_first_width())
+        return _table(second_looks.by_tolerance())
 
     def over_epochs(self) -> Any:
         """Correlations over all epochs, and after the first descent, and a sentence that counts the latter."""

@@ -1,12 +1,14 @@
-"""Checks that several claims share: peaks over width, order, and what is left of a peak at the widest network.
+"""Checks that several claims share: peaks over width and their place, order, and what is left at the widest network.
 
 Each takes a `View` and answers with a `Finding`; `width_claims` and its neighbours say which claim asks which.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,17 +16,15 @@ import pandas as pd
 from . import trends
 from .evidence import View
 from .registry import Finding, State, share
-from .trends import POINTS
+from .trends import POINTS, STEP
 
-SHARPNESS = ("crossentropy", "jacobian_norm", "tangent_hessian_norm")
-NAMES = {
-    "crossentropy": "crossentropy",
-    "jacobian_norm": "Jacobian norm",
-    "tangent_hessian_norm": "Hessian norm",
-}
+SHARPNESS = {"crossentropy": "crossentropy", "jacobian": "jacobian_norm", "hessian": "tangent_hessian_norm"}
+NAMES = {"crossentropy": "crossentropy", "jacobian_norm": "Jacobian norm", "tangent_hessian_norm": "Hessian norm"}
+UNITS = {"crossentropy": "loss", "jacobian_norm": "norm", "tangent_hessian_norm": "norm"}
 NO_THRESHOLD = "no width reaches zero training error for good"
 Where = Literal["points", "volumes", "both"]
-Read = Callable[[View], pd.Series]  # an error against width
+Error = tuple[str, str]  # metric and subset of a test error
+TEST_ERROR: Error = ("test_error", "all")
 
 
 def sizes(view: View, where: Where) -> list[int]:
@@ -32,72 +32,139 @@ def sizes(view: View, where: Where) -> list[int]:
     return {"points": view.sizes[:1], "volumes": view.sizes[1:], "both": view.sizes}[where]
 
 
-def curves(view: View, metrics: Iterable[str], where: Where, subsets: Sequence[str]) -> list[pd.Series]:
-    """A curve over width for each metric, subset and volume size; the crossentropy at the points themselves is left out.
+def places(view: View, metric: str, where: Where, subsets: Sequence[str]) -> list[tuple[str, int]]:
+    """Subset and size of the curves that a claim is about; the crossentropy at the points themselves is left out.
 
     It starts high, where the narrowest networks do not fit, and has a claim of its own.
     """
     return [
-        view.volume(metric, subset, size)
-        for metric in metrics
+        (subset, size)
         for subset in subsets
         for size in sizes(view, where)
         if not (metric == "crossentropy" and size == 0 and where == "both")
     ]
 
 
-def peaks(metrics: Sequence[str], where: Where, subsets: Sequence[str] = ("all",)) -> Callable[[View], Finding]:
-    """They peak at the threshold and fall beyond."""
+@dataclass(frozen=True)
+class Top:
+    """The most marked peak of a curve, beside the step that it must reach and the noise that may feign or hide one."""
+
+    peak: trends.Peak | None
+    step: float
+    noise: float
+
+    @property
+    def size(self) -> float:
+        return -np.inf if self.peak is None else self.peak.size
+
+    @property
+    def at(self) -> Any:
+        """Where it is, if it reaches the step."""
+        return self.peak.at if self.peak is not None and self.size >= self.step else None
+
+    @property
+    def certain(self) -> bool:
+        return self.size >= max(self.step, self.noise)
+
+    @property
+    def possible(self) -> bool:
+        return self.size + self.noise >= self.step
+
+
+def top_of(view: View, metric: str, subset: str, size: int) -> tuple[pd.Series, Top]:
+    """A curve over width and its peak: beside the noise of the seeds in the largest of all differences of its widths."""
+    curve = view.sharpness(metric, subset, size)
+    noise = trends.selected(len(curve)) * view.log_noise(metric, subset, size)
+    return curve, Top(trends.log_peak(curve, -np.inf), float(np.log(STEP)), noise)
+
+
+def top_of_error(view: View, error: Error) -> tuple[pd.Series, Top]:
+    """A test error over width and its peak: beside the noise of test images and seeds in the largest of all differences."""
+    curve = view.end(*error)
+    return curve, Top(trends.peak(curve, -np.inf), POINTS, noise_of(view, error, len(curve)))
+
+
+def noise_of(view: View, error: Error, n: int) -> float:
+    """By how much two of n test errors differ by chance, if the two were chosen for their difference, in percentage points."""
+    return trends.selected(max(n, 2)) * view.noise(*error)
+
+
+def peaks(metric: str, where: Where, subsets: Sequence[str] = ("all",)) -> Callable[[View], Finding]:
+    """They rise to a peak and fall beyond it, wherever it is."""
 
     def check(view: View) -> Finding:
-        found = curves(view, metrics, where, subsets)
-        tops = [trends.log_peak(curve) for curve in found]
-        effect = trends.geometric_mean(
-            [
-                1.0 if top is None else curve[top.at] / max(curve.iloc[-1], trends.TINY)
-                for curve, top in zip(found, tops, strict=True)
-            ]
-        )
-        measure = "value at the peak / at the widest network" + (", geometric mean" if len(found) > 1 else "")
-        at = [top.at for top in tops if top is not None]
+        found = [top_of(view, metric, *place) for place in places(view, metric, where, subsets)]
+        heights = [0.0 if top.at is None else float(curve[top.at] - curve.iloc[-1]) for curve, top in found]
+        at = [top.at for _, top in found if top.at is not None]
+        within = len(at) - sum(top.certain for _, top in found)
         if len(found) == 1:
-            peaked = f"It peaks at w = {at[0]}" if at else "It nowhere rises and falls again by 10%"
+            sentence = f"It peaks at w = {at[0]}" if at else f"It nowhere rises and falls again by a factor of {STEP:g}"
         else:
-            peaked = f"{len(at)} of {len(found)} curves have a peak" + (f", at w = {listed(at)}" if at else "")
-        exists = share(top is not None for top in tops)
-        if exists == "contradicted":
-            return Finding("contradicted", effect, measure, f"{peaked}.")
-        if view.threshold is None:
-            return Finding("inconclusive", effect, measure, f"{peaked}; {NO_THRESHOLD}.")
-        close = [top is not None and trends.near(view.widths, top.at, view.threshold) for top in tops]
-        many = "the threshold is" if len(found) == 1 else f"{sum(close)} of {len(found)} are at the threshold,"
-        sentence = f"{peaked}; {many} w = {view.threshold}."
-        return Finding(share(close), effect, measure, sentence)
+            sentence = f"{len(at)} of {len(found)} curves have a peak" + (f", at w = {listed(at)}" if at else "")
+        if within:
+            sentence += f"; {'it is' if len(found) == 1 else f'{within} of them'} within the noise of the seeds"
+        measure = f"{NAMES[metric]}, peak minus widest network{_mean_of(found)} ({UNITS[metric]})"
+        state = share([top.certain for _, top in found], [top.possible for _, top in found])
+        return Finding(state, trends.mean(heights), measure, f"{sentence}.")
 
     return check
 
 
-def error_peak(read: Read, name: str = "The test error") -> Callable[[View], Finding]:
-    """It rises, peaks at or just below the threshold and descends again."""
+def places_of_peaks(metric: str, where: Where, subsets: Sequence[str] = ("all",)) -> Callable[[View], Finding]:
+    """Their peaks are at the threshold."""
+    return lambda view: placed(
+        view, [top_of(view, metric, *place)[1] for place in places(view, metric, where, subsets)]
+    )
+
+
+def placed(view: View, found: Sequence[Top]) -> Finding:
+    """Are these peaks at the threshold? The effect is their place."""
+    there = [top.at for top in found if top.at is not None]
+    measure = f"width of the peak{', median over curves' if len(found) > 1 else ''}"
+    effect = float(statistics.median_low(there)) if there else float("nan")
+    exists = share([top.certain for top in found], [top.possible for top in found])
+    if exists == "contradicted":
+        return Finding("contradicted", effect, measure, "There is no peak to be at the threshold.")
+    if not there:
+        return Finding("inconclusive", effect, measure, "A peak would be within the noise.")
+    where = (
+        f"{len(there)} of {len(found)} curves peak, at w = {listed(there)}"
+        if len(found) > 1
+        else f"The peak is at w = {there[0]}"
+    )
+    if view.threshold is None:
+        return Finding("inconclusive", effect, measure, f"{where}; {NO_THRESHOLD}.")
+    close = [top.at is not None and trends.near(top.at, view.threshold) for top in found]
+    many = f"{sum(close)} of them at the threshold, w" if len(found) > 1 else "the threshold is w"
+    state = share(close) if exists == "supported" else "inconclusive"
+    return Finding(state, effect, measure, f"{where}; {many} = {view.threshold}.")
+
+
+def error_peak(error: Error, name: str = "The test error") -> Callable[[View], Finding]:
+    """It rises, peaks and descends again, wherever."""
     measure = "percentage points from the peak to the widest network"
 
     def check(view: View) -> Finding:
-        error = read(view)
-        top = trends.peak(error, POINTS)
-        if top is None:
-            sentence = f"{name} nowhere rises and falls again by {POINTS:g} percentage point."
-            return Finding("contradicted", 0.0, measure, sentence)
-        sentence = f"{name} peaks at w = {top.at}, at {error[top.at]:.1f}%"
-        if view.threshold is None:
-            return Finding("inconclusive", top.to_end, measure, f"{sentence}; {NO_THRESHOLD}.")
-        state: State = "supported"
-        if not trends.near(view.widths, top.at, view.threshold):
-            state = "contradicted"
-        elif top.at > view.threshold or top.to_end < POINTS:
-            state = "inconclusive"
-        return Finding(state, top.to_end, measure, f"{sentence}; the threshold is w = {view.threshold}.")
+        curve, top = top_of_error(view, error)
+        images = trends.selected(len(curve)) * view.image_error(*error)
+        explained = f"noise alone would explain {top.noise:.1f}"
+        if top.peak is None or top.at is None:
+            state: State = "inconclusive" if top.possible else "contradicted"
+            sentence = f"{name} nowhere rises and falls again by {POINTS:g} percentage point; {explained}."
+            return Finding(state, 0.0, measure, sentence, images)
+        sentence = (
+            f"{name} rises by {top.peak.rise:.1f} percentage points to its peak at w = {top.at}, {curve[top.at]:.1f}%, and "
+            f"ends {top.peak.to_end:.1f} lower; {explained}."
+        )
+        state = "supported" if top.certain and top.peak.to_end >= max(top.step, top.noise) else "inconclusive"
+        return Finding(state, top.peak.to_end, measure, sentence, images)
 
     return check
+
+
+def place_of_error_peak(error: Error) -> Callable[[View], Finding]:
+    """The peak of a test error is at the threshold."""
+    return lambda view: placed(view, [top_of_error(view, error)[1]])
 
 
 def grows(view: View, curve: pd.Series) -> float:
@@ -126,7 +193,7 @@ def accuracy_over_volumes(view: View) -> Finding:
 
 def training_accuracy(view: View) -> Finding:
     """It grows with width to 100% at the threshold, and stays."""
-    accuracy, threshold = 100 - view.last_epoch("train_error"), view.threshold
+    accuracy, threshold = 100 - view.end("train_error"), view.threshold
     up_to = accuracy[accuracy.index <= (threshold or view.widths[-1])]
     order, measure = grows(view, up_to), "order with width, up to the threshold"
     if threshold is None:
@@ -134,7 +201,7 @@ def training_accuracy(view: View) -> Finding:
         return Finding("inconclusive", order, measure, f"{worst}; {NO_THRESHOLD}.")
     if threshold == view.widths[0]:
         return Finding("inconclusive", order, measure, f"Even the narrowest network, w = {threshold}, fits everything.")
-    sentence = f"It is {up_to.iloc[0]:.0f}% at w = {up_to.index[0]}, and 100% from w = {threshold} on in every seed."
+    sentence = f"It is {up_to.iloc[0]:.0f}% at w = {up_to.index[0]}, and from w = {threshold} on no label is missed in any seed."
     return Finding(graded(order), order, measure, sentence)
 
 
@@ -146,32 +213,33 @@ def predicts(subset: str, whose: str) -> Callable[[View], Finding]:
         state: State = "supported" if accuracy >= trends.MOST else "inconclusive"
         state = "contradicted" if accuracy < trends.FEW else state
         sentence = f"At w = {view.widths[-1]} {whose} is predicted over {accuracy:.0%} of the largest volume."
-        return Finding(state, accuracy, "accuracy over the largest volume", sentence)
+        return Finding(state, 100 * accuracy, "accuracy over the largest volume, percent", sentence)
 
     return check
 
 
 def vanishes(metric: str, subsets: Sequence[str]) -> Callable[[View], Finding]:
     """At the points themselves, it tends to 0 past the threshold."""
+    measure = f"{NAMES[metric]} at the widest network ({UNITS[metric]})"
 
     def check(view: View) -> Finding:
-        left = {s: view.volume(metric, s) for s in subsets}
+        left = {s: view.sharpness(metric, s) for s in subsets}
         shares = {s: float(curve.iloc[-1] / max(curve.max(), trends.TINY)) for s, curve in left.items()}
         worst = max(shares, key=shares.__getitem__)
-        curve, effect = left[worst], shares[worst]
-        state: State = "supported" if effect <= trends.VANISHED else "inconclusive"
-        state = "contradicted" if effect > trends.REMAINS else state
+        curve, remains = left[worst], shares[worst]
+        state: State = "supported" if remains <= trends.VANISHED else "inconclusive"
+        state = "contradicted" if remains > trends.REMAINS else state
         around = "" if worst == "all" else f" for {worst} points"
         sentence = f"It is at most {curve.max():.2g}, and {curve.iloc[-1]:.2g} at w = {view.widths[-1]}{around}."
         if view.threshold is None:
-            return Finding("inconclusive", effect, "value at the widest / largest", f"{sentence[:-1]}; {NO_THRESHOLD}.")
-        return Finding(state, effect, "value at the widest / largest", sentence)
+            state, sentence = "inconclusive", f"{sentence[:-1]}; {NO_THRESHOLD}."
+        return Finding(state, float(curve.iloc[-1]), measure, sentence)
 
     return check
 
 
-def times(ratio: float) -> str:
-    return f"{ratio:,.0f} times" if ratio >= 100 else f"{ratio:.2g} times"
+def _mean_of(found: Sequence) -> str:
+    return ", mean over curves" if len(found) > 1 else ""
 
 
 def listed(values: Iterable[int]) -> str:

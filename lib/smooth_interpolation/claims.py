@@ -11,12 +11,12 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from . import correlation_claims, epoch_claims, setting_claims, store, width_claims  # noqa: F401 (they add to CLAIMS)
-from .evidence import Evidence
+from . import config, correlation_claims, epoch_claims, setting_claims, store, width_claims  # noqa: F401 (they add to CLAIMS)
+from .evidence import Evidence, Plan
 from .registry import ASYMMETRIC, CLAIMS, CLEAN, NOISY, RESNET, STATES, Claim, State, Verdict
 
-__all__ = ["ASYMMETRIC", "CLAIMS", "CLEAN", "COLUMNS", "EXPERIMENTS", "NOISY", "RESNET", "STATES", "Claim", "Evidence",
-           "State", "Verdict", "about", "judge"]  # fmt: skip
+__all__ = ["ASYMMETRIC", "CLAIMS", "CLEAN", "COLUMNS", "EXPERIMENTS", "NOISY", "RESNET", "SCALES", "STATES", "Claim",
+           "Evidence", "State", "Verdict", "about", "judge"]  # fmt: skip
 
 
 def figure_order(figure: str = "Figure 99") -> tuple[int, str]:
@@ -25,7 +25,10 @@ def figure_order(figure: str = "Figure 99") -> tuple[int, str]:
     return int(name.rstrip("abcd")), name
 
 
-EXPERIMENTS = (NOISY, *CLEAN, RESNET, ASYMMETRIC)
+EXPERIMENTS = (NOISY, CLEAN, RESNET, ASYMMETRIC)
+SCALES = tuple(
+    scale for scale in config.SCALES if scale != "demo"
+)  # `demo` is for trying things out: no verdict there counts
 
 CLAIMS.sort(key=lambda one: figure_order(*one.figures[:1]))  # the paper's order, the abstract last
 
@@ -39,19 +42,28 @@ COLUMNS = ["claim", "experiment", "place", "figures", "statement", "verdict", "e
            "measure", "seeds", "sentence"]  # fmt: skip
 
 
-def judge(records: Iterable[store.Record], experiment: str = NOISY) -> pd.DataFrame:
+def judge(records: Iterable[store.Record], experiment: str = NOISY, plan: Plan | None = None) -> pd.DataFrame:
     """The claims about an experiment in the light of its records, a row per claim, indexed by its name.
 
-    Columns: `COLUMNS`. `low` and `high` enclose 95% of the bootstrap of `over`; where they are missing, the spread is
-    unknown. Without records every claim is not measured.
+    Args:
+        records: of any family of networks.
+        experiment: whose claims are judged.
+        plan: the widths and seeds to judge, such as `config.find(scale, experiment)`; records outside it are ignored.
+            Without one, the largest complete grid of widths and seeds among the records is judged.
+
+    Returns:
+        Columns: `COLUMNS`. The effect is in the unit that `measure` names; `low` and `high` enclose 95% of it `over` seeds,
+        moments at the end of training, widths and test images, whichever apply; where they are missing, the spread is
+        unknown. Without records every claim is not measured.
 
     Example:
         >>> from smooth_interpolation import config
-        >>> verdicts = judge(store.read_all(config.find("demo", "convnet-noise20").runs()))
+        >>> plan = config.find("demo", "convnet-noise20")
+        >>> verdicts = judge(store.read_all(plan.runs()), plan=plan)
         >>> set(verdicts.verdict) <= set(STATES)
         True
     """
-    evidence = Evidence.of(records)
+    evidence = Evidence.of(records, plan)
     rows = []
     for one in about(experiment):
         v = one(evidence)

@@ -274,11 +274,11 @@ def claims(
         console.print(*display.claims_by_scale(verdicts.overview(results)), sep="\n", highlight=False)
         return
     experiment = experiment_of(params, set_)
-    table = registry.judge(store.read_all(experiment.runs(), results), experiment.experiment)
+    table = registry.judge(store.read_all(experiment.runs(), results), experiment.experiment, experiment)
     if table.empty:
         console.print(f"No claim is about the experiment {experiment.experiment}.")
         return
-    console.print(*display.claims_of_one(table), sep="\n", highlight=False)
+    console.print(*display.claims_of_one(table), verdicts.trial(experiment.scale), sep="\n", highlight=False)
 
 
 @app.command()

@@ -20,7 +20,7 @@ def over_widths(metric: str) -> Callable[[View], Finding]:
     """The metric over the largest volume against the test error, over widths."""
 
     def check(view: View) -> Finding:
-        error = view.last_epoch("test_error").to_numpy()
+        error = view.end("test_error").to_numpy()
         sharpness = view.volume(metric, size=view.sizes[-1]).to_numpy()
         drawn = view.drawn(len(error))
         effect = trends.rank_correlation(sharpness[drawn], error[drawn])
@@ -61,7 +61,7 @@ def correlations(view: View, metric: str) -> np.ndarray:
 
 
 # fmt: off
-EVERYWHERE = (NOISY, *CLEAN, RESNET)
+EVERYWHERE = (NOISY, CLEAN, RESNET)
 claim("jacobian-follows-test-error-over-widths", "Abstract", "", EVERYWHERE,
       "Over widths, the Jacobian norm and the test error go together.",
       over_widths("jacobian_norm"), over_widths=True, by_interval=True)

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 
 from . import checks, trends
+from .checks import TEST_ERROR
 from .evidence import NotMeasuredError, View
 from .registry import NOISY, RESNET, Finding, State, claim, share
-from .trends import POINTS, STEP
+from .trends import MIN_EPOCHS, MIN_NETWORKS, POINTS, STEP
 
-MIN_EPOCHS = 4  # fewer show no rise between two falls
-MIN_NETWORKS = 3  # fewer on the side of the threshold that a claim is about show no rule
 UNJUDGED = f"It cannot be judged: {checks.NO_THRESHOLD}."
 
 
@@ -32,22 +31,31 @@ def too_few(n: int, which: str) -> str:
     return f"This rests on {count} {which}; {MIN_NETWORKS} are asked for." if count else ""
 
 
-def falls_again(curve: pd.Series, logarithmic: bool) -> float:
-    """From the curve's peak to its end; 0 if it does not rise and end lower again, each by a step."""
-    top = trends.log_peak(curve) if logarithmic else trends.peak(curve, POINTS)
-    return top.to_end if top and top.to_end >= (np.log(STEP) if logarithmic else POINTS) else 0.0
+def falls_again(view: View, curve: pd.Series, metric: str) -> float:
+    """From the curve's peak to its end, in its unit; 0 if it does not rise and end lower again, each by a step.
+
+    The step of a test error is beyond what the number of test images explains of the largest of all differences.
+    """
+    if metric == "test_error":
+        step = max(POINTS, trends.selected(len(curve)) * view.image_error(*TEST_ERROR))
+        top = trends.peak(curve, step)
+        return float(top.to_end) if top and top.to_end >= step else 0.0
+    top = trends.log_peak(curve)
+    return float(curve[top.at] - curve.iloc[-1]) if top and top.to_end >= np.log(STEP) else 0.0
+
+
+def unit(metric: str) -> str:
+    return {"test_error": "percentage points", "train_crossentropy": "loss"}.get(metric, "norm")
 
 
 def double_descent(metric: str, name: str) -> Callable[[View], Finding]:
     """From the threshold on, the networks' curves over the epochs fall, rise and fall again."""
-    logarithmic = metric != "test_error"
-    unit = "peak / last epoch, geometric mean" if logarithmic else "percentage points from the peak to the last epoch"
-    measure = f"{unit} over networks"
+    measure = f"{unit(metric)}, peak minus end of training, mean over networks"
 
     def check(view: View) -> Finding:
         if view.threshold is None:
             return Finding("inconclusive", float("nan"), measure, UNJUDGED)
-        falls = {w: falls_again(curve, logarithmic) for w, curve in histories(view, metric, True).items()}
+        falls = {w: falls_again(view, curve, metric) for w, curve in histories(view, metric, True).items()}
         shown = [fall > 0 for fall in falls.values()]
         sentence = (
             f"{name} rises and falls again over the epochs in {sum(shown)} of {len(falls)} networks "
@@ -56,27 +64,26 @@ def double_descent(metric: str, name: str) -> Callable[[View], Finding]:
         without = [w for w, fall in falls.items() if not fall]
         if without and any(shown):
             sentence += f", not for w = {checks.listed(without)}"
-        mean = trends.mean(list(falls.values()))
         few = too_few(len(falls), f"from w = {view.threshold} on")
         state: State = "inconclusive" if few else share(shown)
-        sentence = f"{sentence}. {few}".rstrip()
-        return Finding(state, float(np.exp(mean)) if logarithmic else mean, measure, sentence)
+        return Finding(state, trends.mean(list(falls.values())), measure, f"{sentence}. {few}".rstrip())
 
     return check
 
 
 def narrow_networks_stay(view: View) -> Finding:
     """Below the threshold the test error does not fall again."""
-    measure = "percentage points from the peak to the last epoch, mean over networks"
+    measure = "percentage points, peak minus end of training, mean over networks"
     if view.threshold is None:
         return Finding("inconclusive", float("nan"), measure, UNJUDGED)
-    falls = {w: falls_again(curve, False) for w, curve in histories(view, "test_error", False).items()}
+    curves = histories(view, "test_error", False)
+    falls = {w: falls_again(view, curve, "test_error") for w, curve in curves.items()}
     if not falls:
         return Finding("inconclusive", float("nan"), measure, "Every network measured is past the threshold.")
     again = [w for w, fall in falls.items() if fall]
     sentence = f"{len(falls) - len(again)} of {len(falls)} networks below w = {view.threshold} do not lower it again"
     if again:
-        sentence += f"; for w = {checks.listed(again)} it falls again by {POINTS:g} percentage point or more"
+        sentence += f"; for w = {checks.listed(again)} it falls again, by more than noise explains"
     few = too_few(len(falls), f"below w = {view.threshold}")
     state: State = "inconclusive" if few else share(not fall for fall in falls.values())
     return Finding(state, trends.mean(list(falls.values())), measure, f"{sentence}. {few}".rstrip())
@@ -84,27 +91,31 @@ def narrow_networks_stay(view: View) -> Finding:
 
 def narrow_networks_stay_sharp(metric: str) -> Callable[[View], Finding]:
     """Below the threshold a metric does not decrease from the epoch of the lowest test error on."""
-    measure = "last epoch / epoch of the lowest test error, geometric mean over networks"
+    measure = f"{unit(metric)}, end of training minus epoch of the lowest test error, mean over networks"
 
     def check(view: View) -> Finding:
         if view.threshold is None:
             return Finding("inconclusive", float("nan"), measure, UNJUDGED)
-        errors, ratios = histories(view, "test_error", False), {}
+        errors, ratios, changes = histories(view, "test_error", False), {}, []
         for width, curve in histories(view, metric, False).items():
             best = errors[width].idxmin()
-            if best != errors[width].index[-1] and best in curve:  # else the test error has not risen
-                ratios[width] = float(curve.iloc[-1] / max(curve[best], trends.TINY))
+            if best == errors[width].index[-1] or best not in curve:  # the test error has not risen
+                continue
+            ratio = trends.ratio(curve.iloc[-1], curve[best], curve.max())
+            if np.isfinite(ratio):
+                ratios[width] = ratio
+                changes.append(float(curve.iloc[-1] - curve[best]))
         if not ratios:
             sentence = "The test error of no network below the threshold rises."
             return Finding("inconclusive", float("nan"), measure, sentence)
         kept = [w for w, ratio in ratios.items() if ratio >= 1 / STEP]
-        sentence = f"From the epoch of the lowest test error to the last it does not decrease in {len(kept)} of {len(ratios)} networks"
+        sentence = f"From the epoch of the lowest test error to the end it does not decrease in {len(kept)} of {len(ratios)} networks"
         sentence += f" below w = {view.threshold}" + (
             f": w = {checks.listed(kept)}" if 0 < len(kept) < len(ratios) else ""
         )
         few = too_few(len(ratios), f"below w = {view.threshold} whose test error rises")
         state: State = "inconclusive" if few else share(w in kept for w in ratios)
-        return Finding(state, trends.geometric_mean(list(ratios.values())), measure, f"{sentence}. {few}".rstrip())
+        return Finding(state, trends.mean(changes), measure, f"{sentence}. {few}".rstrip())
 
     return check
 

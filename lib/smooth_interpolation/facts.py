@@ -11,8 +11,9 @@ from functools import cached_property
 
 import pandas as pd
 
-from . import store
+from . import moments, store, trends
 from .errors import ConfigError
+from .evidence import Plan, planned
 
 UNKNOWN = "(not measured)"
 COURSES = {
@@ -71,40 +72,37 @@ class Curve:
         known = self._threshold in self._values.index
         return self._said(float(self._values[self._threshold])) if known else UNKNOWN
 
+    @cached_property
     def _peak(self) -> int | None:
-        """Where the curve has risen from an earlier value and falls to a later one; of several, by the most."""
-        best, found, values = 0.0, None, self._values
-        for i in range(1, len(values) - 1):
-            sides = min(values.iloc[i] - values.iloc[:i].min(), values.iloc[i] - values.iloc[i + 1 :].min())
-            if sides > best:
-                best, found = sides, i
-        return found
+        """Where among the values its peak is, as `trends` has it."""
+        top = trends.peak(self._values, trends.POINTS) if self._percent else trends.log_peak(self._values)
+        return None if top is None else int(self._values.index.get_loc(top.at))
 
     @property
     def peak(self) -> str:
-        i = self._peak()
+        i = self._peak
         return UNKNOWN if i is None else self._said(self._values.iloc[i])
 
     @property
     def peak_at(self) -> str:
-        i = self._peak()
+        i = self._peak
         return UNKNOWN if i is None else str(self._values.index[i])
 
     @property
     def dip(self) -> str:
         """The lowest value before the peak."""
-        i = self._peak()
+        i = self._peak
         return UNKNOWN if i is None else self._said(self._values.iloc[:i].min())
 
     @property
     def dip_at(self) -> str:
-        i = self._peak()
+        i = self._peak
         return UNKNOWN if i is None else str(self._values.iloc[:i].idxmin())
 
     @property
     def drop(self) -> str:
         """From the peak to the end, as a difference."""
-        i = self._peak()
+        i = self._peak
         return UNKNOWN if i is None else self._said(self._values.iloc[i] - self._values.iloc[-1])
 
     @property
@@ -168,16 +166,22 @@ class Course:
 class Facts:
     """Everything that a template can name.
 
-    `threshold`, `narrowest`, `widest`, `n_seeds`, `n_widths`, `n_train`, `n_test`, `epochs`; the errors at the last
-    epoch `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; `accuracy`,
+    `threshold`, `narrowest`, `widest`, `n_seeds`, `n_widths`, `n_train`, `n_test`, `epochs`; the errors at the end of
+    training `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; `accuracy`,
     `crossentropy`, `jacobian` and `hessian`, each a `Subsets`: "{jacobian.noisy.volume.highest_at}"; and the courses over
-    the epochs of the `wide` network, and of the `peaked` one, at the peak of the test error, each a `Course`.
+    the epochs of the `wide` network, and of the `peaked` one, at the peak of the test error, each a `Course`. What is said
+    of the end of training is the mean over its moments, see `moments`.
+
+    Args:
+        records: of an experiment.
+        plan: its widths and seeds; nothing is said of other records.
     """
 
-    def __init__(self, records: Iterable[store.Record]):
-        records = list(records)
-        self._history, self._volumes = store.history_table(records), store.volumes_table(records)
-        reached = store.interpolation_threshold(self._history)
+    def __init__(self, records: Iterable[store.Record], plan: Plan | None = None):
+        records = planned(records, plan)
+        history, self._volumes = store.history_table(records), store.volumes_table(records)
+        reached = store.threshold_of(records)
+        self._history = moments.settled(history)
         self._threshold = reached
         widths = sorted(self._history.width.unique())
         self.threshold = UNKNOWN if reached is None else str(reached)

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from . import panels, store
+from .evidence import Plan, planned
 from .figure_style import (
     ACCENT,
     CORRUPTED,
@@ -157,8 +158,10 @@ FIGURES = {
 }
 
 
-def draw(name: str, records: Iterable[store.Record], *, width: int | None = None) -> Figure:
+def draw(name: str, records: Iterable[store.Record], *, width: int | None = None, plan: Plan | None = None) -> Figure:
     """The figure of that name, a key of `FIGURES`, from an experiment's records, its threshold marked.
+
+    The threshold is that of the plan's widths and seeds, of all records without one.
 
     Example:
         >>> from smooth_interpolation import config
@@ -167,9 +170,9 @@ def draw(name: str, records: Iterable[store.Record], *, width: int | None = None
         ['Training accuracy', 'Crossentropy', 'Jacobian norm', 'Hessian norm']
     """
     records = list(records)
-    history, kind = store.history_table(records), FIGURES[name]
-    table = history if kind.table == "history" else store.volumes_table(records)
-    return kind.function(table, threshold=store.interpolation_threshold(history), width=width)
+    kind = FIGURES[name]
+    table = store.history_table(records) if kind.table == "history" else store.volumes_table(records)
+    return kind.function(table, threshold=store.threshold_of(planned(records, plan)), width=width)
 
 
 def data(name: str, records: Iterable[store.Record]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from . import claims, config, cost, display, explore, facts, figures, locations, presentation, store, verdicts
 from .config import Experiment, Run
 from .errors import ConfigError
+from .evidence import planned
 from .presentation import Shown
 
 NAMES = ("width", *config.FIELDS)
@@ -41,7 +42,16 @@ class Page:
 
     @property
     def threshold(self) -> int | None:
-        return store.interpolation_threshold(self.history)
+        return store.threshold_of(self.planned)
+
+    @property
+    def planned(self) -> list[store.Record]:
+        """The records of the experiment's own widths and seeds: claims and sentences are about these."""
+        return planned(self.records, self.experiment)
+
+    def judged(self) -> pd.DataFrame:
+        """The claims about the experiment, as `claims.judge`."""
+        return claims.judge(self.records, self.experiment.experiment, self.experiment)
 
     def caption(self) -> Any:
         """Scale, data, images, epochs, seeds, device and commit of what is drawn, as Markdown."""
@@ -53,8 +63,9 @@ class Page:
 
     def verdicts(self, figure: str) -> Any:
         """The claims that the paper makes with a figure, and what these records say of them, as Markdown."""
-        table = verdicts.as_table(claims.judge(self.records, self.experiment.experiment), figure)
-        return _markdown(f"{table}\n\n{verdicts.LEGEND}" if table else "")
+        table = verdicts.as_table(self.judged(), figure)
+        notes = filter(None, (table, verdicts.LEGEND, verdicts.trial(self.experiment.scale)))
+        return _markdown("\n\n".join(notes) if table else "")
 
     def at(self, scale: str) -> Page:
         """The same experiment at another scale, as its params file has it."""
@@ -64,19 +75,19 @@ class Page:
         return Page(experiment, None, records, [run for run in planned if not store.path_of(run).exists()])
 
     def verdicts_by_scale(self, figure: str) -> Any:
-        """The claims made with a figure, and the verdict at every scale that has records, as Markdown."""
+        """The claims made with a figure, and the verdict at every scale that counts and has records, as Markdown."""
         name, tables = self.experiment.experiment, {}
-        for scale in config.SCALES:
+        for scale in claims.SCALES:
             if scale == self.experiment.scale or locations.params_file(scale, name).is_file():
                 page = self if scale == self.experiment.scale else self.at(scale)
                 if page.records:
-                    tables[scale] = claims.judge(page.records, name)
+                    tables[scale] = page.judged()
         return _markdown(verdicts.by_scale(tables, figure))
 
     def verdict_count(self) -> Any:
         """How many of the claims about this experiment hold in these records, as Markdown."""
-        table = claims.judge(self.records, self.experiment.experiment)
-        return _markdown(f"At scale `{self.experiment.scale}`: {verdicts.count(table)}.")
+        scale = self.experiment.scale
+        return _markdown(f"At scale `{scale}`: {verdicts.count(self.judged())}. {verdicts.trial(scale)}".rstrip())
 
     def by_width(self) -> pd.DataFrame:
         """Errors at the last epoch and the Jacobian norm at the points and over the largest volume, a row per width."""
@@ -100,13 +111,14 @@ class Page:
         records is shown by `presentation.show(figure, table, name, alt)`. `file` names the files where two figures of a
         page have the same name and scale.
         """
-        figure, table = figures.draw(name, self.records, width=self.width), figures.data(name, self.records)
+        figure = figures.draw(name, self.records, width=self.width, plan=self.experiment)
+        table = figures.data(name, self.records)
         name = f"{file or name}-{self.experiment.scale}"
         return presentation.show(figure, table, name, alt, records=self.records, experiment=self.experiment)
 
     def says(self, template: str) -> Any:
         """A paragraph about these records, its numbers filled in by `facts.Facts`, as Markdown; nothing without records."""
-        return _markdown(facts.Facts(self.records).fill(template) if self.records else "")
+        return _markdown(facts.Facts(self.planned).fill(template) if self.records else "")
 
     def about(self) -> Any:
         """The line above sentences on these records: their scale, or that there are none, as Markdown."""

@@ -1,13 +1,15 @@
-"""What a claim is, and how the answers to it on samples of the seeds become one verdict.
+"""What a claim is, and how the answers to it on samples of the seeds and moments become one verdict.
 
 A claim is one check with one place in the paper, judged on the experiments that it is about. The check looks at curves
-that are means over seeds, and is asked again for every bootstrap sample of the seeds (see `evidence`): a verdict stands only
-if `AGREE` of the samples give it, so seeds that disagree are inconclusive. With one seed the spread over seeds is unknown, and
-said to be. The thresholds of judgement stand in `trends`; they are the same for every claim and scale.
+that are means over seeds, and is asked again for every sample of the seeds and of the moments at the end of training (see
+`evidence`): a verdict stands only if `trends.AGREE` of the samples give it, so seeds or moments that disagree are inconclusive.
+With one seed the spread over seeds is unknown, and said to be. The thresholds of judgement stand in `trends`; they are the
+same for every claim and scale.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -19,12 +21,8 @@ from .evidence import Evidence, NotMeasuredError, View
 
 State = Literal["supported", "contradicted", "inconclusive", "not measured"]
 STATES: tuple[State, ...] = get_args(State)
-MIN_WIDTHS = 5  # fewer show no trend
-AGREE = 0.975  # of the bootstrap samples give the verdict: with two or three seeds, each of them
-COVERAGE = 0.95  # of an interval
 
-NOISY, RESNET, ASYMMETRIC = "convnet-noise20", "resnet18-noise20", "convnet-asymmetric"
-CLEAN = ("convnet-cifar100", "convnet-leaves100")  # the second where CIFAR-100 cannot be had
+NOISY, CLEAN, RESNET, ASYMMETRIC = "convnet-noise20", "convnet-cifar100", "resnet18-noise20", "convnet-asymmetric"
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,10 @@ class Finding:
     """What a check sees in one set of curves."""
 
     state: State
-    effect: float
+    effect: float  # in the unit of the curve
     measure: str  # what the effect is
     sentence: str
+    images: float = 0.0  # half of the interval that the number of test images leaves of the effect
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Verdict:
     effect: float | None = None
     low: float | None = None  # the interval of the effect; None where it is unknown
     high: float | None = None
-    over: str = ""  # what the interval was found by resampling: seeds, widths, or both
+    over: str = ""  # what the interval is over: seeds, moments, widths, test images
     measure: str = ""
     n_seeds: int = 0
 
@@ -68,27 +67,32 @@ class Claim:
         return ", ".join(filter(None, (self.section, ", ".join(self.figures))))
 
     def __call__(self, evidence: Evidence) -> Verdict:
-        if len(evidence.widths) < MIN_WIDTHS or not evidence.seeds:
+        if len(evidence.widths) < trends.MIN_WIDTHS or not evidence.seeds:
             return Verdict(
-                "not measured", f"Needs at least {MIN_WIDTHS} widths with a common seed{_lacking(evidence)}."
+                "not measured", f"Needs at least {trends.MIN_WIDTHS} widths with a common seed{_lacking(evidence)}."
             )
-        n_seeds = len(evidence.seeds)
         try:
             finding = self.check(evidence.view())
-            by_seed = [(p, self.check(view)) for p, view in evidence.over_seeds()]
-            by_width = [(p, self.check(view)) for p, view in evidence.over_widths()] if self.over_widths else []
+            samples = evidence.samples(self.check)
+            by_width = evidence.over_widths(self.check) if self.over_widths else []
         except NotMeasuredError as reason:
             return Verdict("not measured", str(reason))
-        low, high = _interval(by_width or by_seed)
+        low, high = _interval(finding, by_width or samples)
         state, sentence = finding.state, finding.sentence
-        if self.by_interval and low is not None:
+        if self.by_interval and low is not None and high is not None:
             state = _correlated(finding.effect, low, high)
-        elif state in ("supported", "contradicted") and by_seed:
-            agree = sum(p for p, other in by_seed if other.state == state)
-            if agree < AGREE:
-                state, sentence = "inconclusive", f"{sentence} {agree:.0%} of the bootstrap samples of the seeds agree."
-        over = " and ".join(["seeds"] * (n_seeds > 1) + ["widths"] * self.over_widths) if low is not None else ""
-        return Verdict(state, sentence, finding.effect, low, high, over, finding.measure, n_seeds)
+        elif state in ("supported", "contradicted") and samples:
+            agree = sum(p for p, other in samples if other.state == state)
+            if agree < trends.AGREE:
+                state, sentence = "inconclusive", f"{sentence} {agree:.0%} of the samples agree."
+        sources = {
+            "seeds": len(evidence.seeds) > 1,
+            "moments": evidence.moments > 1,
+            "widths": self.over_widths,
+            "test images": finding.images > 0,
+        }
+        over = ", ".join(name for name, counts in sources.items() if counts) if low is not None else ""
+        return Verdict(state, sentence, finding.effect, low, high, over, finding.measure, len(evidence.seeds))
 
 
 CLAIMS: list[Claim] = []
@@ -108,10 +112,13 @@ def claim(
     CLAIMS.append(Claim(name, section, tuple(filter(None, figures)), experiments, statement, check, **options))
 
 
-def share(shown: Iterable[bool]) -> State:
-    """Of a trend that is said of many curves: the verdict, given which of them show it."""
-    found = float(np.mean(list(shown)))
-    return "supported" if found >= trends.MOST else "contradicted" if found < trends.FEW else "inconclusive"
+def share(shown: Iterable[bool], perhaps: Iterable[bool] = ()) -> State:
+    """Of a trend that is said of many curves: the verdict, given which of them show it, and which might."""
+    shown = list(shown)
+    might = [a or b for a, b in zip(shown, perhaps, strict=True)] if perhaps else shown
+    if np.mean(shown) >= trends.MOST:
+        return "supported"
+    return "contradicted" if np.mean(might) < trends.FEW else "inconclusive"
 
 
 def _lacking(evidence: Evidence) -> str:
@@ -128,12 +135,17 @@ def _correlated(effect: float, low: float, high: float) -> State:
     return "contradicted" if high < trends.STRONG else "inconclusive"
 
 
-def _interval(samples: list[tuple[float, Finding]]) -> tuple[float, float] | tuple[None, None]:
-    found = sorted((finding.effect, p) for p, finding in samples if np.isfinite(finding.effect))
-    if not found:
+def _interval(finding: Finding, samples: list[tuple[float, Finding]]) -> tuple[float, float] | tuple[None, None]:
+    """The interval of an effect: that of the samples and that of the test images, added in quadrature on each side."""
+    effect = finding.effect
+    found = sorted((other.effect, p) for p, other in samples if np.isfinite(other.effect))
+    if not np.isfinite(effect) or not (found or finding.images):
         return None, None
-    effects, weights = np.array(found).T
-    below = np.cumsum(weights) / weights.sum()
-    outside = (1 - COVERAGE) / 2
-    low, high = (effects[np.searchsorted(below, q - 1e-12)] for q in (outside, 1 - outside))
-    return float(low), float(high)
+    low = high = effect
+    if found:
+        effects, weights = np.array(found).T
+        below = np.cumsum(weights) / weights.sum()
+        outside = (1 - trends.COVERAGE) / 2
+        low, high = (effects[np.searchsorted(below, q - 1e-12)] for q in (outside, 1 - outside))
+    down, up = max(effect - low, 0.0), max(high - effect, 0.0)  # it holds the effect, whatever the samples
+    return float(effect - math.hypot(down, finding.images)), float(effect + math.hypot(up, finding.images))

@@ -1,67 +1,110 @@
-"""Why a claim does not hold: looks at the records beside the claims. They change no verdict."""
+"""Looks at the records beside the claims, to see why one does not hold. They change no verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 
-from . import claims, config, locations, store, trends
-from .evidence import Evidence, View
-from .registry import MIN_WIDTHS
+from . import checks, claims, config, locations, moments, store, trends
+from .evidence import Evidence, View, planned
 
 METRICS = ("jacobian_norm", "tangent_hessian_norm")
 
 
-def evidences(scale: str) -> dict[str, Evidence]:
-    """The experiments with enough records at a scale."""
+def records_of(scale: str, experiment: str) -> tuple[list[store.Record], config.Experiment | None]:
+    """The planned records of an experiment at a scale, and the plan; none where there is no params file."""
+    if not locations.params_file(scale, experiment).is_file():
+        return [], None
+    plan = config.find(scale, experiment)
+    return planned(store.read_all(plan.runs()), plan), plan
+
+
+def evidences(scale: str, tolerance: float = 0.0) -> dict[str, Evidence]:
+    """The experiments with enough records at a scale; a threshold with a tolerance is for looks alone."""
     found = {}
     for experiment in claims.EXPERIMENTS:
-        if locations.params_file(scale, experiment).is_file():
-            evidence = Evidence.of(store.read_all(config.find(scale, experiment).runs()))
-            if evidence.seeds and len(evidence.widths) >= MIN_WIDTHS:
-                found[experiment] = evidence
+        records, plan = records_of(scale, experiment)
+        evidence = Evidence.of(records, plan, tolerance)
+        if evidence.seeds and len(evidence.widths) >= trends.MIN_WIDTHS:
+            found[experiment] = evidence
     return found
 
 
-def first_interpolating(evidence: Evidence) -> int | None:
-    """The narrowest width at which every seed has zero training error, whatever wider ones have."""
-    last = store.last_epoch(evidence.history, "train_error").groupby("width").value.max()
-    return None if last.empty or last.min() > 0 else int(last.index[last == 0].min())
+def measured(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+    """What was measured of the plan of every experiment."""
+    rows = {}
+    for scale in scales:
+        for experiment in claims.EXPERIMENTS:
+            records, plan = records_of(scale, experiment)
+            if records and plan is not None:
+                settings, widths = records[0]["config"], {record["config"]["width"] for record in records}
+                rows[f"{scale}/{experiment}"] = {
+                    "training images": f"{records[0]['data']['n_train']:,}",
+                    "epochs": f"{settings['epochs']:,}",
+                    "widths": f"{len(widths)} of {len(plan.widths)}, {min(widths)} to {max(widths)}",
+                    "seeds": f"{len({record['config']['seed'] for record in records})} of {len(plan.seeds)}",
+                }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def peaks(scales: Iterable[str] = config.SCALES) -> pd.DataFrame:
-    """Where the largest test error and Jacobian norm beyond the first descent are, beside two readings of the threshold.
-
-    Percentages in brackets are the training error there.
-    """
+def thresholds(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+    """The threshold that decides, its range over the moments, and those with some training error allowed."""
     rows = {}
     for scale in scales:
         for experiment, evidence in evidences(scale).items():
-            view = evidence.view()
             rows[f"{scale}/{experiment}"] = {
                 "threshold": _or_none(evidence.threshold),
-                "first width with 0% training error": _or_none(first_interpolating(evidence)),
-                "peak of the test error": _top(view, trends.peak(view.last_epoch("test_error"), trends.POINTS)),
-                "... Jacobian norm at the points": _top(view, trends.log_peak(view.volume(METRICS[0]))),
-                "... over the largest volume": _top(
-                    view, trends.log_peak(view.volume(METRICS[0], size=view.sizes[-1]))
-                ),
+                "... over the moments": _range(evidence.thresholds),
+                "errors that none avoids": f"{evidence.irreducible:.2g}%",
+            } | {
+                f"at {tolerance:g}%": _or_none(
+                    store.interpolation_threshold(
+                        evidence.history, irreducible=evidence.irreducible, tolerance=tolerance
+                    )
+                )
+                for tolerance in trends.TOLERANCES
             }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def peaks(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+    """Where the peaks of the test error and the Jacobian norm are, with their range over the samples of seeds and moments.
+
+    Percentages are the training error at the peak.
+    """
+    reads: dict[str, Callable[[View], trends.Peak | None]] = {
+        "peak of the test error": lambda view: trends.peak(view.end(*checks.TEST_ERROR), trends.POINTS),
+        "... Jacobian norm at the points": lambda view: trends.log_peak(view.sharpness(METRICS[0])),
+        "... over the largest volume": lambda view: trends.log_peak(view.volume(METRICS[0], size=view.sizes[-1])),
+    }
+    rows = {}
+    for scale in scales:
+        for experiment, evidence in evidences(scale).items():
+            row = {"threshold": _or_none(evidence.threshold)}
+            for name, read in reads.items():
+                top, sampled = read(evidence.view()), [found for _, found in evidence.samples(read)]
+                row[name] = _top(evidence.view(), top)
+                if top is not None and sampled:
+                    row[name] += f", {_range([one.at if one else None for one in sampled])}"
+            rows[f"{scale}/{experiment}"] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def by_seed(scale: str, experiment: str, metric: str, subset: str = "all") -> pd.DataFrame:
-    """A metric of the training history at the last epoch, a row per width and a column per seed."""
-    history = store.history_table(store.read_all(config.find(scale, experiment).runs()))
-    last = store.last_epoch(history, metric, subset).pivot(index="width", columns="seed", values="value")
-    last.columns = [f"seed {seed}" for seed in last.columns]
-    last.index = [f"w = {width}" for width in last.index]
-    return last.map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
+    """A metric of the training history at the end of training, a row per width and a column per seed: mean, and range over moments."""
+    table = moments.at_end(store.history_table(records_of(scale, experiment)[0]))
+    table = table[(table.metric == metric) & (table.subset == subset)]
+    if table.empty:
+        return pd.DataFrame()
+    spread = table.low.map("{:.1f}".format) + " to " + table.high.map("{:.1f}".format)
+    text = table["mean"].map("{:.1f}".format) + np.where(table.low < table.high, " (" + spread + ")", "")
+    wide = table.assign(text=text).pivot(index="width", columns="seed", values="text").fillna("")
+    return wide.rename(columns="seed {}".format, index="w = {}".format)
 
 
-def over_epochs(scales: Iterable[str] = config.SCALES) -> pd.DataFrame:
+def over_epochs(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
     """Rank correlation of test error and sharpness over epochs, past the threshold: from the first epoch on, and from the
     epoch of the lowest early test error on, that is over rise and second descent; '–' where it does not rise. Means over
     widths."""
@@ -78,21 +121,20 @@ def over_epochs(scales: Iterable[str] = config.SCALES) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").map(lambda value: "–" if np.isnan(value) else f"{value:.2f}")
 
 
-def by_first_width(scales: Iterable[str] = config.SCALES) -> pd.DataFrame:
-    """The claims whose verdict is another one if the threshold is read as the first width with zero training error."""
+def by_tolerance(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+    """The claims whose verdict would be another one if the threshold allowed some training error."""
     rows = []
     for scale in scales:
         for experiment, evidence in evidences(scale).items():
-            first = first_interpolating(evidence)
-            if first == evidence.threshold:
-                continue
-            other = Evidence(evidence.volumes, evidence.history)
-            other.threshold = first
+            others = {tolerance: evidences(scale, tolerance)[experiment] for tolerance in trends.TOLERANCES}
             for claim in claims.about(experiment):
-                before, after = claim(evidence).state, claim(other).state
-                if before != after:
-                    rows.append((f"{scale}/{experiment}", claim.statement, before, after))
-    columns = ["records", "claim", "verdict", "... with the first width that fits"]
+                before = claim(evidence).state
+                after = {f"at {t:g}%": claim(other).state for t, other in others.items()}
+                if set(after.values()) != {before}:
+                    rows.append(
+                        {"records": f"{scale}/{experiment}", "claim": claim.statement, "verdict": before, **after}
+                    )
+    columns = ["records", "claim", "verdict", *(f"at {tolerance:g}%" for tolerance in trends.TOLERANCES)]
     return pd.DataFrame(rows, columns=columns).set_index("records")
 
 
@@ -100,8 +142,15 @@ def _or_none(width: int | None) -> str:
     return "none" if width is None else f"w = {width}"
 
 
+def _range(widths: Iterable[int | None]) -> str:
+    found = sorted(set(widths), key=lambda width: (width is None, width or 0))
+    if len(found) == 1:
+        return _or_none(found[0])
+    return f"{found[0]} to {'none' if found[-1] is None else found[-1]}"
+
+
 def _top(view: View, top: trends.Peak | None) -> str:
-    return "none" if top is None else f"w = {top.at} ({view.last_epoch('train_error')[top.at]:.1f}%)"
+    return "none" if top is None else f"w = {top.at} ({view.end('train_error')[top.at]:.1f}%)"
 
 
 def _mean_correlation(view: View, metric: str, after_first_descent: bool) -> float:

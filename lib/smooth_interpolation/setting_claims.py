@@ -2,102 +2,106 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Callable
 
 from . import checks, trends
-from .checks import NO_THRESHOLD, SHARPNESS
+from .checks import NAMES, NO_THRESHOLD, SHARPNESS, TEST_ERROR, UNITS
 from .evidence import View
 from .registry import ASYMMETRIC, RESNET, Finding, State, claim, share
 from .trends import MARKED, POINTS, STEP
-from .width_claims import test_error
+from .width_claims import peak_and_place
 
-
-def has_double_descent(view: View) -> Finding:
-    """The test error rises and falls again with width, wherever its peak."""
-    error, measure = test_error(view), "percentage points from the peak to the widest network"
-    top = trends.peak(error, POINTS)
-    if top is None:
-        return Finding("contradicted", 0.0, measure, "The test error nowhere rises and falls again with width.")
-    state: State = "supported" if top.to_end >= POINTS else "inconclusive"
-    sentence = (
-        f"It rises by {top.rise:.1f} percentage points to its peak at w = {top.at} and ends {top.to_end:.1f} lower."
-    )
-    return Finding(state, top.to_end, measure, sentence)
+CORRUPTED, UNTOUCHED = ("test_error_by_group", "corrupted_classes"), ("test_error_by_group", "other_classes")
 
 
 def peaks_early(view: View) -> Finding:
     """The peak of the test error comes before the threshold."""
-    top, measure = trends.peak(test_error(view), POINTS), "threshold / width of the peak"
-    if top is None:
-        return Finding("inconclusive", float("nan"), measure, "The test error has no peak.")
+    top, measure = checks.top_of_error(view, TEST_ERROR)[1], "width of the peak"
+    if not top.certain:
+        effect = float("nan") if top.at is None else top.at
+        return Finding("inconclusive", effect, measure, "The test error has no peak that noise does not explain.")
     if view.threshold is None:  # beyond every width measured: all of them come before it
-        state, bound = "inconclusive", view.widths[-1]
-        return Finding(state, bound / top.at, measure, f"The test error peaks at w = {top.at}; {NO_THRESHOLD}.")
-    state = "supported" if top.at < view.threshold else "contradicted"
+        return Finding("inconclusive", top.at, measure, f"The test error peaks at w = {top.at}; {NO_THRESHOLD}.")
+    state: State = "supported" if top.at < view.threshold else "contradicted"
     sentence = f"The test error peaks at w = {top.at}, and the threshold is w = {view.threshold}."
-    return Finding(state, view.threshold / top.at, measure, sentence)
+    return Finding(state, top.at, measure, sentence)
 
 
-def largest_volume_is_sharper(view: View) -> Finding:
-    """Over the largest volume, beside the next smaller one, both norms are markedly larger and accuracy is lower."""
-    largest, next_to = view.sizes[-1], view.sizes[-2]
-    growth = {
-        metric: trends.geometric_mean(view.volume(metric, size=largest) / view.volume(metric, size=next_to))
-        for metric in ("jacobian_norm", "tangent_hessian_norm")
-    }
-    drop = 100 * float((view.volume("accuracy", size=next_to) - view.volume("accuracy", size=largest)).mean())
-    low = min(growth.values())
-    state: State = "supported" if low >= MARKED and drop >= POINTS else "inconclusive"
-    state = "contradicted" if low < STEP or drop <= 0 else state
-    sentence = (
-        f"Beside the next smaller volume the Jacobian norm is {growth['jacobian_norm']:.2f} times, the Hessian norm "
-        f"{growth['tangent_hessian_norm']:.2f} times as large, and accuracy {drop:.1f} percentage points lower."
-    )
-    measure = "largest / next smaller volume, the smaller of both norms, geometric mean over widths"
-    return Finding(state, low, measure, sentence)
-
-
-def smooth(subset: str):
-    """Loss and sharpness fall markedly from their peak to the widest network, over every volume."""
+def largest_volume_is_sharper(metric: str) -> Callable[[View], Finding]:
+    """Over the largest volume, beside the next smaller one, a norm is markedly larger, near its peak and elsewhere."""
+    measure = f"{NAMES[metric]}, largest minus next smaller volume, mean over widths ({UNITS[metric]})"
 
     def check(view: View) -> Finding:
-        near = view.near_threshold()
-        found = checks.curves(view, SHARPNESS, "both", (subset,))
-        ratios = [float(curve[near].max() / max(curve.iloc[-1], trends.TINY)) for curve in found]
-        fall = [ratio >= MARKED for ratio in ratios]
+        larger, next_to = (view.volume(metric, size=size) for size in (view.sizes[-1], view.sizes[-2]))
+        highest = max(float(larger.max()), float(next_to.max()))
+        ratios = {w: trends.ratio(larger[w], next_to[w], highest) for w in view.widths}
+        markedly, at_all = ([ratio >= factor for ratio in ratios.values()] for factor in (MARKED, STEP))
         sentence = (
-            f"From the threshold to w = {view.widths[-1]}, {sum(fall)} of {len(fall)} curves fall by a factor of {MARKED:g} "
-            f"or more, the least by {min(ratios):.2g}."
+            f"Beside the next smaller volume it is larger by a factor of {MARKED:g} or more at {sum(markedly)} of {len(ratios)} "
+            f"widths, and by {STEP:g} or more at {sum(at_all)}."
         )
-        measure = "largest near the threshold / at the widest, geometric mean"
-        if view.threshold is None:
-            return Finding(
-                "inconclusive", trends.geometric_mean(ratios), measure, f"It cannot be judged: {NO_THRESHOLD}."
-            )
-        return Finding(share(fall), trends.geometric_mean(ratios), measure, sentence)
+        return Finding(share(markedly, at_all), float((larger - next_to).mean()), measure, sentence)
 
     return check
 
 
-def other_classes(view: View) -> pd.Series:
-    return view.last_epoch("test_error_by_group", "other_classes")
+def largest_volume_is_less_accurate(view: View) -> Finding:
+    """Over the largest volume, beside the next smaller one, accuracy is lower."""
+    fall = view.volume("accuracy", size=view.sizes[-2]) - view.volume("accuracy", size=view.sizes[-1])
+    drop = 100 * float(fall.mean())
+    state: State = "supported" if drop >= POINTS else "contradicted" if drop <= 0 else "inconclusive"
+    sentence = f"Beside the next smaller volume accuracy is {drop:.1f} percentage points lower."
+    return Finding(state, drop, "percentage points, next smaller minus largest volume, mean over widths", sentence)
+
+
+def smooth(metric: str, subset: str) -> Callable[[View], Finding]:
+    """A loss or sharpness falls markedly from the threshold to the widest network, over every volume."""
+    measure = f"{NAMES[metric]}, largest near the threshold minus widest network, mean over curves ({UNITS[metric]})"
+
+    def check(view: View) -> Finding:
+        near, fall, falls = view.near_threshold(), [], []
+        for _, size in checks.places(view, metric, "both", (subset,)):
+            curve = view.sharpness(metric, subset, size)
+            top, widest = float(curve[near].max()), float(curve.iloc[-1])
+            fall.append(trends.ratio(top, widest, float(curve.max())) >= MARKED)
+            falls.append(top - widest)
+        sentence = (
+            f"From the threshold to w = {view.widths[-1]}, {sum(fall)} of {len(fall)} curves fall by a factor of {MARKED:g} "
+            "or more."
+        )
+        state = share(fall)
+        if view.threshold is None:
+            state, sentence = "inconclusive", f"It cannot be judged: {NO_THRESHOLD}."
+        return Finding(state, trends.mean(falls), measure, sentence)
+
+    return check
 
 
 def corrupted_classes_keep_their_error(view: View) -> Finding:
-    """The test error of the corrupted classes has no second descent."""
-    error = view.last_epoch("test_error_by_group", "corrupted_classes")
-    top, measure = trends.peak(error, POINTS), "percentage points from a peak to the widest network, 0 without a peak"
+    """The test error of the corrupted classes has no second descent, where that of the others would have been seen."""
+    error, top = checks.top_of_error(view, CORRUPTED)
+    others = checks.top_of_error(view, UNTOUCHED)[1]
+    images = trends.selected(len(error)) * view.image_error(*CORRUPTED)
+    measure = "percentage points from a peak to the widest network, 0 without a peak"
     ends = f"{error.iloc[0]:.1f}% at w = {error.index[0]}, {error.iloc[-1]:.1f}% at w = {error.index[-1]}"
-    if top is None or top.to_end < POINTS:
-        sentence = f"The test error of the corrupted classes does not fall again: {ends}."
-        return Finding("supported", top.to_end if top else 0.0, measure, sentence)
-    sentence = f"It peaks at w = {top.at}, at {error[top.at]:.1f}%, and falls again: {ends}."
-    return Finding("contradicted", top.to_end, measure, sentence)
+    effect = 0.0 if top.peak is None or top.at is None else max(float(top.peak.to_end), 0.0)
+    if top.certain and effect >= max(top.step, top.noise):
+        sentence = f"It peaks at w = {top.at}, at {error[top.at]:.1f}%, and falls again: {ends}."
+        return Finding("contradicted", effect, measure, sentence, images)
+    sentence = f"The test error of the corrupted classes does not fall again by more than noise explains, {top.noise:.1f} points: {ends}"
+    trend = 0.0 if others.peak is None else max(min(others.size, others.peak.to_end), 0.0)
+    if trend < max(top.step, top.noise):
+        sentence += (
+            f"; but the double descent of the untouched classes, {trend:.1f} points, would not have been seen either"
+        )
+        return Finding("inconclusive", effect, measure, f"{sentence}.", images)
+    return Finding("supported", effect, measure, f"{sentence}.", images)
 
 
 # fmt: off
 claim("resnet-double-descent", "Section 4.4", "Figure 6", RESNET,
-      "ResNets with Adam and augmentation, too, have a double descent of the test error.", has_double_descent)
+      "ResNets with Adam and augmentation, too, have a double descent of the test error.",
+      checks.error_peak(TEST_ERROR))
 claim("resnet-peaks-early", "Section 4.4", "Figure 6", RESNET,
       "With data augmentation the test error peaks earlier than the interpolation threshold.", peaks_early)
 claim("resnet-training-accuracy-grows", "Section 4.4", "Figure 6", RESNET,
@@ -105,25 +109,25 @@ claim("resnet-training-accuracy-grows", "Section 4.4", "Figure 6", RESNET,
       checks.training_accuracy, over_widths=True)
 claim("resnet-volume-accuracy-grows", "Section 4.4", "Figure 6", RESNET,
       "The accuracy of ResNets over volumes, too, grows with width.", checks.accuracy_over_volumes, over_widths=True)
-claim("resnet-crossentropy-peak", "Section 4.4", "Figure 6", RESNET,
-      "The crossentropy of ResNets over volumes, too, peaks at the threshold and falls beyond.",
-      checks.peaks(["crossentropy"], "volumes"))
-claim("resnet-jacobian-peak", "Section 4.4", "Figure 6", RESNET,
-      "The Jacobian norm of ResNets, too, peaks at the threshold, at the points and over volumes.",
-      checks.peaks(["jacobian_norm"], "both"))
-claim("resnet-hessian-peak", "Section 4.4", "Figure 6", RESNET,
-      "The Hessian norm of ResNets, too, peaks at the threshold, at the points and over volumes.",
-      checks.peaks(["tangent_hessian_norm"], "both"))
-claim("resnet-largest-volume-is-sharper", "Section 4.4", "Figure 6", RESNET,
-      "Over the largest volume ResNets are markedly sharper and less accurate.", largest_volume_is_sharper)
+for short, metric in SHARPNESS.items():
+    reach = "over volumes" if metric == "crossentropy" else "at the points and over volumes"
+    peak_and_place(f"resnet-{short}-peak", "Section 4.4", "Figure 6", RESNET, f"the {NAMES[metric]} {reach}",
+                   metric, "volumes" if metric == "crossentropy" else "both", when="For ResNets, too, ")
+for short in ("jacobian", "hessian"):
+    claim(f"resnet-largest-volume-{short}", "Section 4.4", "Figure 6", RESNET,
+          f"Over the largest volume the {NAMES[SHARPNESS[short]]} of ResNets is considerably larger.",
+          largest_volume_is_sharper(SHARPNESS[short]))
+claim("resnet-largest-volume-accuracy", "Section 4.4", "Figure 6", RESNET,
+      "Over the largest volume ResNets are less accurate.", largest_volume_is_less_accurate)
 
-claim("asymmetric-smooth-around-clean", "Section 4.5", "Figure 7", ASYMMETRIC,
-      "Under asymmetric noise wide networks are smooth around clean points.", smooth("clean"))
-claim("asymmetric-smooth-around-noisy", "Section 4.5", "Figure 7", ASYMMETRIC,
-      "Under asymmetric noise wide networks are as well smooth around noisy points.", smooth("noisy"))
+for subset in ("clean", "noisy"):
+    for short, metric in SHARPNESS.items():
+        claim(f"asymmetric-{short}-smooth-{subset}", "Section 4.5", "Figure 7", ASYMMETRIC,
+              f"Under asymmetric noise the {NAMES[metric]} around {subset} points becomes low in wide networks.",
+              smooth(metric, subset))
 claim("untouched-classes-double-descent", "Section 4.5", "Figure 7", ASYMMETRIC,
-      "The test error of the untouched classes has its double descent, peaking at or just below the threshold.",
-      checks.error_peak(other_classes, "The test error of the untouched classes"))
+      "The test error of the untouched classes has its double descent.",
+      checks.error_peak(UNTOUCHED, "The test error of the untouched classes"))
 claim("corrupted-classes-no-double-descent", "Section 4.5", "Figure 7", ASYMMETRIC,
-      "The test error of the corrupted classes has no double descent.", corrupted_classes_keep_their_error)
+      "In the test error of the corrupted classes that trend disappears.", corrupted_classes_keep_their_error)
 # fmt: on

@@ -156,20 +156,43 @@ def last_epoch(history: pd.DataFrame, metric: str, subset: str = "all") -> pd.Da
     return part[part.epoch == part.groupby(["width", "seed"]).epoch.transform("max")]
 
 
-def interpolation_threshold(history: pd.DataFrame) -> int | None:
-    """The smallest width from which on the last epoch's training error is zero in every seed; None if there is none.
+def irreducible_error(records: Iterable[Record]) -> float:
+    """Training error in percent that no function of the image avoids: identical images have different labels."""
+    for record in records:
+        data = record["data"]
+        return 100 * data.get("irreducible_errors", 0) / data["n_train"]
+    return 0.0
+
+
+def interpolation_threshold(history: pd.DataFrame, *, irreducible: float = 0.0, tolerance: float = 0.0) -> int | None:
+    """The smallest width from which on, at the last epoch, no label is missed in any seed; None if there is none.
+
+    Runs that diverged could not be fitted and do not count: they have no rows.
+
+    Args:
+        history: as `history_table`.
+        irreducible: training error in percent that does not count, see `irreducible_error`.
+        tolerance: training error in percent that is allowed besides. The threshold that decides has none.
 
     Example:
         >>> rows = [(w, 0, 9, "all", "train_error", error) for w, error in ((1, 30.0), (2, 0.0), (4, 0.5), (8, 0.0), (16, 0.0))]
-        >>> interpolation_threshold(pd.DataFrame(rows, columns=["width", "seed", "epoch", "subset", "metric", "value"]))
-        8
+        >>> history = pd.DataFrame(rows, columns=["width", "seed", "epoch", "subset", "metric", "value"])
+        >>> interpolation_threshold(history), interpolation_threshold(history, tolerance=1.0)
+        (8, 2)
     """
     last = last_epoch(history, "train_error")
     if last.empty:
         return None
     worst = last.groupby("width").value.max().sort_index(ascending=False)
-    interpolating = worst.index[(worst == 0).cummin()]
+    rounding = 1e-9  # of a percentage; one label of a million is 1e-4
+    interpolating = worst.index[(worst <= irreducible + tolerance + rounding).cummin()]
     return int(interpolating.min()) if len(interpolating) else None
+
+
+def threshold_of(records: Iterable[Record]) -> int | None:
+    """`interpolation_threshold` of an experiment's records, apart from the errors that none avoids."""
+    records = list(records)
+    return interpolation_threshold(history_table(records), irreducible=irreducible_error(records))
 
 
 def check_writable(run: Run, root: Path | None = None) -> None:

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from . import claims, config, epoch_claims, locations, registry, store, trends
+from . import claims, config, evidence, locations, moments, store, trends
 
 PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
 NOTHING = "not measured"
 LEGEND = (
-    "In italics: the effect, in brackets its range over bootstrap samples of the seeds, and what it measures. A verdict stands "
-    "only if those samples agree on it; [the page of claims](claims.html) has all criteria."
+    "In italics: the effect, in brackets its interval over seeds, moments and test images, and what it measures. A verdict "
+    "stands only if the seeds and moments agree on it; [the page of claims](claims.html) has all criteria."
 )
+TRIAL = "Scale `{scale}` is for trying things out: what is said of it here tries the criteria, and is no verdict on the paper."
 
 
 def overview(root: Path | None = None) -> pd.DataFrame:
-    """Every claim on every experiment that it is about, at every scale: `claims.judge` with a column `scale`.
+    """Every claim on every experiment that it is about, at every scale that counts: `claims.judge` with a column `scale`.
 
-    A scale that has no params file of an experiment has no rows of it.
+    A scale that has no params file of an experiment has no rows of it; `demo` has none at all, see `claims.SCALES`.
     """
     tables = []
-    for scale in config.SCALES:
+    for scale in claims.SCALES:
         for experiment in claims.EXPERIMENTS:
             if locations.params_file(scale, experiment).is_file():
-                records = store.read_all(config.find(scale, experiment).runs(), root)
-                tables.append(claims.judge(records, experiment).assign(scale=scale))
+                plan = config.find(scale, experiment)
+                tables.append(claims.judge(store.read_all(plan.runs(), root), experiment, plan).assign(scale=scale))
     return pd.concat(tables) if tables else claims.judge([]).iloc[:0].assign(scale="")
 
 
 def measured_scales(table: pd.DataFrame) -> list[str]:
     """The scales of an overview at which anything was measured."""
     found = set(table[table.verdict != NOTHING].scale)
-    return [scale for scale in config.SCALES if scale in found]
+    return [scale for scale in claims.SCALES if scale in found]
+
+
+def trial(scale: str) -> str:
+    """That nothing at this scale counts, if it is so."""
+    return "" if scale in claims.SCALES else TRIAL.format(scale=scale)
 
 
 def groups(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
@@ -65,11 +72,13 @@ def spread(row) -> str:
     if np.isnan(row.low):
         return "one seed"
     over = "" if row.over == "seeds" else f" over {row.over}"
-    return f"{number(row.low)} to {number(row.high)}{over}"
+    return f"{number(row.low)} to {number(row.high)}{over}" + (", one seed" if row.seeds == 1 else "")
 
 
 def number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) >= 100 else f"{value:.2g}"
+    """With two significant digits."""
+    rounded = float(f"{value:.1e}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 10 else f"{rounded:.2g}"
 
 
 def as_table(table: pd.DataFrame, figure: str) -> str:
@@ -149,28 +158,49 @@ def explained(table: pd.DataFrame, names: Iterable[str]) -> str:
     return "\n".join(lines) or "None."
 
 
+def fixed() -> str:
+    """Since which commit the thresholds of judgement are what they are: the last one that changed `trends`."""
+    found = _git("log", "-1", "--format=%h of %cs", "--", Path(trends.__file__).name)
+    return f"commit `{found.split()[0]}` of {found.split()[-1]}" if found else "a commit that is unknown outside of git"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(trends.__file__).resolve().parent), *arguments]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""
+
+
 def criteria() -> str:
     """The thresholds of judgement, as Markdown."""
+    percent = ", ".join(f"{tolerance:g}" for tolerance in trends.TOLERANCES)
     rows = [
-        ("A loss or sharpness rises or falls", f"by a factor of {trends.STEP:g} or more"),
-        ("... markedly", f"by a factor of {trends.MARKED:g} or more"),
+        ("The interpolation threshold", f"the smallest width from which on, at the last epoch, no label is missed in any seed that did not diverge, apart from errors that no function of the image avoids; thresholds at {percent}% of training error are shown and decide nothing"),
+        ("What is judged", f"the widths and seeds of the params file, if there are {trends.MIN_WIDTHS} widths or more with a common seed; a seed that lacks a width is left out"),
+        ("The end of training", f"the mean over the evaluated epochs of the last {1 - moments.LATE:.0%}, the moments, for errors, and for loss and norms at the points themselves; volumes are measured once, after the last epoch"),
+        ("A loss or sharpness rises or falls", f"by a factor of {trends.STEP:g} or more; no ratio is formed of two values below {trends.NOTHING:g} of the curve's largest"),
+        ("... markedly, considerably, largely", f"by a factor of {trends.MARKED:g} or more"),
         ("An error or accuracy rises or falls", f"by {trends.POINTS:g} percentage point or more"),
-        ("A curve has a peak", f"it rises to it from an earlier value and falls from it to a later one; a loss or sharpness is there at least {trends.VANISHED:g} of its largest value"),
-        ("A peak is at the threshold", f"within a factor of {trends.NEAR:g} in width, or at the next measured width"),
-        ("A peak of an error is at or just below it", "the same, and not above it; it must also end lower by as much as it must rise"),
+        ("Two test errors differ", f"by {trends.POINTS:g} percentage point, and by more than q standard errors (of the test images, and of the mean over seeds); q = {trends.selected(2):.2f} for two widths known beforehand, and for a highest or lowest of n widths the 95% point of the range of n normal values, {trends.selected(10):.2f} for n = 10 (Tukey 1949)"),
+        ("A curve has a peak", f"it rises to it from an earlier value and falls from it to a later one, for a loss or sharpness by {trends.STEP:g} and beyond the noise of the seeds, q as above; it is there at least {trends.VANISHED:g} of its largest value. A test error must also end lower by as much as it must rise. Contradicted only if it would be no peak with the noise added"),
+        ("A peak is at the threshold", f"within a factor of {trends.NEAR:g} in width, whatever was measured between; contradicted without a peak"),
         ("A trend that is said of many curves", f"supported if {trends.MOST:.0%} of them show it, contradicted below {trends.FEW:.0%}"),
         ("It grows with width", f"order (Goodman and Kruskal's gamma) {trends.MONOTONE:g} or more, contradicted below {trends.NOT_MONOTONE:g}"),
         ("It tends to 0", f"at the widest network at most {trends.VANISHED:g} of its largest value, contradicted above {trends.REMAINS:g}"),
-        ("A loss or sharpness does not decrease over the epochs", f"at the last it is at least 1/{trends.STEP:g} of what it was at the epoch of the lowest test error"),
-        ("It falls beyond the threshold", f"the test error of the widest network is lower by {trends.POINTS:g} percentage point or more, contradicted if it is not lower"),
-        ("Wide networks are smooth", f"from its largest value near the threshold to the widest network a curve falls by a factor of {trends.MARKED:g} or more"),
-        ("The largest volume is sharper", f"than the next smaller one: both norms by a factor of {trends.MARKED:g} or more, and accuracy lower by {trends.POINTS:g} percentage point or more; contradicted if a norm is not larger by a factor of {trends.STEP:g}, or accuracy not lower"),
+        ("It falls beyond the threshold", "the test error of the widest network is lower than that at the threshold, by what two test errors must differ; contradicted if it would not be so with the noise added"),
+        ("It is higher around noisy points", f"near the threshold its largest value is larger there by a factor of {trends.STEP:g} or more"),
+        ("The loss increases with the volume", f"at the threshold, from the point to the largest volume, by a factor of {trends.MARKED:g} or more, and in order"),
+        ("It becomes low in wide networks", f"from its largest value near the threshold to the widest network a curve falls by a factor of {trends.MARKED:g} or more"),
+        ("The largest volume is considerably sharper", f"than the next smaller one, by a factor of {trends.MARKED:g} or more at {trends.MOST:.0%} of the widths; contradicted if by {trends.STEP:g} at less than {trends.FEW:.0%}"),
+        ("The trend disappears for the corrupted classes", "no peak beyond noise, where the peak of the untouched classes would have been beyond it"),
         ("The label is predicted over a volume", f"over {trends.MOST:.0%} of it or more, contradicted below {trends.FEW:.0%}"),
         ("Small networks fit hardly any noisy points", f"the narrowest predicts less than {trends.HARDLY:.0%} of their labels and less than half the share that it predicts of clean ones, contradicted if no smaller a share"),
-        ("It is so over the epochs, on one side of the threshold", f"at least {epoch_claims.MIN_NETWORKS} networks there to judge by, with at least {epoch_claims.MIN_EPOCHS} evaluated epochs"),
+        ("It is so over the epochs, on one side of the threshold", f"at least {trends.MIN_NETWORKS} networks there to judge by, with at least {trends.MIN_EPOCHS} evaluated epochs, the last {1 - moments.LATE:.0%} counting as one"),
+        ("A loss or sharpness does not decrease over the epochs", f"at the end it is at least 1/{trends.STEP:g} of what it was at the epoch of the lowest test error"),
         ("They go together", f"rank correlation of {trends.STRONG:g} or more and an interval above 0, contradicted if it lies below {trends.STRONG:g}"),
-        ("The seeds agree", f"{registry.AGREE:.1%} of their bootstrap samples give the verdict"),
-        ("A claim is measured", f"at {registry.MIN_WIDTHS} widths or more with a common seed"),
+        ("The samples agree", f"{trends.AGREE:.1%} of them give the verdict; up to {evidence.EXACT} seeds they are all bootstrap samples of the seeds at every moment, with the threshold of that moment"),
     ]  # fmt: skip
     return "\n".join(["| What is said | What is asked |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)])
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
 from . import checks, trends
-from .checks import NO_THRESHOLD, SHARPNESS
+from .checks import NAMES, NO_THRESHOLD, SHARPNESS, TEST_ERROR, UNITS
 from .evidence import View
 from .registry import CLEAN, NOISY, Finding, State, claim, share
 from .trends import POINTS, STEP
@@ -14,51 +16,55 @@ from .trends import POINTS, STEP
 BOTH = ("clean", "noisy")
 
 
-def test_error(view: View) -> pd.Series:
-    return view.last_epoch("test_error")
-
-
 def u_shape(view: View) -> Finding:
     """Up to the threshold the test error falls, has its minimum, and rises."""
-    error, measure = test_error(view), "percentage points, the smaller of fall and rise"
+    error, measure = view.end(*TEST_ERROR), "percentage points, the smaller of fall and rise"
     up_to = error[error.index <= max(view.near_threshold())]
-    valley = trends.peak(-up_to, 0.0)
-    size = valley.size if valley else 0.0
-    if size < POINTS:
-        return Finding("contradicted", size, measure, "The test error does not fall and then rise with the width.")
-    sentence = f"The test error falls by {valley.rise:.1f} percentage points to w = {valley.at} and rises by {valley.fall:.1f}."
-    return Finding("supported", size, measure, sentence)
+    valley = checks.Top(trends.peak(-up_to, -np.inf), POINTS, checks.noise_of(view, TEST_ERROR, len(up_to)))
+    images = trends.selected(max(len(up_to), 2)) * view.image_error(*TEST_ERROR)
+    if valley.peak is None or valley.at is None:
+        sentence = "The test error does not fall and then rise with the width"
+        sentence += f" by {POINTS:g} percentage point; noise alone would explain {valley.noise:.1f}."
+        return Finding("inconclusive" if valley.possible else "contradicted", 0.0, measure, sentence, images)
+    sentence = (
+        f"The test error falls by {valley.peak.rise:.1f} percentage points to w = {valley.at} and rises by "
+        f"{valley.peak.fall:.1f}; noise alone would explain {valley.noise:.1f}."
+    )
+    return Finding("supported" if valley.certain else "inconclusive", valley.size, measure, sentence, images)
 
 
 def second_descent(view: View) -> Finding:
     """Beyond the threshold the test error falls."""
-    error, measure = test_error(view), "percentage points from the threshold to the widest network"
+    error, measure = view.end(*TEST_ERROR), "percentage points from the threshold to the widest network"
     if view.threshold is None or view.threshold == view.widths[-1]:
-        return Finding("inconclusive", 0.0, measure, "No measured width lies beyond the threshold.")
+        return Finding("inconclusive", float("nan"), measure, "No measured width lies beyond the threshold.")
     here, widest = error[view.threshold], error.iloc[-1]
-    fall = float(here - widest)
-    state: State = "supported" if fall >= POINTS else "contradicted" if fall <= 0 else "inconclusive"
-    sentence = f"It is {here:.1f}% at the threshold, w = {view.threshold}, and {widest:.1f}% at w = {view.widths[-1]}."
-    return Finding(state, fall, measure, sentence)
+    fall, noise = float(here - widest), checks.noise_of(view, TEST_ERROR, 2)  # two widths, known beforehand
+    state: State = "supported" if fall >= max(POINTS, noise) else "inconclusive"
+    state = "contradicted" if fall + noise < POINTS else state
+    sentence = (
+        f"It is {here:.1f}% at the threshold, w = {view.threshold}, and {widest:.1f}% at w = {view.widths[-1]}; noise alone "
+        f"would explain a difference of {noise:.1f}."
+    )
+    return Finding(state, fall, measure, sentence, trends.selected(2) * view.image_error(*TEST_ERROR))
 
 
-def sharpness_grows_with_volume(view: View) -> Finding:
-    """At the threshold crossentropy and both norms grow with the volume's size, around clean and noisy points."""
-    measure = "largest volume / point, geometric mean over metrics"
+def loss_grows_with_volume(view: View) -> Finding:
+    """At the threshold the crossentropy grows markedly with the volume's size, around clean and noisy points."""
+    measure = "crossentropy, largest volume minus point, mean over clean and noisy (loss)"
     if view.threshold is None:
         return Finding("inconclusive", float("nan"), measure, f"It cannot be judged: {NO_THRESHOLD}.")
-    grow, ratios = [], []
-    for metric in SHARPNESS:
-        for subset in BOTH:
-            curve = pd.Series({size: view.volume(metric, subset, size)[view.threshold] for size in view.sizes})
-            ratios.append(curve.iloc[-1] / max(curve.iloc[0], trends.TINY))
-            order = trends.order(np.log(curve.clip(lower=trends.TINY)), np.log(STEP))
-            grow.append(ratios[-1] >= STEP and order >= trends.MONOTONE)
-    sentence = (
-        f"At w = {view.threshold} the largest volume has {checks.times(min(ratios))} to {checks.times(max(ratios))} "
-        f"the value at the points; {sum(grow)} of {len(grow)} curves grow."
-    )
-    return Finding(share(grow), trends.geometric_mean(ratios), measure, sentence)
+    grow, rises, said = [], [], []
+    for subset in BOTH:
+        by_size = {size: view.volume("crossentropy", subset, size) for size in view.sizes}
+        curve = pd.Series({size: values[view.threshold] for size, values in by_size.items()})
+        largest = max(float(values.max()) for values in by_size.values())
+        order = trends.order(np.log(curve.clip(lower=trends.TINY)), np.log(STEP))
+        grow.append(trends.ratio(curve.iloc[-1], curve.iloc[0], largest) >= trends.MARKED and order >= trends.MONOTONE)
+        rises.append(float(curve.iloc[-1] - curve.iloc[0]))
+        said.append(f"from {curve.iloc[0]:.2g} at {subset} points to {curve.iloc[-1]:.2g} over the largest volume")
+    sentence = f"At w = {view.threshold} it goes {' and '.join(said)}."
+    return Finding(share(grow), trends.mean(rises), measure, sentence)
 
 
 def small_networks(view: View) -> Finding:
@@ -68,37 +74,53 @@ def small_networks(view: View) -> Finding:
     few = noisy < trends.HARDLY and noisy < clean / 2
     state: State = "supported" if few else "contradicted" if noisy >= clean else "inconclusive"
     sentence = f"At w = {width} it predicts {clean:.0%} of clean and {noisy:.0%} of noisy labels."
-    return Finding(state, clean - noisy, "clean minus noisy accuracy of the narrowest network", sentence)
+    measure = "percentage points, clean minus noisy accuracy of the narrowest network"
+    return Finding(state, 100 * (clean - noisy), measure, sentence)
 
 
-def noisy_peaks_are_higher(view: View) -> Finding:
-    """At the threshold crossentropy and both norms are larger around noisy points."""
-    near = view.near_threshold()
-    pairs = zip(*(checks.curves(view, SHARPNESS, "both", (subset,)) for subset in BOTH), strict=True)
-    ratios = [float(noisy[near].max() / max(clean[near].max(), trends.TINY)) for clean, noisy in pairs]
-    sentence = (
-        f"At the threshold, those around noisy points are {checks.times(min(ratios))} to {checks.times(max(ratios))}"
-    )
-    state, measure = (
-        share(ratio >= STEP for ratio in ratios),
-        "noisy / clean, largest near the threshold, geometric mean",
-    )
-    if view.threshold is None:
-        state, sentence = "inconclusive", sentence.replace("At the threshold, those", f"There is {NO_THRESHOLD}; those")
-    return Finding(state, trends.geometric_mean(ratios), measure, f"{sentence} those around clean ones.")
+def worse_around_noisy(metric: str) -> Callable[[View], Finding]:
+    """At the threshold a loss or sharpness is larger around noisy points."""
+    measure = f"{NAMES[metric]}, noisy minus clean, largest near the threshold, mean over curves ({UNITS[metric]})"
+
+    def check(view: View) -> Finding:
+        near, higher, more = view.near_threshold(), [], []
+        for _, size in checks.places(view, metric, "both", ("noisy",)):
+            clean, noisy = (view.sharpness(metric, subset, size) for subset in BOTH)
+            largest = max(float(clean.max()), float(noisy.max()))
+            here, there = float(noisy[near].max()), float(clean[near].max())
+            higher.append(trends.ratio(here, there, largest) >= STEP)
+            more.append(here - there)
+        sentence = f"Near the threshold it is larger around noisy points in {sum(higher)} of {len(higher)} curves"
+        state = share(higher)
+        if view.threshold is None:
+            state, sentence = "inconclusive", f"{sentence}; {NO_THRESHOLD}"
+        return Finding(state, trends.mean(more), measure, f"{sentence}.")
+
+    return check
+
+
+def peak_and_place(name: str, section: str, figure: str, experiment: str, subject: str, *about, when: str = "") -> None:
+    """Two claims: that curves peak and fall beyond, and that the peak is at the threshold."""
+    claim(name, section, figure, experiment, f"{when}{subject} rises to a peak and falls beyond.", checks.peaks(*about))
+    claim(f"{name}-place", section, figure, experiment,
+          f"{when}{subject} has its peak at the interpolation threshold.", checks.places_of_peaks(*about))  # fmt: skip
 
 
 # fmt: off
 claim("test-error-u-shape", "Section 4", "Figure 1c", NOISY,
       "Up to the threshold the test error has the classical U-shape: it falls with width, then rises.", u_shape)
 claim("test-error-peak", "Section 4", "Figure 1c", NOISY,
-      "The test error peaks at or just below the interpolation threshold and descends again.",
-      checks.error_peak(test_error))
+      "The test error rises to a peak and descends again.", checks.error_peak(TEST_ERROR))
+claim("test-error-peak-place", "Section 4", "Figure 1c", NOISY,
+      "The test error has its peak near the interpolation threshold.", checks.place_of_error_peak(TEST_ERROR))
 claim("test-error-second-descent", "Section 4", "Figure 1c", NOISY,
       "Beyond the threshold, with all training points fitted, the test error falls with width.", second_descent)
 claim("double-descent-without-noise", "Section 4.2", "Figure 1d", CLEAN,
       "On a harder dataset the test error has its double descent without any wrong label.",
-      checks.error_peak(test_error))
+      checks.error_peak(TEST_ERROR))
+claim("double-descent-without-noise-place", "Section 5", "Figure 1d", CLEAN,
+      "There, too, the test error has its peak near the interpolation threshold.",
+      checks.place_of_error_peak(TEST_ERROR))
 
 claim("training-accuracy-grows", "Section 4.1", "Figure 2", NOISY,
       "Training accuracy grows with width to 100% at the threshold, and stays there.",
@@ -106,52 +128,40 @@ claim("training-accuracy-grows", "Section 4.1", "Figure 2", NOISY,
 claim("volume-accuracy-grows", "Section 4.1", "Figure 2", NOISY,
       "Accuracy over volumes grows monotonically with width, for every volume size.",
       checks.accuracy_over_volumes, over_widths=True)
-claim("crossentropy-peak-at-points", "Section 4.1", "Figure 2", NOISY,
-      "Crossentropy at the training points peaks near the threshold and falls beyond.",
-      checks.peaks(["crossentropy"], "points"))
-claim("crossentropy-peak-over-volumes", "Section 4.1", "Figure 2", NOISY,
-      "Crossentropy over volumes of every size peaks at the threshold and falls beyond.",
-      checks.peaks(["crossentropy"], "volumes"))
-claim("jacobian-peak-at-points", "Section 4.1", "Figure 2", NOISY,
-      "The Jacobian norm at the training points peaks at the threshold and falls beyond.",
-      checks.peaks(["jacobian_norm"], "points"))
-claim("jacobian-peak-over-volumes", "Section 4.1", "Figure 2", NOISY,
-      "The Jacobian norm over volumes of every size peaks at the threshold and falls beyond.",
-      checks.peaks(["jacobian_norm"], "volumes"))
-claim("hessian-peak-at-points", "Section 4.1", "Figure 2", NOISY,
-      "The Hessian norm at the training points peaks at the threshold and falls beyond.",
-      checks.peaks(["tangent_hessian_norm"], "points"))
-claim("hessian-peak-over-volumes", "Section 4.1", "Figure 2", NOISY,
-      "The Hessian norm over volumes of every size peaks at the threshold and falls beyond.",
-      checks.peaks(["tangent_hessian_norm"], "volumes"))
+for short, metric in SHARPNESS.items():
+    the = NAMES[metric][0].upper() + NAMES[metric][1:] if metric == "crossentropy" else f"The {NAMES[metric]}"
+    peak_and_place(f"{short}-peak-at-points", "Section 4.1", "Figure 2", NOISY,
+                   f"{the} at the training points", metric, "points")
+    peak_and_place(f"{short}-peak-over-volumes", "Section 4.1", "Figure 2", NOISY,
+                   f"{the} over volumes of every size", metric, "volumes")
 claim("points-become-stationary", "Section 4.1", "Figure 2", NOISY,
       "Past the threshold the training points become stationary for the loss: the Jacobian norm there tends to 0.",
       checks.vanishes("jacobian_norm", ["all"]))
 
 claim("small-networks-fit-clean-points", "Section 4.2", "Figure 3", NOISY,
       "The smallest networks fit clean points and hardly any noisy ones.", small_networks)
+claim("large-networks-predict-clean-labels", "Section 4.2", "Figure 3", NOISY,
+      "The largest networks predict the clean label over large volumes.", checks.predicts("clean", "the clean label"))
 claim("large-networks-predict-noisy-labels", "Section 4.2", "Figure 3", NOISY,
       "The largest networks predict the noisy label over large volumes.", checks.predicts("noisy", "the noisy label"))
 claim("point-losses-vanish", "Section 4.2", "Figure 3", NOISY,
       "Past the threshold the crossentropy at the points approaches 0, at clean and at noisy ones.",
       checks.vanishes("crossentropy", BOTH))
-claim("sharp-around-clean-and-noisy", "Section 4.2", "Figure 3", NOISY,
-      "Around clean and around noisy points alike, loss and sharpness peak at the threshold, whatever the volume.",
-      checks.peaks(SHARPNESS, "both", BOTH))
-claim("sharpness-grows-with-volume", "Section 4.2", "Figure 3", NOISY,
-      "At the threshold, loss and sharpness grow with the volume's size.", sharpness_grows_with_volume)
-claim("noisy-peaks-are-higher", "Section 4.2", "Figure 3", NOISY,
-      "The peaks are higher around noisy labels than around clean ones.", noisy_peaks_are_higher)
+for short, metric in SHARPNESS.items():
+    peak_and_place(f"{short}-peak-clean-and-noisy", "Section 4.2", "Figure 3", NOISY,
+                   f"the {NAMES[metric]}, whatever the volume,", metric, "both", BOTH,
+                   when="Around clean and around noisy points alike, ")
+    claim(f"{short}-worse-around-noisy", "Section 4.2", "Figure 3", NOISY,
+          f"At the threshold the {NAMES[metric]} is higher around noisy labels than around clean ones.",
+          worse_around_noisy(metric))
+claim("loss-grows-with-volume", "Section 4.2", "Figure 3", NOISY,
+      "At the threshold the loss increases largely with the volume's size.", loss_grows_with_volume)
 
-claim("crossentropy-peak-without-noise", "Section 4.2", "Figure 4", CLEAN,
-      "Without any wrong label, crossentropy over volumes peaks at the threshold and falls beyond.",
-      checks.peaks(["crossentropy"], "volumes"))
-claim("jacobian-peak-without-noise", "Section 4.2", "Figure 4", CLEAN,
-      "Without any wrong label, the Jacobian norm peaks at the threshold, at the points and over volumes.",
-      checks.peaks(["jacobian_norm"], "both"))
-claim("hessian-peak-without-noise", "Section 4.2", "Figure 4", CLEAN,
-      "Without any wrong label, the Hessian norm peaks at the threshold, at the points and over volumes.",
-      checks.peaks(["tangent_hessian_norm"], "both"))
+for short, metric in SHARPNESS.items():
+    where: checks.Where = "volumes" if metric == "crossentropy" else "both"
+    reach = "over volumes" if metric == "crossentropy" else "at the points and over volumes"
+    peak_and_place(f"{short}-peak-without-noise", "Section 4.2", "Figure 4", CLEAN, f"the {NAMES[metric]} {reach}",
+                   metric, where, when="Without any wrong label, ")
 claim("volume-accuracy-grows-without-noise", "Section 4.2", "Figure 4", CLEAN,
       "Without any wrong label, accuracy over volumes grows with width.",
       checks.accuracy_over_volumes, over_widths=True)
