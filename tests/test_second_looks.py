@@ -141,6 +141,13 @@ def test_what_was_measured_is_counted(monkeypatch):
     assert row.tolist() == ["50,000", "400", widths, seeds] and len(second_looks.measured()) == 1
 
 
+def test_the_page_says_why_of_every_claim_that_may_not_hold():
+    """Whatever will be measured: each claim is named by a list on the page, or falls under the last one."""
+    text = (locations.repository() / "book" / "claims.md").read_text()
+    said = set(re.findall(r'"([a-z0-9-]+)"', " ".join(re.findall(r"board\.why\((.*?)\)", text, re.DOTALL))))
+    assert said <= {claim.name for claim in claims.CLAIMS} and "board.others()" in text
+
+
 def test_values_by_seed(monkeypatch):
     world = World()
     world.jumps = {("train_error", "all", 24, 95): 5.0}
