@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from smooth_interpolation import store, sweep, watching, work
+from smooth_interpolation import pool, store, watching, work
 from smooth_interpolation.checkpoints import DiskKeeper
 
 from . import torture
@@ -69,9 +69,11 @@ def a_signal_leaves_a_checkpoint(directory: Path, quick: bool) -> Count:
 
 def _sweep_of_one(run: Any, root: Path) -> None:
     """What the process of a sweep is to its worker: the parent."""
-    _, sender = torture.FORK.Pipe(duplex=False)
+    ours, theirs = torture.FORK.Pipe()
+    for content in (run, None):  # and no more
+        ours.send(content)
     options = work.Options(root=root, device="cpu")
-    torture.start(sweep._work, [run], options, sender, os.getpid()).join()
+    torture.start(pool._work, options, theirs, os.getpid()).join()
 
 
 @scenario("The process of a sweep is killed: its worker leaves a checkpoint and no lock, and ends")

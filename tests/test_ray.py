@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import typer.main
 import yaml
 from benchmarks import clusters, reliability  # noqa: F401 (it adds its scenarios)
 
-from smooth_interpolation import cli, cluster, config, locations, locks, ray_engine, store, sweep, work
+from smooth_interpolation import cli, cluster, config, limits, locations, locks, ray_engine, store, sweep, work
 from smooth_interpolation.cluster import Request
 from smooth_interpolation.errors import ConfigError
 
@@ -222,6 +223,23 @@ def test_an_interrupted_driver_asks_its_runs_twice_for_a_checkpoint(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         driven(ray, tmp_path)
     assert len(ray.cancelled) == 4 and set(ray.cancelled) == set(ray.flying)
+
+
+def test_at_the_limit_of_time_runs_are_asked_for_a_checkpoint_and_left(tmp_path):
+    first, *others = tiny(3)
+    until = time.monotonic() + ray_engine.GRACE + limits.SPARE + 1
+
+    class Waiting(Answers):
+        def wait(self, references, num_returns, timeout):
+            time.sleep(0.2)
+            done = [reference for reference in references if self.flying[reference] == first]
+            return done, [reference for reference in references if reference not in done]
+
+    ray = Waiting({first: [("complete", None)], **{run: [] for run in others}})
+    driver = ray_engine._Driver(ray, work.Options(root=tmp_path), Request(), None, sweep.Tally(), until)
+    outcome = driver.drive([ray_engine._Flight(run, Request()) for run in ray.answers])
+    assert outcome.complete == [first] and sorted(outcome.left, key=others.index) == others
+    assert set(ray.cancelled) == set(ray.flying) and time.monotonic() < until
 
 
 def test_what_went_wrong_with_a_task_is_told_in_words():

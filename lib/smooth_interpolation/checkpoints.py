@@ -1,8 +1,8 @@
 """Checkpoints within a run: everything that the rest of it depends on, so that a stopped run goes on with the same bits.
 
 A checkpoint is a safetensors file, written atomically: tensors, and text as JSON; reading it executes nothing. Its
-checksum is the SHA-256 of the file with zeros in the checksum's place. The last two are kept, in the directory `.work`
-beside the records. A damaged one is passed over, with a warning, for the one before; one of another configuration,
+checksum is the SHA-256 of the file with zeros in the checksum's place. The last two are kept, or one, in the directory `.work`
+beside the records. Nothing in it is of a machine, a path or a device: a run goes on wherever its file is brought to. A damaged one is passed over, with a warning, for the one before; one of another configuration,
 schema or set of images is refused with an error, as such a record is.
 """
 
@@ -68,7 +68,7 @@ class Keeper:
 
 
 class DiskKeeper(Keeper):
-    """Keeps the last two checkpoints of a run beside its record.
+    """Keeps the last checkpoints of a run beside its record.
 
     Args:
         run: whose they are.
@@ -76,6 +76,7 @@ class DiskKeeper(Keeper):
         seconds: between checkpoints.
         epochs: between checkpoints; None: time alone decides.
         check: called before anything is written; raises if the run is not ours any more.
+        kept: how many, at most.
     """
 
     def __init__(
@@ -85,8 +86,9 @@ class DiskKeeper(Keeper):
         seconds: float = SECONDS,
         epochs: int | None = None,
         check: Callable[[], None] = lambda: None,
+        kept: int = KEPT,
     ):
-        self.run, self.root, self.seconds, self.epochs, self.check = run, root, seconds, epochs, check
+        self.run, self.root, self.seconds, self.epochs, self.check, self.kept = run, root, seconds, epochs, check, kept
         self.directory = store.work_directory(store.path_of(run, root))
         self._last, self._last_epoch, self._warned = time.monotonic(), 0, False
 
@@ -117,7 +119,9 @@ class DiskKeeper(Keeper):
             self.check()
             write(path, tensors, progress, self.run, fingerprint)
             found = self.paths()
-            kept = [other for other in found if other.name <= path.name][:KEPT]  # later ones were passed over, damaged
+            kept = [other for other in found if other.name <= path.name][
+                : self.kept
+            ]  # later ones were passed over, damaged
             for other in found:
                 if other not in kept:
                     other.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from . import config, display, locations, store, validation, verdicts
+from . import config, display, limits, locations, store, validation, verdicts
 from .cli_options import (
     MAX_IN_FLIGHT,
     MAX_WORKERS,
@@ -22,8 +23,10 @@ from .cli_options import (
     Params,
     Results,
     Set,
+    TimeLimit,
     Without,
     acceleration_of,
+    again,
     check_engine,
     cores,
     experiment_of,
@@ -42,6 +45,8 @@ app = typer.Typer(
     "An experiment is a file, params/<scale>/<experiment>.yaml. Start with the built-in images, which need no download:\n\n"
     "[bold]smooth-interpolation sweep params/demo/convnet-noise20.yaml[/bold]",
 )
+TIME_UP = 75  # exit code, EX_TEMPFAIL of sysexits.h: the same command, given again, goes on
+_began: float | None = None  # when the process did
 console = Console(stderr=False)
 errors = Console(stderr=True)
 
@@ -65,11 +70,15 @@ def run(
     ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Measure again although there is a record.")] = False,
     without: Without = None,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Train and measure one network, and keep its record.
 
     The width need not be one of the file's: smooth-interpolation run params/demo/convnet-noise20.yaml --width 6
+
+    Exit codes: as of sweep.
     """
+    until = _until(time_limit)
     from . import progress
     from . import runs as runs_module
 
@@ -80,7 +89,8 @@ def run(
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
     with _interruptible():
-        record = progress.measure(one, results, device=device, threads=threads, acceleration=acceleration, force=force)
+        options = {"device": device, "threads": threads, "acceleration": acceleration, "force": force, "until": until}
+        record = progress.measure(one, results, **options)
     console.print(*display.record_summary(record), sep="\n", highlight=False)
     console.print(f"Record: {store.path_of(one, results)}", soft_wrap=True)
 
@@ -101,7 +111,7 @@ def sweep(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes side by side, each on one thread; by default one per core, or one on a GPU.",
+            help="Processes side by side, each on one thread; by default one per core, or one on each GPU.",
             **whole("--workers", 1, MAX_WORKERS),
         ),
     ] = None,
@@ -115,6 +125,7 @@ def sweep(
     device: Device = "auto",
     results: Results = None,
     without: Without = None,
+    time_limit: TimeLimit = None,
     engine: Annotated[
         str, typer.Option(help="Where: processes of this machine, serial (one process), or ray: a cluster.")
     ] = "processes",
@@ -139,14 +150,16 @@ def sweep(
         typer.Option(help="Ray: at most so many runs at a time.", **whole("--in-flight", 1, MAX_IN_FLIGHT)),
     ] = None,
 ) -> None:
-    """Do all runs of an experiment that have no record yet, narrow networks first.
+    """Do all runs of an experiment that have no record yet: on CPUs narrow networks first, on GPUs the longest runs.
 
     Stop it with Ctrl-C whenever you like, or kill it: started again, every run goes on from its last checkpoint.
     Several sweeps of the same file share its runs, on several machines too if they share the results' directory.
 
-    Exit codes: 0 when nothing failed, 1 when a run failed or something is wrong with what was asked, 130 when stopped.
+    Exit codes: 0 when nothing failed, 1 when a run failed or something is wrong with what was asked, 75 when --time-limit
+    left runs to do, 130 when stopped.
     """
-    from . import cluster, progress, ray_engine
+    until = _until(time_limit)
+    from . import cluster, progress, ray_engine, supervision
     from . import runs as runs_module
     from . import sweep as engines
 
@@ -172,21 +185,25 @@ def sweep(
     if not todo:
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
         return
-    kind = runs_module.choose_device("auto" if engine == "ray" else device).type
-    workers = workers or (cores() if kind == "cpu" else 1)
+    devices = runs_module.devices("auto" if engine == "ray" else device)
+    kind = runs_module.choose_device(devices[0]).type
+    workers = workers or (cores() if kind == "cpu" else len(devices))
     if dry_run:
-        from . import supervision
-
         beside = in_flight or 1 if engine == "ray" else 1 if engine == "serial" else workers
         console.print(*supervision.plan(todo, planned, beside, kind, results), sep="\n", highlight=False)
         return
-    options: dict[str, Any] = {"device": device, "root": results, "acceleration": acceleration}
+    options: dict[str, Any] = {"device": device, "root": results, "acceleration": acceleration, "until": until}
+    costs = {}
+    if engine == "ray" or kind != "cpu":
+        costs = supervision.costs(todo, store.read_all(planned, results), kind, results)
     if engine == "ray":
+        todo.sort(key=lambda one: -costs[one])
         do, options = ray_engine.run_sweep, options | on_ray
     else:
         do, options["at_once"] = engines.serial, at_once or (1 if kind == "cpu" else 16)
         if engine == "processes":
             do, options["workers"] = engines.sweep, workers
+            options |= {} if kind == "cpu" else {"devices": devices, "costs": costs}
     with _interruptible():
         outcome = progress.sweep(experiment, todo, errors, do, **options)
     for name in ("complete", "diverged", "failed"):
@@ -196,8 +213,12 @@ def sweep(
         console.print(f"{skipped}: {escape(reason)}", highlight=False, soft_wrap=True)
     for failed, reason in outcome.failed:
         errors.print(f"[bold red]{failed} failed:[/] {escape(reason)}", highlight=False, soft_wrap=True)
-    if outcome.failed:
-        raise typer.Exit(1)
+    if outcome.left:
+        beside = workers if engine == "processes" else 1
+        what = supervision.left(outcome.left, len(experiment.runs()), planned, beside, kind, results)
+        errors.print(f"Time is up: {what}. To go on: {again(sys.argv)}", highlight=False, soft_wrap=True)
+    if outcome.failed or outcome.left:
+        raise typer.Exit(1 if outcome.failed else TIME_UP)
 
 
 @app.command()
@@ -319,10 +340,20 @@ def figure(
     console.print(f"{output}: {len(records)} of {len(experiment.runs())} runs")
 
 
+def _until(time_limit: float | None) -> float | None:
+    """When a command must be over, by `time.monotonic`; the limit counts from its start."""
+    if time_limit is None:
+        return None
+    return (_began or time.monotonic()) + time_limit
+
+
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     try:
         yield
+    except limits.TimeUp:
+        errors.print(f"Time is up: the run is left. To go on: {again(sys.argv)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(TIME_UP) from None
     except KeyboardInterrupt:
         errors.print("Stopped. What was finished is kept; start again to go on.")
         raise typer.Exit(130) from None
@@ -330,6 +361,8 @@ def _interruptible() -> Iterator[None]:
 
 def main() -> None:
     """Entry point: what a user can mend is one sentence on standard error and exit code 1."""
+    global _began
+    _began = time.monotonic() - time.process_time()  # starting up, the processor was busy
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         sys.exit(app(standalone_mode=False) or 0)

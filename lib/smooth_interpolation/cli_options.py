@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import config, flat_yaml, validation
+from . import config, flat_yaml, limits, validation
 from .config import Experiment
 from .errors import ConfigError
 
@@ -33,7 +35,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Set a field apart from the file; can be repeated."),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")]
+Device = Annotated[str, typer.Option(help="cpu, one GPU such as cuda:1, cuda, or auto: what there is.")]
 Without = Annotated[
     list[str] | None,
     typer.Option(help="Turn off channels_last, data_on_device or cuda_graph, to compare; can be repeated."),
@@ -41,6 +43,16 @@ Without = Annotated[
 Results = Annotated[
     Path | None,
     typer.Option(help="Directory of the records, instead of results/.", show_default=False, file_okay=False),
+]
+
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        help="End by itself before so long has passed, such as 9m or 1h30m, with checkpoints to go on from.",
+        parser=limits.parse,
+        metavar="TIME",
+        show_default=False,
+    ),
 ]
 
 
@@ -78,6 +90,13 @@ def acceleration_of(without: list[str] | None) -> Acceleration:
         if name not in parts:
             raise ConfigError(f"--without: {config.unknown_name(name, parts)}")
     return Acceleration(**dict.fromkeys(without or [], False))
+
+
+def again(words: Sequence[str]) -> str:
+    """The command that was given, to give it again."""
+    program = Path(words[0])
+    name = "python -m smooth_interpolation.cli" if program.suffix == ".py" else program.name
+    return f"{name} {shlex.join(words[1:])}"
 
 
 def cores() -> int:

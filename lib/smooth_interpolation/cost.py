@@ -45,6 +45,22 @@ def machine_seconds(records: Iterable[Record]) -> float:
     return total
 
 
+def relative(runs: Iterable[Run], records: Iterable[Record], device: str = "cpu") -> dict[Run, float]:
+    """What runs of one experiment cost beside each other, in a unit of its own.
+
+    By the records of networks that trained alone on this kind of device, if there are any; networks side by side are told
+    equal shares of their time, whatever their width. Else by a model of the time for an image, 1 + (w / a)^b: a = 10, b = 1
+    on a GPU, which moves activations (w) more than it multiplies (w^2), and a = 4, b = 1.4 on a CPU, as measured there.
+    """
+    alone = [r for r in records if r["provenance"].get("side_by_side", r["provenance"].get("at_once", 1)) <= 1]
+    a, b = (4.0, 1.4) if device == "cpu" else (10.0, 1.0)
+    found = {}
+    for run in runs:
+        predicted = predict_seconds([run], alone, device)
+        found[run] = run.epochs * (1 + (run.width / a) ** b) if predicted is None else predicted
+    return found
+
+
 def predict_seconds(missing: Iterable[Run], records: Iterable[Record], device: str = "cpu") -> float | None:
     """How long the missing runs take on one worker, from the times of the ones done there; None before the first.
 

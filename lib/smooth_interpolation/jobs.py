@@ -18,6 +18,7 @@ from .checkpoints import Keeper
 from .config import SCHEMA, Run
 from .errors import UserError
 from .evaluation import Evaluator
+from .limits import Limit
 from .preparation import Prepared
 from .training import Acceleration, Trainer, TrainingData
 from .watching import Status
@@ -70,9 +71,10 @@ class Bench:
     """What runs of one experiment share: the data where it is trained on, the evaluator, captured graphs."""
 
     def __init__(
-        self, config: Run, data: Prepared, device: torch.device, at_once: int, acceleration: Acceleration
+        self, config: Run, data: Prepared, device: torch.device, at_once: int, acceleration: Acceleration, limit: Limit
     ) -> None:
         self.data, self.device, self.at_once, self.acceleration = data, device, at_once, acceleration
+        self.config, self.limit = config, limit
         self.code = provenance.code()
         if multiprocessing.parent_process() is None:  # a sweep says it for its workers
             provenance.warn_of_unknown()
@@ -162,7 +164,9 @@ class Job:
             resumed=self.resumed,
         )
         try:
-            self.keeper.save(checkpoints.capture(self.trainer), progress, self.bench.data.dataset.fingerprint)
+            with _timed() as writing:
+                self.keeper.save(checkpoints.capture(self.trainer), progress, self.bench.data.dataset.fingerprint)
+            self.bench.limit.wrote(writing.wall)
         except UserError as error:
             self.error = error
 

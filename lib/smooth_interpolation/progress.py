@@ -106,9 +106,9 @@ def sweep(
             bars.console.print(f"{event.run}: {event.outcome}")
             return
         if event.run not in tasks:
-            tasks[event.run] = bars.add_task(
-                f"  w = {event.run.width}, seed {event.run.seed}", total=event.run.epochs, news=""
-            )
+            where = f", {event.device}" if (event.device or "cpu") != "cpu" else ""
+            name = f"  w = {event.run.width}, seed {event.run.seed}{where}"
+            tasks[event.run] = bars.add_task(name, total=event.run.epochs, news="")
         status = event.status
         news = "starting" if status.stage == "start" else f"images measured, of {status.total}"
         if status.stage == "train":

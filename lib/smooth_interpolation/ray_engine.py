@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import cluster, locations, locks, provenance, store, sweep, watching, work
+from . import cluster, limits, locations, locks, pool, provenance, store, sweep, watching, work
 from .cluster import Node, Request
 from .config import Run
 from .errors import ConfigError, UserError
@@ -58,7 +58,7 @@ def run_sweep(
         memory_per_run: bytes that a node must have left for a run; 0: no request.
         in_flight: at most so many runs are with the cluster at a time; None: twice as many as it has room for.
         watch: called with the news of each run, as its files tell.
-        options: of `work.Options`.
+        options: of `work.Options`. At `until`, by this machine's clock, runs under way write their checkpoints, and are left.
 
     Raises:
         ConfigError: without Ray, without such a cluster, and where no node has room for a run.
@@ -68,6 +68,9 @@ def run_sweep(
     provenance.warn_of_unknown()
     request = Request(gpus_per_run or 0.0, memory_per_run)
     root = Path(options.pop("root", None) or locations.results()).absolute()
+    until = options.pop("until", None)  # by this machine's clock
+    if until is not None:
+        options["checkpoints_kept"] = 1
     chosen = work.Options(**options | {"root": root, "engine": "ray"})
     with cluster.connected(address) as (ray, alone), sweep.terminable():
         if gpus_per_run is None and chosen.device != "cpu" and any(node.get("GPU") for node in cluster.nodes(ray)):
@@ -75,7 +78,7 @@ def run_sweep(
         if chosen.device == "auto":
             chosen = replace(chosen, device="cuda" if request.gpus else "cpu")
         cluster.wait_for_room(ray, request, 0.0 if alone else cluster.PATIENCE)
-        driver = _Driver(ray, chosen, request, in_flight, sweep.Tally(watch))
+        driver = _Driver(ray, chosen, request, in_flight, sweep.Tally(watch), until)
         return driver.drive([_Flight(run, request) for run in todo])
 
 
@@ -100,6 +103,7 @@ class _Driver:
     request: Request
     in_flight: int | None
     tally: sweep.Tally
+    until: float | None = None  # by `time.monotonic`
     waiting: list[_Flight] = field(default_factory=list)
     flying: dict[Any, _Flight] = field(default_factory=dict)  # by Ray's reference to the answer
     observer: locks.Observer = field(default_factory=locks.Observer)
@@ -112,6 +116,8 @@ class _Driver:
         flown = time.monotonic()
         try:
             while self.waiting or self.flying:
+                if self.until is not None and time.monotonic() + GRACE + limits.SPARE >= self.until:
+                    break
                 nodes = cluster.nodes(ray)
                 if self.flying and not any(self.request.fits(node) for node in nodes):
                     self._warn("No node has room for a run any more (%s): waiting for one to join.", self.request)
@@ -127,9 +133,13 @@ class _Driver:
                 else:
                     for flight in self.waiting:
                         self.tally.report(flight.run, "skipped", f"in progress on {flight.held_by}")
-                    break
+                    self.waiting = []
         finally:
+            left = [*self.flying.values(), *self.waiting]
             self._interrupt()
+        for flight in left:
+            if not store.path_of(flight.run, self.options.root).is_file():
+                self.tally.report(flight.run, "stopped")
         return self.tally.outcome
 
     def _warn(self, message: str, *details: Any) -> None:
@@ -242,7 +252,5 @@ def _variables() -> dict[str, str]:
         locations.CACHE_VARIABLE: locations.cache(),
         locations.RESULTS_VARIABLE: locations.results(),
     }
-    values = dict.fromkeys(sweep.THREAD_VARIABLES, "1") | {
-        name: str(place.absolute()) for name, place in places.items()
-    }
+    values = dict.fromkeys(pool.THREAD_VARIABLES, "1") | {name: str(place.absolute()) for name, place in places.items()}
     return values | {name: os.environ[name] for name in ("PYTHONPATH",) if os.environ.get(name)}

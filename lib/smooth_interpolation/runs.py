@@ -13,6 +13,7 @@ from .checkpoints import Keeper
 from .config import Run
 from .errors import ConfigError
 from .jobs import Bench, Job, Later, Status, Watch, train_an_epoch
+from .limits import Limit
 from .preparation import Prepared
 from .preparation import prepare as prepare
 from .training import Acceleration
@@ -76,6 +77,8 @@ def run_side_by_side(
     acceleration: Acceleration = Acceleration(),  # noqa: B008 (frozen)
     begin: Callable[[Run], Keeper | None] = lambda run: Keeper(),
     stop: Callable[[], bool] = lambda: False,
+    limit: Limit | None = None,
+    more: Callable[[], list[Run] | None] = lambda: None,
 ) -> Iterator[tuple[Run, store.Record | Exception]]:
     """Runs of one experiment in one process, `at_once` of them in training at any time, as each is finished.
 
@@ -89,32 +92,56 @@ def run_side_by_side(
             raise `Later` as long as there are others to do first.
         stop: asked after every step (on a GPU: epoch) and every few measured images. Once it is true, a checkpoint of
             each run is written and KeyboardInterrupt raised.
+        limit: of time, told what takes how long; where it is too short for another run, none is begun, and after the last
+            one in training KeyboardInterrupt is raised. That it is up, `stop` has to say.
+        more: asked after every epoch for runs of the same experiment that have come up since; None: there will be no more.
 
     Raises:
         ConfigError: if the runs differ in more than width and seed, or `at_once` is below 1.
         UserError: as `run`.
     """
-    waiting = list(configs)
+    waiting, open_ = list(configs), True
     if at_once < 1:
         raise ConfigError(f"at_once is {at_once}: it must be at least 1.")
-    if not waiting:
-        return
-    if len({json.dumps(c.model_dump(mode="json", exclude={"width", "seed"}), sort_keys=True) for c in waiting}) > 1:
-        raise ConfigError("Runs side by side must be of one experiment: they may differ in width and seed alone.")
+    _check_one_experiment(waiting)
+    limit = limit or Limit()
     memory.keep_freed_blocks()
-    threads_before = torch.get_num_threads()
+    threads_before, gpu_before = torch.get_num_threads(), None
     torch.set_num_threads(threads)
+    bench: Bench | None = None
+    active: list[Job] = []
     try:
-        place = choose_device(device)
-        bench = Bench(waiting[0], prepared or prepare(waiting[0]), place, at_once, acceleration)
-        active: list[Job] = []
-        while waiting or active:
+        while True:
+            new = more() if open_ else None
+            open_ = new is not None
+            waiting += new or []
+            if not (waiting or active):
+                if not open_:
+                    break
+                if stop():
+                    raise KeyboardInterrupt
+                time.sleep(0.05)
+                continue
+            if bench is None:
+                place = choose_device(device)
+                if place.type == "cuda" and place.index is not None:  # libraries that ask for "the" GPU get this one
+                    gpu_before = torch.cuda.current_device()
+                    torch.cuda.set_device(place)
+                bench = Bench(waiting[0], prepared or prepare(waiting[0]), place, at_once, acceleration, limit)
+            elif new:
+                _check_one_experiment([bench.config, *new])
             while waiting and len(active) < at_once:
-                config = waiting.pop(0)
+                if limit.too_short_to_begin():
+                    if active:
+                        break
+                    limit.reached = True
+                    raise KeyboardInterrupt
+                config, since = waiting.pop(0), time.monotonic()
                 try:
                     keeper = begin(config)
                     if keeper is not None:
                         active.append(Job(config, bench, watch, keeper, stop))
+                        limit.began(time.monotonic() - since)
                 except Later:
                     waiting.append(config)
                     if active:
@@ -124,6 +151,10 @@ def run_side_by_side(
                     time.sleep(0.1)
                 except Exception as error:
                     yield config, error
+            if len(active) == at_once or not open_:  # what nobody will take over needs no memory
+                kept = {config.width for config in waiting}
+                bench.idle = {width: idle for width, idle in bench.idle.items() if width in kept}
+            limit.networks = len(active)
             train_an_epoch([job for job in active if not job.trainer.done], stop)
             finished = [job for job in active if job.trainer.done or job.error]
             for job in finished:
@@ -138,15 +169,32 @@ def run_side_by_side(
                     raise
                 except Exception as error:
                     result = error
-                if (
-                    not job.error
-                    and job.trainer.reusable
-                    and any(config.width == job.config.width for config in waiting)
-                ):
+                wanted = open_ or any(config.width == job.config.width for config in waiting)
+                if not job.error and job.trainer.reusable and wanted:
                     bench.idle.setdefault(job.config.width, []).append(job.trainer)
                 yield job.config, result
     finally:
         torch.set_num_threads(threads_before)
+        if gpu_before is not None:
+            torch.cuda.set_device(gpu_before)
+
+
+def _check_one_experiment(configs: Iterable[Run]) -> None:
+    if len({json.dumps(c.model_dump(mode="json", exclude={"width", "seed"}), sort_keys=True) for c in configs}) > 1:
+        raise ConfigError("Runs side by side must be of one experiment: they may differ in width and seed alone.")
+
+
+def devices(name: str = "auto") -> list[str]:
+    """The devices that a name means: of "cuda", and of "auto" where there is one, every GPU that is visible.
+
+    Example:
+        >>> devices("cpu")
+        ['cpu']
+    """
+    device = choose_device(name)
+    if device.type == "cuda" and device.index is None:
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return [str(device)]
 
 
 def choose_device(name: str = "auto") -> torch.device:

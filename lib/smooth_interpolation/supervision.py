@@ -34,13 +34,12 @@ def plan(
         if verdict in ("alive", "undecided"):
             table.add_row(name, f"in progress on {owner}: left out", "-")
             continue
-        epoch, begins = _reached(run, root)
-        seconds = cost.predict_seconds([run], records, device)
+        begins = _reached(run, root)[1]
+        seconds = seconds_left([run], records, device, root)
         n += 1
         if seconds is None:
             known = False
         else:
-            seconds *= 1 - epoch / run.epochs
             total += seconds
         table.add_row(name, begins, "unknown" if seconds is None else duration(seconds))
     yield table
@@ -50,6 +49,46 @@ def plan(
     else:
         beside = f", or {duration(total / workers)} on {workers} side by side" if workers > 1 and n > 1 else ""
         yield f"{runs} would be done, in about {duration(total)}{beside}. Nothing was started."
+
+
+def seconds_left(
+    runs: Iterable[Run], records: Sequence[store.Record], device: str, root: Path | None = None
+) -> float | None:
+    """How long runs take from their checkpoints on, by the records of a kind of device; None if there are none."""
+    total = 0.0
+    for run in runs:
+        whole = cost.predict_seconds([run], records, device)
+        if whole is None:
+            return None
+        total += whole * (1 - _reached(run, root)[0] / run.epochs)
+    return total
+
+
+def costs(
+    todo: Iterable[Run], records: Sequence[store.Record], device: str, root: Path | None = None
+) -> dict[Run, float]:
+    """What is left of runs of one experiment, beside each other: see `cost.relative`."""
+    return {
+        run: whole * (1 - 0.95 * _reached(run, root)[0] / run.epochs)  # a trained network is still to be measured
+        for run, whole in cost.relative(todo, records, device).items()
+    }
+
+
+def left(
+    missing: Sequence[Run], n: int, planned: Sequence[Run], workers: int, device: str, root: Path | None = None
+) -> str:
+    """What a limit of time left of a sweep, in words.
+
+    Args:
+        missing: the runs that it did not finish.
+        n: how many it was asked for.
+        planned, workers, device, root: as of `plan`.
+    """
+    seconds = seconds_left(missing, store.read_all(planned, root), device, root)
+    one, where = ("core", "cores") if device == "cpu" else ("GPU", "GPUs")
+    on = f"one {one}" if workers == 1 else f"{workers} {where}"
+    time = "" if seconds is None else f", about {duration(seconds / workers)} on {on}"
+    return f"{len(missing)} of {n} runs are left{time}"
 
 
 def time_left(missing: Sequence[Run], records: Sequence[store.Record]) -> str:
@@ -103,4 +142,5 @@ def _row(found: Found) -> tuple[str, ...]:
     speed = f"{found.per_second:.3g} {unit}/s" if found.per_second and found.alive else "-"
     left = "-" if found.seconds_left is None else duration(found.seconds_left)
     error = "-" if found.error is None else f"{found.error:.1f}%"
-    return str(found), error, speed, left, f"{found.host}, {found.pid}, {found.engine}"
+    where = found.host if found.device == "cpu" else f"{found.device} of {found.host}"
+    return str(found), error, speed, left, f"{where}, {found.pid}, {found.engine}"

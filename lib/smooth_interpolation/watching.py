@@ -41,13 +41,14 @@ class StatusFile:
         run: which.
         root: of the records.
         engine: that does it.
+        device: that it is done on.
     """
 
-    def __init__(self, run: Run, root: Path | None = None, engine: str = "processes"):
+    def __init__(self, run: Run, root: Path | None = None, engine: str = "processes", device: str = "cpu"):
         record = store.path_of(run, root)
         self.path = store.work_directory(record) / f"{record.stem}.status"
         owner = locks.here()
-        self._fixed = {"width": run.width, "seed": run.seed, "epochs": run.epochs, "engine": engine}
+        self._fixed = {"width": run.width, "seed": run.seed, "epochs": run.epochs, "engine": engine, "device": device}
         self._fixed |= {"host": owner.host, "pid": owner.pid, "started": time.time()}
         self._written = -math.inf
         self._began: tuple[str, int, float] | None = None  # stage, done, time: where its speed is counted from
@@ -106,6 +107,7 @@ class Found:
     started: float
     updated: float
     log: str | None
+    device: str = "cpu"  # such as "cuda:1"
     alive: bool | None = None  # None: on another machine that has not touched its lock for long
 
     @property
@@ -150,7 +152,11 @@ def _alive(lock: Path, stage: str) -> bool | None:
 
 def _checked(content: dict[str, Any]) -> dict[str, Any]:
     """Raises TypeError or ValueError for values that no status file holds."""
-    texts, whole, numbers = ("engine", "host", "stage"), ("width", "seed", "epochs", "pid", "done", "total"), {}
+    texts, whole, numbers = (
+        ("engine", "host", "stage", "device"),
+        ("width", "seed", "epochs", "pid", "done", "total"),
+        {},
+    )
     for name, value in content.items():
         if name in texts or (name == "log" and value is not None):
             numbers[name] = str(value)[:1000]

@@ -12,7 +12,7 @@ hears of it, with picklable content:
     "complete", "diverged"  None: there is a record now
     "skipped"               why: a record is there already, or the run is in progress elsewhere
     "failed"                what went wrong, and where its log is
-    "stopped"               None: by SIGTERM, SIGINT or `stop`; a checkpoint was written
+    "stopped"               None: by SIGTERM, SIGINT, `stop` or the limit of time; what was begun has a checkpoint
 
 Every run is reported exactly once besides its status. The single `smooth-interpolation run`, notebooks, the engines
 `serial` and `processes` (`sweep`) and Ray differ in nothing but who calls this.
@@ -36,6 +36,7 @@ from .checkpoints import DiskKeeper
 from .config import Run
 from .errors import RecordError, UserError
 from .jobs import Later
+from .limits import Limit, TimeUp
 from .preparation import Prepared
 from .training import Acceleration
 from .watching import Status, StatusFile
@@ -56,8 +57,10 @@ class Options:
     acceleration: Acceleration = Acceleration()  # noqa: RUF009 (frozen)
     checkpoint_seconds: float = checkpoints.SECONDS  # between checkpoints; 0: after every step
     checkpoint_epochs: int | None = None  # between checkpoints, if that is sooner
+    checkpoints_kept: int | None = None  # None: two, or one, which is less to move, where there is a limit of time
     force: bool = False  # although there is a record
     engine: str = "processes"  # for the status files
+    until: float | None = None  # by `time.monotonic` of this machine, when everything is over: see `limits`
 
 
 def do(
@@ -67,6 +70,7 @@ def do(
     *,
     prepared: Prepared | None = None,
     stop: Callable[[], bool] = lambda: False,
+    more: Callable[[], list[Run] | None] = lambda: None,
     reraise: bool = False,
 ) -> None:
     """Runs of one experiment, from configuration to record: see the module.
@@ -77,15 +81,23 @@ def do(
         report: called with (run, kind, content).
         prepared: the data, if it is at hand already.
         stop: asked between steps; once it is true, checkpoints are written and KeyboardInterrupt raised.
+        more: asked between epochs for further runs; None: there will be none.
         reraise: raise what went wrong with a run after it was logged, instead of reporting it.
 
     Raises:
-        KeyboardInterrupt: when it was stopped, after everything was put in order.
+        KeyboardInterrupt: when it was stopped, after everything was put in order; `limits.TimeUp` at the limit of time.
     """
+    limit = Limit(options.until)
     worker = _Worker(list(todo), options, report, reraise)
+
+    def arrived() -> list[Run] | None:
+        found = more()
+        worker.todo += found or []
+        return found
+
     with _signals(worker) as asked:
         done = runs.run_side_by_side(
-            worker.todo,
+            list(worker.todo),
             at_once=options.at_once,
             device=options.device,
             threads=options.threads,
@@ -93,12 +105,18 @@ def do(
             prepared=prepared,
             watch=worker.watch,
             begin=worker.begin,
-            stop=lambda: asked() or stop(),
+            stop=lambda: asked() or stop() or limit.up(),
+            limit=limit,
+            more=arrived,
         )
         try:
             with contextlib.closing(done):
                 for run, record in done:
                     worker.end(run, record)
+        except KeyboardInterrupt:
+            if limit.reached and not asked():
+                raise TimeUp from None
+            raise
         except Exception as error:  # of all of them
             for run in list(worker.todo):
                 worker.fail(run, error)
@@ -138,8 +156,11 @@ class _Worker:
                 lock.release()
                 self._tell(run, "skipped", "has a record already")
                 return None
-            keeper = DiskKeeper(run, options.root, options.checkpoint_seconds, options.checkpoint_epochs, lock.check)
-            self.holds[run] = lock, keeper, StatusFile(run, options.root, options.engine)
+            kept = options.checkpoints_kept or (checkpoints.KEPT if options.until is None else 1)
+            device = str(runs.choose_device(options.device))
+            every = options.checkpoint_seconds, options.checkpoint_epochs
+            keeper = DiskKeeper(run, options.root, *every, lock.check, kept)
+            self.holds[run] = lock, keeper, StatusFile(run, options.root, options.engine, device)
         except BaseException:
             lock.release()
             raise
