@@ -60,10 +60,11 @@ def test_one_width_alone_is_shared_by_all():
     assert [len(load.costs) for load in loads.values()] == [2, 2]
 
 
-def test_in_the_order_given_without_costs():
-    todo = tiny(widths=[1, 2, 4]).runs()
-    queue = hand_out.Queue(todo)
-    assert [queue.take("a") for _ in todo] == todo
+def test_runs_with_a_process_each_go_in_the_order_given(tmp_path):
+    todo = [tiny(epochs=1).run(width, seed) for width, seed in ((2, 0), (1, 0), (2, 1))]
+    events = []
+    sweep.sweep(todo, workers=1, root=tmp_path, device="cpu", watch=events.append)
+    assert [event.run for event in events if event.status and event.status.stage == "start"] == todo
 
 
 def _record(width, seconds, **origin):

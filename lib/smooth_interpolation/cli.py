@@ -186,7 +186,7 @@ def sweep(
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
         return
     devices = runs_module.devices("auto" if engine == "ray" else device)
-    kind = runs_module.choose_device(devices[0]).type
+    kind = devices[0].partition(":")[0]
     workers = workers or (cores() if kind == "cpu" else len(devices))
     if dry_run:
         beside = in_flight or 1 if engine == "ray" else 1 if engine == "serial" else workers

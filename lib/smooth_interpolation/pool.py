@@ -97,7 +97,7 @@ class Pool:
     def _start_own(self, devices: list[str]) -> None:
         """A process for each run, as many at a time as there are devices, which are the same."""
         while len(self.queue) and len(self.workers) < len(devices):
-            run = self.queue.take(self)
+            run = self.queue.waiting.pop(0)
             why = self._left_out(run)
             if why:
                 self.tally.report(run, "skipped", why)
