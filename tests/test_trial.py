@@ -10,7 +10,7 @@ from smooth_interpolation.errors import RecordError
 
 def network(width, last, **settings):
     row = {
-        "scale": "gpu", "dataset": "cifar10", "width": width, "n_train": 50_000, "epochs": 400, "precision": "bf16",
+        "scale": "gpu", "dataset": "cifar10", "noise": "symmetric", "width": width, "n_train": 50_000, "epochs": 400, "precision": "bf16",
         "input_std": "own", "learning_rate": 0.005, "seed": 0, "train_error_by_epoch": {"50": 20.0, "400": last},
         "train_error_last_tenth": {"mean": last + 1, "min": last, "max": last + 2}, "test_error": 40.25,
         "commit": "0123456789", "device_name": "a device",
@@ -37,7 +37,7 @@ def test_each_setting_is_compared_at_equal_others(write):
     ]
     ((caption, part),) = trial_tables.groups(trial.read(write(rows))).items()
     assert caption == (
-        "cifar10, gpu scale; images 50,000; epochs 400; normalisation own; 8 networks on a device, commit 0123456"
+        "cifar10, gpu scale; noise symmetric; images 50,000; epochs 400; normalisation own; 8 networks on a device, commit 0123456"
     )
     table = trial_tables.by_width(part).set_index(["precision", "rate"])
     assert table.loc[("bf16", "0.005"), "w = 16"] == "11.0 (10.0\u201112.0)"

@@ -34,6 +34,17 @@ class Later(Exception):
 
 def train_an_epoch(jobs: list[Job], stop: Callable[[], bool]) -> None:
     """An epoch of each, with checkpoints where they are due; what must not be lost is written before anything else."""
+
+    def failed(trainer: Trainer, error: Exception) -> None:
+        next(job for job in jobs if job.trainer is trainer).error = error
+
+    new = [job for job in jobs if job.trainer.graphed and not job.trainer.graph]
+    if new:
+        with _timed() as spent:
+            training.capture([job.trainer for job in new], failed)
+        for job in new:
+            job._spend("compile", spent, len(new))
+        new[0].bench.limit.began(spent.wall)
     with _timed() as spent:
 
         def between() -> None:
@@ -47,10 +58,7 @@ def train_an_epoch(jobs: list[Job], stop: Callable[[], bool]) -> None:
             if stopping:
                 raise KeyboardInterrupt
 
-        def failed(trainer: Trainer, error: Exception) -> None:
-            next(job for job in jobs if job.trainer is trainer).error = error
-
-        training.launch((job.trainer for job in jobs), between, failed)
+        training.launch((job.trainer for job in jobs if not job.error), between, failed)
         epochs = {job: job.guarded(job.trainer.finish) for job in jobs if not job.error}
     for job, progress in epochs.items():
         if progress:
@@ -114,7 +122,7 @@ class Job:
             "acceleration": dataclasses.asdict(bench.acceleration),
             "start": provenance.now(),
         }
-        self.seconds = {"train": 0.0, "evaluate": 0.0, "measure": 0.0}
+        self.seconds = {"compile": 0.0, "train": 0.0, "evaluate": 0.0, "measure": 0.0}
         self.cpu_seconds = self.networks = 0.0
         self.history: list[dict[str, Any]] = []
         self.resumed: list[dict[str, Any]] = []

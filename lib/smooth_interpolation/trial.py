@@ -28,6 +28,7 @@ class Row(BaseModel):
     scale: str
     dataset: str
     width: int
+    noise: Literal["none", "symmetric", "asymmetric"]
     n_train: int
     epochs: int
     precision: Literal["bf16", "tf32", "fp32"]

@@ -12,9 +12,9 @@ from .trial import Row
 
 NO_BREAK = "\u2011"  # a hyphen that keeps a range on one line
 COMPARED = ["precision", "input_std", "learning_rate"]
-SETTINGS = ["n_train", "epochs", *COMPARED]
+SETTINGS = ["noise", "n_train", "epochs", *COMPARED]
 NAMES = {"n_train": "images", "input_std": "normalisation", "learning_rate": "rate", "width": "w"}
-NAMES |= {name: name for name in ("epochs", "precision", "seed")}
+NAMES |= {name: name for name in ("noise", "epochs", "precision", "seed")}
 
 
 def groups(rows: list[Row]) -> dict[str, pd.DataFrame]:
