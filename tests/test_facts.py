@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from tests import worlds
 
-from smooth_interpolation import alt_text, config, errors, facts, locations, moments, pages, store, trends
+from smooth_interpolation import alt_text, errors, facts, locations, moments, pages, store, trends
 
 ROOT = locations.repository()
 
 
 @pytest.fixture(scope="module")
 def records():
-    return store.read_all(config.find("demo", "convnet-noise20").runs(), ROOT / "results")
+    return worlds.records(worlds.World())
 
 
 def test_a_curve_knows_its_ends_and_extremes():
@@ -42,15 +42,14 @@ def test_sentences_are_filled_from_the_records(records):
     known = facts.Facts(records)
     history, volumes = moments.settled(store.history_table(records)), store.volumes_table(records)
     last = store.last_epoch(history, "test_error").groupby("width").value.mean()
-    part = volumes[(volumes.metric == "accuracy") & (volumes.subset == "noisy") & (volumes["size"] == 6)]
+    part = volumes[(volumes.metric == "accuracy") & (volumes.subset == "noisy") & (volumes["size"] == worlds.SIZES[-1])]
     accuracy = part.groupby("width")["mean"].mean()
     assert known.fill("{test.highest}% at w = {test.highest_at}") == f"{last.max():.1f}% at w = {last.idxmax()}"
     assert known.fill("{accuracy.noisy.volume.share}") == f"{accuracy.iloc[-1]:.1%}"
     jacobian = store.last_epoch(history, "jacobian_norm").set_index("width").value
-    assert known.fill("{wide.jacobian.last}") == f"{jacobian[16]:.3g}"
+    assert known.fill("{wide.jacobian.last}") == f"{jacobian[24]:.3g}"
     assert known.fill("{peaked.test.last} {training_at_test_peak}")
-    assert known.fill("{widest} {n_seeds} {n_train}") == "16 1 1,000"
-    assert known.fill("{threshold}") == str(store.threshold_of(records) or facts.UNKNOWN)
+    assert known.fill("{threshold} {widest} {n_seeds} {n_train}") == "8 24 1 50,000"
     with pytest.raises(errors.ConfigError, match="no fact"):
         known.fill("{test.hightest}")
 

@@ -47,19 +47,23 @@ def test_all_claims_in_eighty_columns(measured):
     assert re.search(r"laptop: \d+ supported", result.output) and "demo" not in result.output
 
 
-def test_nothing_measured_at_demo_scale_counts():
+def test_nothing_measured_at_demo_scale_counts(monkeypatch):
     """Its records are judged on request, and called what they are."""
-    assert "demo" not in set(verdicts.overview().scale)
-    result = command(DEMO)
-    assert result.exit_code == 0 and "Section 4.1, Figure 2; jacobian-peak-at-points" in " ".join(result.output.split())
-    assert "is no verdict on the paper" in " ".join(result.output.split())
-    page = pages.open_page({"scale": "demo", "experiment": "convnet-noise20"})
+    demo = config.find("demo", claims.NOISY)
+    records = worlds.records(World(worlds.np.array(demo.widths)))
+    monkeypatch.setattr(store, "read_all", lambda runs, root=None: records if runs[0].scale == "demo" else [])
+    table = verdicts.overview()
+    assert "demo" not in set(table.scale) and set(table.verdict) == {"not measured"}
+    text = " ".join(command(DEMO).output.split())
+    assert "Section 4.1, Figure 2; jacobian-peak-at-points" in text and "supported: " in text
+    assert "is no verdict on the paper" in text
+    page = pages.Page(demo, None, records, [])
     assert (
         "no verdict on the paper" in page.verdicts("Figure 3").data
-        and "`demo`" not in page.verdicts_by_scale("Figure 3").data
+        and "**supported**" in page.verdicts("Figure 3").data
     )
-    assert "no verdict on the paper" in page.verdict_count().data
-    assert verdicts.trial("gpu") == ""
+    assert page.verdicts_by_scale("Figure 3") is None
+    assert "no verdict on the paper" in page.verdict_count().data and verdicts.trial("gpu") == ""
 
 
 def test_the_claims_of_one_experiment_in_sentences(tmp_path, measured):
