@@ -80,8 +80,9 @@ def test_sentences_are_about_the_plan_and_the_end_of_training():
     assert moments.settled(store.history_table(records)).epoch.max() == 100
 
 
-def test_a_page_has_another_experiment_beside_it():
-    page = pages.open_page({"scale": "demo", "experiment": "convnet-noise20", "width": 4})
+def test_a_page_has_another_experiment_beside_it(records, monkeypatch):
+    monkeypatch.setattr(store, "read_all", lambda runs: records)
+    page = pages.Page(config.find("demo", "convnet-noise20"), 4, records, [])
     other = page.beside("convnet-cifar100")
     assert (other.experiment.scale, other.experiment.experiment) == ("demo", "convnet-cifar100")
     assert page.beside("convnet-noise20").width == 4

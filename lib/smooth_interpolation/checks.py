@@ -75,7 +75,10 @@ def top_of(view: View, metric: str, subset: str, size: int) -> tuple[pd.Series, 
     """A curve over width and its peak: beside the noise of the seeds in the largest of all differences of its widths."""
     curve = view.sharpness(metric, subset, size)
     noise = trends.selected(len(curve)) * view.log_noise(metric, subset, size)
-    return curve, Top(trends.log_peak(curve, -np.inf), float(np.log(STEP)), noise)
+    peak = view.remembered(
+        ("peak", id(curve)), lambda: trends.log_peak(curve, -np.inf)
+    )  # the curve is remembered itself
+    return curve, Top(peak, float(np.log(STEP)), noise)
 
 
 def top_of_error(view: View, error: Error) -> tuple[pd.Series, Top]:

@@ -216,23 +216,35 @@ class View:
     def noise(self, metric: str, subset: str = "all") -> float:
         """The standard error of a mean test error: of the test images, and of the seeds; of the moments for one seed."""
         e = self._evidence
-        over = [e._ends[0].get((metric, subset))]
-        if len(e.seeds) < 2 and e.moments > 1:
-            over = [ends.get((metric, subset)) for ends in e._ends[1:]]
-        if any(part is None for part in over):
-            return 0.0
-        values = np.concatenate([part.to_numpy() for part in over], axis=1)
-        return math.hypot(
-            self.image_error(metric, subset), math.sqrt(trends.typical_variance(values) / values.shape[1])
-        )
+
+        def compute() -> float:
+            over = [e._ends[0].get((metric, subset))]
+            if len(e.seeds) < 2 and e.moments > 1:
+                over = [ends.get((metric, subset)) for ends in e._ends[1:]]
+            values = np.concatenate([part.to_numpy() for part in over if part is not None], axis=1)
+            spread = math.sqrt(trends.typical_variance(values) / values.shape[1])
+            return math.hypot(self.image_error(metric, subset), spread)
+
+        return self.remembered(("noise", metric, subset), compute)
 
     def log_noise(self, metric: str, subset: str, size: int) -> float:
         """The standard error of the logarithm of a mean over a volume, from the seeds; 0 for one seed."""
         there = self._at_points(metric, subset, size)
-        values = self._evidence._ends[0][there] if there else self._evidence._volumes[metric, subset, size]
-        floor = max(trends.VANISHED * float(values.to_numpy().max()), trends.TINY)
-        values = np.log(values.clip(lower=floor).to_numpy())
-        return math.sqrt(trends.typical_variance(values) / values.shape[1])
+
+        def compute() -> float:
+            table = self._evidence._ends[0][there] if there else self._evidence._volumes[metric, subset, size]
+            values = table.to_numpy()
+            logarithms = np.log(np.maximum(values, max(trends.VANISHED * values.max(), trends.TINY)))
+            return math.sqrt(trends.typical_variance(logarithms) / values.shape[1])
+
+        return self.remembered(("log noise", metric, subset, size), compute)
+
+    def remembered(self, key: tuple, compute: Callable[[], Found]) -> Found:
+        """What is computed, from memory if it was before; the key says all that it depends on."""
+        memory = self._evidence._means
+        if key not in memory:
+            memory[key] = compute()
+        return memory[key]
 
     @property
     def resampled(self) -> bool:
@@ -246,23 +258,20 @@ class View:
     def once(self, what: tuple, compute: Callable[[], Any]) -> Any:
         """What is computed, from memory if it was before under the same weights of the seeds, at the same moment."""
         self.read_the_end = True  # it may have, whoever computed it
-        key = (self._weights, self._at, self.threshold, what)
-        if key not in self._evidence._means:
-            self._evidence._means[key] = compute()
-        return self._evidence._means[key]
+        return self.remembered((self._weights, self._at, self.threshold, what), compute)
 
     def near_threshold(self) -> list[int]:
         """The widths that count as at the threshold; all of them if there is none."""
         return [w for w in self.widths if self.threshold is None or trends.near(w, self.threshold)]
 
     def _mean(self, curves: dict[Any, pd.DataFrame], key: tuple, what: str) -> pd.Series:
-        memory, here = self._evidence._means, (id(curves), self._weights, key)
-        if here not in memory:
+        def compute() -> pd.Series:
             if key not in curves:
                 raise NotMeasuredError(f"The records do not hold the {what.replace('_', ' ')}.")
             curve = curves[key]
-            memory[here] = pd.Series(curve.to_numpy() @ np.array(self._weights), index=curve.index)
-        return memory[here]
+            return pd.Series(curve.to_numpy() @ np.array(self._weights), index=curve.index)
+
+        return self.remembered((id(curves), self._weights, key), compute)
 
 
 def planned(records: Iterable[store.Record], plan: Plan | None) -> list[store.Record]:

@@ -108,6 +108,8 @@ def count(table: pd.DataFrame) -> str:
 
 def counts(table: pd.DataFrame) -> str:
     """How many claims an overview finds in each state, a row per scale, as Markdown."""
+    if not measured_scales(table):
+        return "Nothing is measured yet."
     lines = ["| Scale | " + " | ".join(claims.STATES) + " |", "|---" * (len(claims.STATES) + 1) + "|"]
     for scale in measured_scales(table):
         found = table[table.scale == scale].verdict.value_counts()
@@ -118,6 +120,8 @@ def counts(table: pd.DataFrame) -> str:
 def matrix(table: pd.DataFrame, figure: str) -> str:
     """An overview's claims made with a figure, or with none ('Abstract'), against scales: a Markdown table per experiment."""
     scales = measured_scales(table)
+    if not scales:
+        return "Not measured."
     part = table[table.figures.map(len) == 0] if figure == "Abstract" else of_figure(table, figure)
     lines = []
     for experiment in claims.EXPERIMENTS:
