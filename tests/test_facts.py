@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from tests import worlds
 
-from smooth_interpolation import alt_text, errors, facts, locations, moments, pages, store, trends
+from smooth_interpolation import alt_text, config, errors, facts, locations, moments, pages, store, trends
 
 ROOT = locations.repository()
 

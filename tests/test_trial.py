@@ -97,3 +97,13 @@ def test_without_a_file_there_are_no_rows(tmp_path):
 def test_the_committed_file_is_read():
     for part in trial_tables.groups(trial.read()).values():
         assert len(trial_tables.by_epoch(part)) == len(part) and len(trial_tables.by_width(part))
+
+
+def test_the_conclusion_says_what_moves_the_threshold(write):
+    rows = [network(w, 5.0 + w / 10 + jump, precision=p) for w in (2, 4) for p, jump in (("bf16", 0.0), ("fp32", 0.5))]
+    ((_, part),) = trial_tables.groups(trial.read(write(rows))).items()
+    text = trial_tables.conclusion(part)
+    assert text.startswith("No setting moves the threshold: at w = 2 to 4 none") and "precision 0.50." in text
+    rows = [network(w, 0.0 if w == 4 or p == "fp32" else 5.0, precision=p) for w in (2, 4) for p in ("bf16", "fp32")]
+    ((_, part),) = trial_tables.groups(trial.read(write(rows))).items()
+    assert trial_tables.conclusion(part).startswith("Thresholds among w = 2 to 4: 2, 4")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -43,10 +43,9 @@ def by_width(part: pd.DataFrame) -> pd.DataFrame:
     """
     rows, ranges = [], part.width.nunique() <= 3
     for settings, same in part.groupby(keys := _varying(part)):
-        found = same.groupby("width").agg({"mean": "mean", "min": "min", "max": "max", "last": "max"})
+        found = same.groupby("width").agg({"mean": "mean", "min": "min", "max": "max"})
         cells = {f"w = {row.Index}": _cell(row, "", NO_BREAK, ranges) for row in found.itertuples()}
-        fitted = found.index[(found["last"][::-1] == 0).cummin()[::-1]]
-        rows.append(_named(keys, settings) | cells | {"threshold": str(min(fitted, default="-"))})
+        rows.append(_named(keys, settings) | cells | {"threshold": _threshold(same)})
     table = pd.DataFrame(rows).fillna("-")
     if ranges:
         return table
@@ -55,21 +54,51 @@ def by_width(part: pd.DataFrame) -> pd.DataFrame:
     return turned.rename_axis(columns=None, index=first).reset_index()
 
 
+def _threshold(same: pd.DataFrame) -> str:
+    worst = same.groupby("width")["last"].max()
+    fitted = worst.index[(worst[::-1] == 0).cummin()[::-1]]
+    return str(min(fitted, default="-"))
+
+
 def effects(part: pd.DataFrame) -> pd.DataFrame:
     """What one setting moves: mean difference (and its range) between networks that differ in it alone, by width."""
-    rows, keys = [], _varying(part)
+    rows = []
+    for name, before, after, found in _changes(part):
+        cells = {f"w = {row.Index}": _cell(row, "+", " to ") for row in found.itertuples()}
+        rows.append({"setting": NAMES[name], "from": _said(name, before), "to": _said(name, after)} | cells)
+    return pd.DataFrame(rows).fillna("-")
+
+
+def conclusion(part: pd.DataFrame) -> str:
+    """Whether any setting moves the threshold, and how far each moves the error, as a sentence."""
+    moved: dict[str, float] = {}
+    for name, _, _, found in _changes(part):
+        moved[name] = max(moved.get(name, 0.0), found["mean"].abs().max())
+    thresholds = {_threshold(same) for _, same in part.groupby(_varying(part))}
+    widths = f"w = {part.width.min()} to {part.width.max()}"
+    found = (
+        f"No setting moves the threshold: at {widths} none of them fits all labels within {part.epochs.max():,} epochs"
+        if thresholds == {"-"}
+        else f"Thresholds among {widths}: {', '.join(sorted(thresholds))}"
+    )
+    changes = ", ".join(f"{NAMES[name]} {_error(change)}" for name, change in moved.items())
+    jumps = (part["max"] - part["min"]).max()
+    return (
+        f"{found}, and the error is {_error(part['mean'].min())}% or more. The settings move its mean by at most so many "
+        f"percentage points: {changes}. In one network it jumps by up to {_error(jumps)} within the last tenth."
+    )
+
+
+def _changes(part: pd.DataFrame) -> Iterator[tuple[str, Any, Any, pd.DataFrame]]:
+    """A setting, two values of it, and the change from one to the other by width: mean, min, max over pairs of networks."""
+    keys = _varying(part)
     for name in (key for key in keys if key in COMPARED):
         fixed = ["width", "seed", *(key for key in keys if key != name)]
         wide = part.pivot_table(index=fixed, columns=name, values="mean")
         for before, after in itertools.combinations(wide.columns, 2):
             found = (wide[after] - wide[before]).dropna().groupby("width").agg(["mean", "min", "max"])
-            cells = {f"w = {row.Index}": _cell(row, "+", " to ") for row in found.itertuples()}
-            rows += (
-                [{"setting": NAMES[name], "from": _said(name, before), "to": _said(name, after)} | cells]
-                if cells
-                else []
-            )
-    return pd.DataFrame(rows).fillna("-")
+            if len(found):
+                yield name, before, after, found
 
 
 def by_epoch(part: pd.DataFrame) -> pd.DataFrame:
