@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+COMPILED, DEFAULT = "TORCHINDUCTOR_CACHE_DIR", "torchinductor_"  # PyTorch's variable, and how its own choice begins
 WARM_UP = 3  # steps before the capture, in which libraries choose their kernels
 
 
@@ -258,9 +260,11 @@ def _next_batch(
 @cache
 def compiled(function: Any) -> Any:
     """The function through PyTorch's compiler, whose results are kept in the cache."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(locations.cache() / "compiled"))
     import torch._dynamo
 
+    # PyTorch puts its own default into the variable as soon as it is loaded: only a user's choice stays.
+    if Path(os.environ.get(COMPILED, DEFAULT)).name.startswith(DEFAULT):
+        os.environ[COMPILED] = str(locations.cache() / "compiled")
     # Every width is a shape of its own: none is left to the interpreter for there being many.
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 4096
     return torch.compile(function, dynamic=False, fullgraph=True)
