@@ -12,7 +12,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import panels, store
+from . import moments, panels, store
 from .evidence import Plan, planned
 from .figure_style import (
     ACCENT,
@@ -54,7 +54,10 @@ NOTHING = "nothing measured yet"
 
 
 def fig1c(history: pd.DataFrame, *, threshold: int | None = None, width: int | None = None) -> Figure:
-    """Figure 1c: test and training error at the last epoch against width. Shaded: one standard deviation over seeds.
+    """Figure 1c: test and training error at the end of training against width.
+
+    Means over the last tenth of the epochs (see `moments`) and over seeds; thin lines: the range over both; shaded: one
+    standard deviation over seeds.
 
     Args:
         history: from `store.history_table`.
@@ -65,7 +68,7 @@ def fig1c(history: pd.DataFrame, *, threshold: int | None = None, width: int | N
 
 
 def fig1d(history: pd.DataFrame, *, threshold: int | None = None, width: int | None = None) -> Figure:
-    """Figure 1d: as Figure 1c, for CIFAR-100 with clean labels or what stands in for it."""
+    """Figure 1d: as Figure 1c, for CIFAR-100 with clean labels."""
     return _errors(history, ERRORS, "d", threshold, width)
 
 
@@ -86,7 +89,7 @@ def fig3(volumes: pd.DataFrame, *, threshold: int | None = None, width: int | No
 
 
 def fig4(volumes: pd.DataFrame, *, threshold: int | None = None, width: int | None = None) -> Figure:
-    """Figure 4: as Figure 2, for CIFAR-100 with clean labels or what stands in for it."""
+    """Figure 4: as Figure 2, for CIFAR-100 with clean labels."""
     return _volumes(volumes, "", threshold, width)
 
 
@@ -187,7 +190,7 @@ def data(name: str, records: Iterable[store.Record]) -> pd.DataFrame:
         wanted = table.metric.isin(HEATMAPS) & (table.subset == "all")
         return table[wanted].reset_index(drop=True)
     curves = GROUPS if kind.function is fig7b else ERRORS
-    return pd.concat([store.last_epoch(table, metric, subset) for metric, subset, *_ in curves], ignore_index=True)
+    return pd.concat([_at_end(table, metric, subset) for metric, subset, *_ in curves], ignore_index=True)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -214,21 +217,25 @@ def _compact(svg: bytes) -> bytes:
     return re.sub(rb'\s(?:d|x|y)="[^"]*"', shorter, svg)
 
 
+def _at_end(history: pd.DataFrame, metric: str, subset: str) -> pd.DataFrame:
+    return moments.at_end(history[(history.metric == metric) & (history.subset == subset)])
+
+
 def _errors(
     history: pd.DataFrame, curves: Sequence[tuple], letter: str, threshold: int | None, width: int | None
 ) -> Figure:
-    """Errors at the last epoch against width, a panel each: their ranges differ."""
+    """Errors at the end of training against width, a panel each: their ranges differ."""
     with mpl.rc_context(STYLE):
         figure, axes = subplots(1, len(curves), 2.45, sharex=True)
         for panel, (metric, subset, name, colour) in zip(axes.flat, curves, strict=True):
-            part = store.last_epoch(history, metric, subset).rename(columns={"value": "mean"})
+            part = _at_end(history, metric, subset)
             if not part.empty:
                 panels.curve(panel, part, colour, name, thick=True, mark=width)
                 panels.scale_errors(panel, part)
             mark_threshold(panel, threshold)
             mark_width(panel, width)
             panel.set_title(name.capitalize())
-        axes[0, 0].set_ylabel("at the last epoch, %")
+        axes[0, 0].set_ylabel("over the last epochs, %")
         _label_widths(axes, history.width)
         letters([axes[0, 0]], letter)
         legend_below(figure, axes[0, 0], curves=False)

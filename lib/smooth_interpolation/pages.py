@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import claims, config, cost, display, explore, facts, figures, locations, presentation, store, verdicts
+from . import claims, config, cost, display, explore, facts, figures, locations, moments, presentation, store, verdicts
 from .config import Experiment, Run
 from .errors import ConfigError
 from .evidence import planned
@@ -90,13 +90,17 @@ class Page:
         return _markdown(f"At scale `{scale}`: {verdicts.count(self.judged())}. {verdicts.trial(scale)}".rstrip())
 
     def by_width(self) -> pd.DataFrame:
-        """Errors at the last epoch and the Jacobian norm at the points and over the largest volume, a row per width."""
+        """Errors over the last tenth of the epochs and the Jacobian norm at the points and over the largest volume, a row per width."""
         history, volumes = self.history, self.volumes
         columns = {"training error %": ("train_error", "all"), "... clean": ("train_error", "clean")}
         columns |= {"... noisy": ("train_error", "noisy"), "test error %": ("test_error", "all")}
-        table = pd.DataFrame(
-            {name: store.last_epoch(history, *which).groupby("width").value.mean() for name, which in columns.items()}
-        ).map(lambda value: f"{value:.1f}")
+        ends = moments.at_end(history).set_index(["metric", "subset"]).sort_index()
+        means = {
+            name: ends.loc[[which]].groupby("width")["mean"].mean()
+            for name, which in columns.items()
+            if which in ends.index
+        }
+        table = pd.DataFrame(means).map(lambda value: f"{value:.1f}")
         jacobian = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "all")]
         for size, name in ((0, "at the points"), (volumes["size"].max(), "over the largest volume")):
             means = jacobian[jacobian["size"] == size].groupby("width")["mean"].mean()

@@ -20,7 +20,7 @@ def curve(panel: Axes, part: pd.DataFrame, colour: str, label: str, *, thick: bo
 
     Args:
         panel: where.
-        part: rows with columns width, seed and mean.
+        part: rows with columns width, seed and mean; with low and high, thin lines are drawn over that range.
         colour: of line and band.
         label: of the line.
         thick: for the curve that matters most.
@@ -40,6 +40,14 @@ def curve(panel: Axes, part: pd.DataFrame, colour: str, label: str, *, thick: bo
     )
     if std.notna().any():
         panel.fill_between(mean.index, low.where(std.notna()), mean + std, color=colour, alpha=BAND, linewidth=0)
+    if "low" in part:
+        panel.vlines(
+            mean.index,
+            part.groupby("width")["low"].min(),
+            part.groupby("width")["high"].max(),
+            color=colour,
+            linewidth=0.8,
+        )
     if mark in mean.index:
         panel.plot(
             [mark], [mean[mark]], "o", color=colour, markeredgecolor=ACCENT, markeredgewidth=1.2, markersize=6, zorder=5
@@ -61,8 +69,8 @@ def scale_values(panel: Axes, part: pd.DataFrame, metric: str) -> None:
 
 def scale_errors(panel: Axes, part: pd.DataFrame) -> None:
     """At least ten percentage points, so that what varies little looks so."""
-    means = part.groupby("width")["mean"].mean()
-    middle, reach = (means.max() + means.min()) / 2, max(MIN_RANGE, 1.25 * (means.max() - means.min())) / 2
+    low, high = part.get("low", part["mean"]).min(), part.get("high", part["mean"]).max()
+    middle, reach = (high + low) / 2, max(MIN_RANGE, 1.1 * (high - low)) / 2
     panel.set_ylim(max(middle - reach, -2), min(middle + reach, 102))
 
 
