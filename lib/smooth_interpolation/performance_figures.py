@@ -12,13 +12,18 @@ from matplotlib.figure import Figure
 
 from . import presentation
 from .figure_style import ACCENT, INK, STYLE, TRAIN, letters, subplots
-from .performance import Benchmarks, exponent
+from .performance import AFTER, BEFORE, Benchmarks, NotMeasured, exponent
 
 BASELINE, LIBRARY, CEILING = TRAIN, ACCENT, INK
+LIMITS = {"flop_per_s": "operations at the bf16 rate", "bytes_per_s": "activations at the bandwidth"}
 
 
-def show(draw: Callable[[Benchmarks], Figure], benchmarks: Benchmarks, *sections: str) -> presentation.Shown:
+def show(
+    draw: Callable[[Benchmarks], Figure], benchmarks: Benchmarks, *sections: str
+) -> presentation.Shown | NotMeasured:
     """A figure with its downloads: the rows of its sections are its data."""
+    if (lacking := benchmarks.lacking("ceilings", *sections, on_one_device=True)) is not None:
+        return lacking
     rows = []
     for section in sections:
         found = benchmarks[section]
@@ -86,39 +91,33 @@ def cost_by_amount(cpu: Benchmarks) -> Figure:
 
 
 def gpu_rates(gpu: Benchmarks) -> Figure:
-    """Images per second against width: parts of the acceleration, and networks side by side."""
+    """Images per second of a ConvNet's step against width, before and after, beside what the device's limits allow."""
     with mpl.rc_context(STYLE):
         figure, grid = subplots(2, 1, 2.9, sharey=True)
         axes = grid[:, 0]
-        rows = [row for row in gpu["training"] if row["family"] == "convnet"]
-        modes = dict.fromkeys(row["mode"] for row in rows)
-        colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(modes)))
-        for mode, colour in zip(modes, colours, strict=True):
-            chosen = [row for row in rows if row["mode"] == mode]
-            widths = [row["width"] for row in chosen]
-            accent = LIBRARY if mode == "graph, bf16" else colour
-            axes[0].plot(widths, [r["images_per_s"]["median"] for r in chosen], "o-", color=accent, label=mode)
-        ceiling = gpu["ceilings"]["matrix product, bf16, FLOP/s"]
-        work = {row["width"]: row["flop_per_s"] / row["images_per_s"]["median"] for row in rows}
-        axes[0].plot(
-            list(work), [ceiling / w for w in work.values()], "--", color=CEILING, label="operations at the bf16 rate"
-        )
-        axes[0].set(title="One network", ylabel="images per second")
-        _log(axes[0], list(work), "base width $w$")
-        axes[0].legend(loc="center left", bbox_to_anchor=(0, 0.64))
-        axes[0].set_ylim(1.5e4, 6e7)
-        counts = sorted({row["networks"] for row in gpu["side by side"]})
-        for count, colour in zip(counts, mpl.colormaps["viridis"](np.linspace(0, 0.85, len(counts))), strict=True):
-            chosen = [row for row in gpu["side by side"] if row["networks"] == count]
-            widths = [row["width"] for row in chosen]
-            name = "1 network" if count == 1 else f"{count} networks"
-            axes[1].plot(widths, [r["images_per_s"]["median"] for r in chosen], "o-", color=colour, label=name)
-        axes[1].set(title="Networks side by side, together", ylabel="images per second")
-        _log(axes[1], widths, "base width $w$")
-        axes[1].legend(loc="upper right")
+        every = [row for row in gpu["step"] if row["family"] == "convnet"]
+        limits = {"flop_per_s": "matrix product, bf16, FLOP/s", "bytes_per_s": "copy, bytes/s"}
+        for panel, few in zip(axes, (False, True), strict=True):
+            for variant, colour in ((BEFORE, BASELINE), (AFTER, LIBRARY)):
+                for n, line in ((3, "o-"), (1, "s:")) if few else ((None, "o-"),):
+                    rows = [
+                        r for r in every if r["variant"] == variant and (r["networks"] == n if n else r["networks"] > 3)
+                    ]
+                    name = variant if n is None else f"{variant}, {n} network{'s' * (n > 1)}"
+                    speeds = [r["images_per_s"]["median"] for r in rows]
+                    panel.plot([r["width"] for r in rows], speeds, line, color=colour, label=name)
+            after = {row["width"]: row for row in every if row["variant"] == AFTER}
+            for (key, limit), line in zip(limits.items(), ("--", ":"), strict=True):
+                most = [r["images_per_s"]["median"] * gpu["ceilings"][limit] / r[key] for r in after.values()]
+                panel.plot(list(after), most, line, color=CEILING, label=None if few else LIMITS[key])
+            panel.set(
+                title="Three networks, and one" if few else "Many networks side by side", ylabel="images per second"
+            )
+            _log(panel, list(after), "base width $w$")
+            panel.legend()
         figure.set_label(
-            "Images per second against base width: with parts of the acceleration turned off, and for "
-            "several networks side by side."
+            "Images per second against base width, of the captured step and of the compiled one with narrow networks as "
+            "one: many networks, three, and one, under the limits of operations and of bandwidth."
         )
         letters(axes)
         return figure
