@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from smooth_interpolation import tangents, training
+from smooth_interpolation import inputs, tangents, training
 from smooth_interpolation.config import Settings
 
 BATCH = 128  # anchors per pass of measuring
@@ -39,7 +39,7 @@ class Images(Dataset):
 
 
 def train(
-    model: nn.Module, images: Tensor, labels: Tensor, settings: Settings, normalize: training.Normalization, seed: int
+    model: nn.Module, images: Tensor, labels: Tensor, settings: Settings, normalize: inputs.Normalization, seed: int
 ) -> Iterator[float]:
     """Train in place; yields the mean loss of each epoch, as `training.train` reports it."""
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(normalize.mean, normalize.std)])
@@ -74,7 +74,7 @@ class Anchors(Dataset):
         self,
         images: Tensor,
         labels: Tensor,
-        normalize: training.Normalization,
+        normalize: inputs.Normalization,
         strengths: Sequence[int],
         n_paths: int,
         jitters: Tensor | None = None,
@@ -122,7 +122,7 @@ def volume_metrics(
     images: Tensor,
     labels: Tensor,
     *,
-    normalize: training.Normalization,
+    normalize: inputs.Normalization,
     strengths: Sequence[int],
     n_paths: int,
     n_tangents: int,

@@ -12,7 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from smooth_interpolation import cli_options, config, flops, models, neighbourhoods, runs, sweep, training, volumes
+from smooth_interpolation import (
+    cli_options,
+    config,
+    flops,
+    inputs,
+    models,
+    neighbourhoods,
+    runs,
+    sweep,
+    training,
+    volumes,
+)
 from smooth_interpolation.evaluation import Evaluator
 
 from . import baseline, many, timing
@@ -209,7 +220,7 @@ def explorations(quick: bool) -> dict[str, dict[str, Any]]:
         n = 32 if quick else 128
         images, labels = random_images(n)
         model = models.create("convnet", width, 10, 0).to(memory_format=torch.channels_last)
-        x = training.network_inputs(images, NORMALIZE)
+        x = inputs.network_inputs(images, NORMALIZE)
         kept = model.requires_grad_(False).eval()
 
         def gradients(model: Any, x: Tensor = x, labels: Tensor = labels, size: int = 64) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smooth_interpolation import config, flops, models, stacks, sweep, training
+from smooth_interpolation import config, flops, inputs, models, stacks, sweep, training
 from smooth_interpolation.performance import AFTER, BEFORE
 
 from . import timing
 
-NORMALIZE = training.Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
+NORMALIZE = inputs.Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 EAGER, COMPILED = "eager", "compiled"
 VARIANTS = {
     EAGER: training.Acceleration(cuda_graph=False),
@@ -36,8 +36,8 @@ def random_images(n: int) -> tuple[Tensor, Tensor]:
     return images, torch.randint(0, 10, (n,), generator=generator)
 
 
-def data_of(images: Tensor, labels: Tensor, precision: str, device: str) -> training.TrainingData:
-    return training.TrainingData.of(images, labels, NORMALIZE, precision, torch.device(device))
+def data_of(images: Tensor, labels: Tensor, precision: str, device: str) -> inputs.TrainingData:
+    return inputs.TrainingData.of(images, labels, NORMALIZE, precision, torch.device(device))
 
 
 def epochs_of(trainers: Sequence[training.Trainer]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smooth_interpolation import config, files, locations, models, preparation, provenance, training, trial
+from smooth_interpolation import config, files, inputs, locations, models, preparation, provenance, training, trial
 from smooth_interpolation.errors import UserError
 
 AUTHORS = (0.2023, 0.1994, 0.2010)  # what the authors' public code divides by
@@ -51,14 +51,14 @@ PARTS = {
 @cache
 def _data(
     noise: str, n_train: int, input_std: str, precision: str, device: torch.device
-) -> tuple[preparation.Prepared, training.TrainingData]:
+) -> tuple[preparation.Prepared, inputs.TrainingData]:
     """What networks share, so that they can be trained as one."""
     few = {"n_clean_points": 10} | ({"n_noisy_points": 10} if noise != "none" else {})
     std = AUTHORS if input_std == "authors" else None
     experiment = config.find("gpu", EXPERIMENTS[noise], {"n_train": n_train, **few})
     data = preparation.prepare(experiment.model_copy(update={"input_std": std, "input_mean": None}))
     images, labels = data.train.images, data.train.labels
-    return data, training.TrainingData.of(images, labels, data.normalize, precision, device)
+    return data, inputs.TrainingData.of(images, labels, data.normalize, precision, device)
 
 
 class Network:
@@ -101,7 +101,7 @@ class Network:
 LAST_TENTH = set(training.evaluation_epochs(EPOCHS, 1, 10))
 
 
-def _error(model: nn.Module, split: Any, normalize: training.Normalization) -> float:
+def _error(model: nn.Module, split: Any, normalize: inputs.Normalization) -> float:
     wrong: Tensor = training.predict(model, split.images, normalize).argmax(1).cpu() != split.labels
     return 100 * wrong.double().mean().item()
 

@@ -7,7 +7,7 @@ import struct
 import pytest
 import torch
 
-from smooth_interpolation import checkpoints, config, models, runs, store, training, work
+from smooth_interpolation import checkpoints, config, inputs, models, runs, store, training, work
 from smooth_interpolation.checkpoints import DiskKeeper
 from smooth_interpolation.errors import RecordError
 
@@ -109,7 +109,7 @@ def test_a_stop_while_one_network_is_measured_keeps_how_far_the_others_are(tmp_p
 
 def trainer_of(settings, seed=0):
     data = runs.prepare(settings)
-    there = training.TrainingData.of(data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu"))
+    there = inputs.TrainingData.of(data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu"))
     return training.Trainer(models.create("convnet", 2, 10, seed), there, settings, seed)
 
 

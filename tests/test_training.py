@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch.nn import functional as F
 
-from smooth_interpolation import checkpoints, config, graphs, models, runs, stacks, step, training
+from smooth_interpolation import checkpoints, config, graphs, inputs, models, runs, stacks, step, training
 from smooth_interpolation.errors import ConfigError
 from smooth_interpolation.models import ConvNet, ResNet18
 
@@ -90,8 +90,8 @@ def test_a_trainer_starts_anew_for_another_seed(optimizer, augment):
     settings = settings_of(model="resnet18", optimizer=optimizer, augment=augment, epochs=2)
     data = runs.prepare(settings)
     train = data.train
-    inputs = training.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
-    trainer = training.Trainer(models.create("resnet18", 1, 10, seed=0), inputs, settings, 0)
+    there = inputs.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
+    trainer = training.Trainer(models.create("resnet18", 1, 10, seed=0), there, settings, 0)
     trainer.launch()
     trainer.finish()
     trainer.start(1, models.create("resnet18", 1, 10, seed=1).state_dict())
@@ -106,12 +106,12 @@ def test_a_trainer_starts_anew_for_another_seed(optimizer, augment):
 def in_a_stack(data, settings, seeds=(0, 1, 2), dtype=torch.float32):
     """Trainers as on a GPU, where they share a graph; here its replay does the step."""
     train = data.train
-    inputs = training.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
-    inputs = dataclasses.replace(inputs, images=inputs.images.to(dtype))
+    there = inputs.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
+    there = dataclasses.replace(there, images=there.images.to(dtype))
     uncompiled = training.Acceleration(compile=False)
     networks = [models.create(settings.model, 1 + seed, 10, seed).to(dtype) for seed in seeds]
     trainers = [
-        training.Trainer(network, inputs, settings, seed, uncompiled)
+        training.Trainer(network, there, settings, seed, uncompiled)
         for network, seed in zip(networks, seeds, strict=True)
     ]
     for trainer in trainers:
@@ -313,7 +313,7 @@ def test_crops_are_windows_of_the_padded_image():
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(64, 32, 32, 3)
     black = torch.tensor([-1.0, -2.0, -3.0])
-    crops = training.crop_and_flip(images, black, generator)
+    crops = inputs.crop_and_flip(images, black, generator)
     padded = black.expand(64, 40, 40, 3).clone()
     padded[:, 4:-4, 4:-4] = images
     found = set()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import neighbourhoods, training, volumes
+from . import inputs, neighbourhoods, training, volumes
 from .config import Run
 from .preparation import Prepared
 
@@ -110,7 +110,7 @@ class Evaluator:
         """The images on the device: normalised if they are few, as they are otherwise."""
         if images.numel() * 4 > KEPT_INPUTS:
             return images.to(device)
-        parts = [training.network_inputs(part, self.data.normalize, device) for part in images.split(1000)]
+        parts = [inputs.network_inputs(part, self.data.normalize, device) for part in images.split(1000)]
         return torch.cat(parts)
 
     def _logits(self, model: nn.Module, which: str) -> Tensor:

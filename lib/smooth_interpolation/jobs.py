@@ -18,9 +18,10 @@ from .checkpoints import Keeper
 from .config import SCHEMA, Run
 from .errors import UserError
 from .evaluation import Evaluator
+from .inputs import TrainingData
 from .limits import Limit
 from .preparation import Prepared
-from .training import Acceleration, Trainer, TrainingData
+from .training import Acceleration, Trainer
 from .watching import Status
 from .weights import save_network
 

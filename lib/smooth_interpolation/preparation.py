@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import datasets, label_noise, training
+from . import datasets, inputs, label_noise
 from .config import Settings
 from .errors import ConfigError, DataError
 
@@ -27,7 +27,7 @@ class Prepared:
     corrupted: Tensor  # (N,) mask of the noisy training labels
     corrupted_classes: tuple[int, ...]  # of asymmetric noise
     points: Tensor  # indices into train
-    normalize: training.Normalization
+    normalize: inputs.Normalization
 
     @cached_property
     def irreducible_errors(self) -> int:
@@ -77,8 +77,8 @@ def prepare(settings: Settings) -> Prepared:
     test = dataset.test[datasets.balanced_subset(dataset.test.labels, settings.n_test, settings.data_seed + 1)]
     noisy, corrupted, classes = _corrupt(train.labels, settings)
     points = _draw_points(corrupted, settings)
-    own = training.Normalization.of(train.images)
-    normalize = training.Normalization(settings.input_mean or own.mean, settings.input_std or own.std)
+    own = inputs.Normalization.of(train.images)
+    normalize = inputs.Normalization(settings.input_mean or own.mean, settings.input_std or own.std)
     return Prepared(dataset, datasets.Split(train.images, noisy), test, corrupted, classes, points, normalize)
 
 
