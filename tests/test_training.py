@@ -214,6 +214,7 @@ def test_without_a_compiler_steps_are_captured_as_they_are(monkeypatch, caplog):
         raise torch._dynamo.exc.TorchDynamoException("no compiler")
 
     monkeypatch.setattr(graphs, "compiled", broken)
+    monkeypatch.setattr(graphs, "COMPILE_FROM", 0)
     for compiled in (False, True):
         trainers = in_a_stack(data, settings)
         for trainer in trainers:

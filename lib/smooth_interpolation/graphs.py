@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COMPILED, DEFAULT = "TORCHINDUCTOR_CACHE_DIR", "torchinductor_"  # PyTorch's variable, and how its own choice begins
+COMPILE_FROM = 10_000_000  # images to train on; for fewer, compiling takes longer than it saves
 WARM_UP = 3  # steps before the capture, in which libraries choose their kernels
 
 
@@ -175,9 +176,9 @@ class GraphedEpoch:
                 setattr(trainer.model.get_submodule(module), leaf, stack.part(name, whole, s))
 
     def _capture(self, size: int) -> Any:
-        compile_it = (
-            self.trainers[0].acceleration.compile and size == self.settings.batch_size
-        )  # not for one step an epoch
+        long = self.settings.epochs * len(self.data) >= COMPILE_FROM
+        often = size == self.settings.batch_size  # not once an epoch
+        compile_it = self.trainers[0].acceleration.compile and long and often
         if self.stream:
             self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with self._streaming(), torch.enable_grad():

@@ -41,7 +41,7 @@ class Acceleration:
     channels_last: bool = True
     data_on_device: bool = True  # else every batch is copied from the host
     cuda_graph: bool = True  # on a GPU
-    compile: bool = True  # a graph's step, by PyTorch's compiler
+    compile: bool = True  # a graph's step, by PyTorch's compiler, where training is long enough
     stack: bool = True  # narrow networks in one graph, as one network
 
 
