@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from smooth_interpolation import config, files, image_folders, store
+from smooth_interpolation import config, files, image_folders, image_names, store
 from smooth_interpolation.errors import UserError
 
 from . import fuzz, hostile
@@ -33,7 +33,7 @@ def _hostile(directory: Path) -> Iterator[tuple[Callable[[], object], str]]:
     for i, (make, words) in enumerate(hostile.ARCHIVES.values()):
         place = directory / f"archive{i}"
         place.mkdir()
-        yield partial(image_folders.read, make(place)), words
+        yield partial(lambda made: image_folders.read(image_names.read(made)), make(place)), words
     for i, content in enumerate(hostile.TENSORS.values()):
         path = directory / f"{i}.safetensors"
         path.write_bytes(content)

@@ -37,6 +37,7 @@ from smooth_interpolation import (  # noqa: E402
     display,
     files,
     image_folders,
+    image_names,
     locks,
     record_format,
     store,
@@ -149,7 +150,7 @@ def tensors(content: bytes) -> bool:
 
 def archive(content: bytes) -> bool:
     path = _file("pets.zip", content)
-    return accepts(lambda: image_folders.read(path))
+    return accepts(lambda: image_folders.read(image_names.read(path)))
 
 
 def image(content: bytes) -> bool:

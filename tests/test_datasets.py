@@ -122,7 +122,7 @@ def as_folder(root, name, classes, splits, suffix="png", **options):
 
 def as_zip(root, name, classes, splits):
     as_folder(root.parent, name, classes, splits, "webp", lossless=True)
-    with zipfile.ZipFile(root / f"{name}-webp.zip", "w") as archive:
+    with zipfile.ZipFile(root / f"{name}.zip", "w") as archive:
         for path in (root.parent / name).rglob("*.webp"):
             archive.write(path, path.relative_to(root.parent / name))
 

@@ -12,7 +12,7 @@ import torchvision.datasets
 from benchmarks import hostile
 from PIL import Image
 
-from smooth_interpolation import datasets, files, image_folders, locations
+from smooth_interpolation import datasets, files, image_folders, image_names, image_sources, locations
 from smooth_interpolation.errors import DataError
 
 
@@ -53,16 +53,16 @@ def test_too_many_pixels_are_refused_before_memory_is_taken(data, monkeypatch):
 
 
 def test_the_zip_of_another_dataset_is_not_taken_for_this_one(data):
-    hostile._zip()(data).rename(data / "cifar100-images.zip")
-    assert datasets._find_images("cifar10") is None
-    assert datasets._find_images("cifar100") == data / "cifar100-images.zip"
+    hostile._zip()(data).rename(data / "cifar100.zip")
+    assert image_sources.find("cifar10") is None
+    assert image_sources.find("cifar100") == data / "cifar100.zip"
 
 
 def test_folders_within_a_class_are_named(data, caplog):
     place = hostile._folder(lambda root: (root / "train/cat/deep").mkdir())(data)
     with caplog.at_level(logging.WARNING):
         assert len(datasets.load("pets").train) == 2
-    assert f"{place}: the folder train/cat/deep within a class is not read" in caplog.text
+    assert f"{place}: left out are folders within a class (1, such as 'train/cat/deep')" in caplog.text
 
 
 class Trap:
@@ -141,7 +141,7 @@ def test_the_list_of_names_of_a_zip_is_measured_before_it_is_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
         for i in range(1_000):
             archive.writestr(f"{i}", b"")
-    assert image_folders._directory(tmp_path / "many.zip")[0] == 1_000
+    assert image_names._directory(tmp_path / "many.zip")[0] == 1_000
 
 
 def test_pixels_are_those_of_the_image(data):

@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,15 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import dead_leaves, files, image_folders, locations
+from . import dead_leaves, files, image_folders, image_sources, locations
 from .errors import DataError
+from .image_names import Listing
+from .image_sources import CIFAR
 
 log = logging.getLogger(__name__)
-CIFAR = {
-    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
-    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
-}
-VERSION = 2  # part of the cache's key: raise it when the order of the images changes
+VERSION = 3  # part of the cache's key: raise it when the order of the images changes, or which are read
 MAX_CACHE = 10 << 30  # bytes of a cached dataset: two splits of the largest size, and more
 
 
@@ -55,6 +52,7 @@ class Dataset:
     train: Split
     test: Split
     fingerprint: str
+    place: Path | None = None  # of a folder or zip
 
 
 def load(
@@ -80,13 +78,16 @@ def load(
             raise DataError(f"dead_leaves has 10 to 100 classes, not {n_classes}.")
         key = f"dead_leaves-v{dead_leaves.VERSION}-{n_classes}-{n_train}-{n_test}-{seed}"
         return _cached(name, "drawn", key, lambda: _drawn(n_classes, n_train or 1000, n_test or 1000, seed))
-    place = _find_images(name)
+    place = image_sources.find(name)
     if place is not None:
-        return _cached(name, _folder_source(place), _state_key(name, place), lambda: _read_folder(place))
-    if name in CIFAR:
-        root = _find_archive(name)
-        return _cached(name, "torchvision archive", f"{name}-torchvision", lambda: _read_torchvision(name, root))
-    raise DataError(_missing(name, "put a folder or zip with train/<class>/* and test/<class>/* there under this name"))
+        listing = image_sources.read(name, place)
+        data = _cached(name, _source(listing), f"{name}-{_state(listing)}", lambda: _read_folder(listing))
+        return replace(data, place=place)
+    if name in CIFAR:  # its checksum is the key of what is in it
+        return _cached(name, "torchvision archive", f"{name}-{CIFAR[name][2]}", lambda: _read_torchvision(name))
+    image_sources.refuse_similar(name)
+    how = "put a folder or zip with train/<class>/* and test/<class>/* there under this name"
+    raise DataError(image_sources.missing(name, how))
 
 
 def fingerprint(*tensors: Tensor) -> str:
@@ -211,38 +212,17 @@ def _drawn(n_classes: int, n_train: int, n_test: int, seed: int) -> tuple[tuple[
     return tuple(f"leaves {i:02}" for i in range(n_classes)), train, test
 
 
-def _find_images(name: str) -> Path | None:
-    """An image folder or zip for this name: `name/`, `name*.zip` (no further digit), or the data directory itself."""
-    for directory in locations.data_directories():
-        zips = [p for p in sorted(directory.glob("*.zip")) if re.match(re.escape(name) + r"(?!\d)", p.name)]
-        candidates = [directory, directory / name, *zips]
-        if not name.startswith("cifar"):
-            candidates = [c for c in candidates if c != directory]
-        for candidate in candidates:
-            if candidate.is_file() and candidate.suffix == ".zip":
-                return candidate
-            if (candidate / "train").is_dir() and (candidate / "test").is_dir():
-                return candidate
-    return None
-
-
-def _find_archive(name: str) -> Path:
-    for directory in locations.data_directories():
-        if any((directory / part).exists() for part in CIFAR[name]):
-            return directory
-    return locations.data_directories()[0]
-
-
-def _read_torchvision(name: str, root: Path) -> tuple[tuple[str, ...], Split, Split]:
+def _read_torchvision(name: str) -> tuple[tuple[str, ...], Split, Split]:
     import torchvision.datasets as sources
 
+    root = image_sources.find_archive(name)
     kind = sources.CIFAR10 if name == "cifar10" else sources.CIFAR100
     _check_archive(kind, root)
     try:
         train, test = (kind(root, train=train, download=True) for train in (True, False))
     except Exception as error:  # no network, a broken download, a full disk: torchvision raises many kinds
         how = "put torchvision's archive or an image folder there, or run this once with a network"
-        raise DataError(f"{_missing(name, how)} (The download failed: {type(error).__name__}.)") from None
+        raise DataError(f"{image_sources.missing(name, how)} (The download failed: {type(error).__name__}.)") from None
     first, second = (
         Split(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
         for part in (train, test)
@@ -260,7 +240,11 @@ def _check_archive(kind: Any, root: Path) -> None:
     parts = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
     unpacked = [(root / kind.base_folder / name, checksum) for name, checksum in parts]
     if not all(path.exists() for path, _ in unpacked):
-        unpacked.append((root / kind.filename, kind.tgz_md5))
+        archive = root / kind.filename
+        if (root / kind.base_folder).exists() and not archive.exists():
+            lost = next(path for path, _ in unpacked if not path.exists())
+            raise DataError(f"{lost} is missing: remove {lost.parent}, and it is fetched again, or complete it.")
+        unpacked.append((archive, kind.tgz_md5))
     for path, checksum in unpacked:
         if path.exists() and not (path.is_file() and sources.cifar.check_integrity(path, checksum)):
             raise DataError(
@@ -269,30 +253,26 @@ def _check_archive(kind: Any, root: Path) -> None:
             )
 
 
-def _missing(name: str, how: str) -> str:
-    places = " and ".join(str(d) for d in locations.data_directories())
-    return (
-        f"No images of '{name}' in {places}: {how}, name another place in ${locations.DATA_VARIABLE}, "
-        "or choose scale demo (-p scale demo), which needs none."
-    )
+def _state(listing: Listing) -> str:
+    """A digest of where the images are, of their names, and of the size and time of every file."""
+    place = listing.place
+    files_there = [tuple(entry) for entry in listing.entries] if place.is_dir() else [_size_and_time(place)]
+    return hashlib.sha256(repr((os.fspath(place.resolve()), files_there)).encode()).hexdigest()[:16]
 
 
-def _state_key(name: str, place: Path) -> str:
-    if place.is_dir():
-        state = "".join(f"{entry}{size}" for entry, size in image_folders.entries(place))
-    else:
-        status = place.stat()
-        state = f"{status.st_size}-{status.st_mtime_ns}-{os.fspath(place.resolve())}"
-    return f"{name}-{hashlib.sha256(state.encode()).hexdigest()[:16]}"
+def _size_and_time(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
-def _folder_source(place: Path) -> str:
-    suffixes = {PurePosixPath(name).suffix.lower() for name, _ in image_folders.entries(place)}
-    return f"{'image folder' if place.is_dir() else 'zip of images'} ({', '.join(sorted(s[1:].upper() for s in suffixes))})"
+def _source(listing: Listing) -> str:
+    suffixes = {PurePosixPath(entry.name).suffix.lower() for entry in listing.entries}
+    kind = "image folder" if listing.place.is_dir() else "zip of images"
+    return f"{kind} ({', '.join(sorted(s[1:].upper() for s in suffixes))})"
 
 
-def _read_folder(place: Path) -> tuple[tuple[str, ...], Split, Split]:
-    classes, splits = image_folders.read(place)
+def _read_folder(listing: Listing) -> tuple[tuple[str, ...], Split, Split]:
+    classes, splits = image_folders.read(listing)
     train, test = (
         Split(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
         for images, labels in splits

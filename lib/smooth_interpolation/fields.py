@@ -73,7 +73,7 @@ def _per_channel(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _place_name(name: str) -> str:
-    # It becomes part of file names, and of the pattern that zips are looked for with.
+    # It becomes part of file names, and names a folder or zip.
     if not re.fullmatch(r"\w[\w .+-]*", name):
         raise ValueError(
             "must be a name of letters, digits, spaces and . _ + -, not a path: images are in $"

@@ -67,11 +67,11 @@ def prepare(settings: Settings) -> Prepared:
     dataset = datasets.load(settings.dataset, settings.n_classes, settings.n_train, settings.n_test, settings.data_seed)
     if len(dataset.classes) != settings.n_classes:
         raise ConfigError(
-            f"{settings.dataset} has {len(dataset.classes)} classes, not {settings.n_classes}: set n_classes."
+            f"{dataset.place or settings.dataset} has {len(dataset.classes)} classes, not {settings.n_classes}: set n_classes."
         )
     if tuple(dataset.train.images.shape[1:]) != (3, 32, 32):
         raise DataError(
-            f"{settings.dataset}: the networks take 32 x 32 RGB images, not {tuple(dataset.train.images.shape[1:])}."
+            f"{dataset.place or settings.dataset}: the networks take 32 x 32 RGB images, not {tuple(dataset.train.images.shape[1:])}."
         )
     train = dataset.train[datasets.balanced_subset(dataset.train.labels, settings.n_train, settings.data_seed)]
     test = dataset.test[datasets.balanced_subset(dataset.test.labels, settings.n_test, settings.data_seed + 1)]

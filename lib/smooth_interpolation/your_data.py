@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, default_collate
 
-from . import image_folders
+from . import image_folders, image_names
 from .errors import ConfigError, DataError
 
 Data = Tensor | np.ndarray | tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | str | os.PathLike[str]
@@ -78,14 +78,18 @@ class Folder(Dataset[tuple[Tensor, int]]):
     """Images `<class>/*` below a folder, decoded one by one; labels number the classes in alphabetical order."""
 
     def __init__(self, place: Path):
-        if not place.is_dir():
+        self.place = place.expanduser()
+        if not self.place.is_dir():
             raise DataError(f"{place} is no folder: name one that holds a folder of images for each class.")
-        self.place = place
-        found = sorted(p.relative_to(place).as_posix() for p in place.glob("*/*"))
-        self.names = [name for name in found if Path(name).suffix.lower() in image_folders.SUFFIXES]
-        self.classes = sorted({name.split("/")[0] for name in self.names})
-        if not self.names:
-            raise DataError(f"{place} holds no images under <class>/*.")
+        listing = image_names.read(self.place, splits=())
+        self.names, self.classes = [entry.name for entry in listing.entries], listing.classes[""]
+        odd = [(n, i) for i, n in enumerate(self.classes) if n.isdecimal() and int(n) != i]
+        if odd and all(name.isdecimal() for name in self.classes):
+            warnings.warn(
+                f"{place}: classes are numbered in alphabetical order, as torchvision's ImageFolder does: '{odd[0][0]}' is "
+                f"label {odd[0][1]}. If the network knows them by their own numbers, give images and labels.",
+                stacklevel=4,
+            )
 
     def __len__(self) -> int:
         return len(self.names)

@@ -1,0 +1,192 @@
+"""What people had on their disks and typed elsewhere, tried here: each case says in plain words what, and what comes of it."""
+
+import io
+import logging
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+import torchvision.datasets
+from PIL import Image
+
+from smooth_interpolation import datasets, locations, your_data
+from smooth_interpolation.errors import UserError
+
+TEN = "abcdefghij"
+
+
+class World:
+    """An empty directory for images, a cache, and nothing else."""
+
+    def __init__(self, root, caplog, recwarn):
+        self.root, self.data, self.caplog, self.recwarn = root, root / "data", caplog, recwarn
+        self.data.mkdir()
+
+    def write(self, place, *names):
+        """Images of one colour that says their class, for `x.png`; folders for `x/`; links for `x -> y`; else empty files."""
+        for name in names:
+            name, _, target = name.partition(" -> ")
+            path = place / name
+            (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+            if target:
+                path.symlink_to(target)
+            elif name.endswith((".png", ".bmp")) and not path.name.startswith("."):
+                path.write_bytes(picture(path.parent.name, path.suffix[1:]))
+            elif not name.endswith("/"):
+                path.touch()
+        return place
+
+    def said(self):
+        return " ".join([*self.caplog.messages, *(str(warning.message) for warning in self.recwarn)])
+
+
+def picture(label, kind="png"):
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), (TEN.index(label[0]) if label[0] in TEN else 99,) * 3).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def both(*names, splits=("train", "test")):
+    return [f"{split}/{name}" for split in splits for name in names]
+
+
+def classes(labels, images):
+    """The labels that images of each colour have, in the order of the colours: of the first ten letters, 0123456789."""
+    return "".join(
+        str(label) for _, label in sorted(zip(images.flatten(1)[:, 0].tolist(), labels.tolist(), strict=True))
+    )
+
+
+def load(*names, name="pets", at="pets"):
+    def try_it(world):
+        world.write(world.data / at, *names)
+        train = datasets.load(name).train
+        return classes(train.labels, train.images)
+
+    return try_it
+
+
+def load_zip(*names, at="pets.zip", name="pets"):
+    def try_it(world):
+        with zipfile.ZipFile(world.data / at, "w") as archive:
+            for entry in names:
+                archive.writestr(entry, picture(Path(entry).parent.name) if entry.endswith(".png") else b"")
+        train = datasets.load(name).train
+        return classes(train.labels, train.images)
+
+    return try_it
+
+
+def examine(*names, at=""):
+    def try_it(world):
+        images, labels, _, _ = your_data.read(world.write(world.root / "mine", *names) / at)
+        return classes(labels, (255 * images).round().byte())
+
+    return try_it
+
+
+def of(letters, more=""):
+    return [f"{letter}{more}/0.png" for letter in letters]
+
+
+def elsewhere(*made, then):
+    """Make several things in the data directory, and then try something."""
+
+    def try_it(world):
+        for at, names in made:
+            world.write(world.data / at, *names)
+        return then(world)
+
+    return try_it
+
+
+ALL = "0123456789"
+CIFAR = both(*of(TEN))
+# number in the list of troubles, what was tried, how, what comes of it: a value, and words that are said besides; or, as one
+# text, words of the sentence that refuses it
+CASES = [
+    # What is a class
+    (2, "a hidden folder beside ten classes, examined", examine(*of(TEN), ".ipynb_checkpoints/0.png"), (ALL, "")),
+    (2, "the same, as a dataset", load(*CIFAR, *both(".ipynb_checkpoints/0.png")), (ALL, "")),
+    (2, "hidden folders within classes, and .DS_Store", load(*CIFAR, "train/a/.cache/0.png", ".DS_Store", "train/.DS_Store"), (ALL, "")),
+    (2, "what macOS adds to zips", load_zip(*CIFAR, "__MACOSX/train/a/._0.png", "train/a/._0.png"), (ALL, "")),
+    (2, "text beside the images, examined", examine(*of(TEN), "a/notes.txt", "b/more.gif"), (ALL, "files of other formats (2: 1 .txt, 1 .gif, such as 'a/notes.txt')")),
+    (2, "text beside the images, as a dataset", load(*CIFAR, "train/a/notes.txt"), (ALL, "files of other formats (1: 1 .txt, such as 'train/a/notes.txt')")),
+    (2, "text beside the images, in a zip", load_zip(*CIFAR, "train/a/notes.txt"), (ALL, "files of other formats (1: 1 .txt, such as 'train/a/notes.txt')")),
+    (2, "folders within a class, examined", examine(*of(TEN), "a/deep/0.png"), (ALL, "folders within a class (1, such as 'a/deep')")),
+    (2, "folders within a class, in a zip", load_zip(*CIFAR, "train/a/deep/0.png", "train/a/deep/1.png"), (ALL, "folders within a class (1, such as 'train/a/deep')")),
+    (2, "images in no class, examined", examine(*of(TEN), "0.png"), (ALL, "files in no class (1, such as '0.png')")),
+    (2, "images in no class, as a dataset", load(*CIFAR, "train/0.png"), (ALL, "files in no class (1, such as 'train/0.png')")),
+    (2, "an empty class, examined", examine(*of("abd"), "c/"), "mine: c/ holds no images that are read"),
+    (2, "an empty class, in both splits", load(*both(*of("abd"), "c/")), "pets: train/c/ holds no images that are read"),
+    (2, "an empty class in a zip", load_zip(*both(*of("abd"), "c/")), "pets.zip: train/c/ holds no images that are read"),
+    (2, "a class of GIF alone", examine(*of("abd"), "c/0.gif"), "c/ holds no images that are read"),
+    (2, "a class of folders alone", load(*both(*of("abd"), "c/deep/0.png")), "train/c/ holds no images that are read"),
+    (2, "a class in the test split alone", load(*both(*of("ab")), "test/c/0.png"), "'c' is only in one of them"),
+    (2, "a hidden class", examine(*of("abd"), ".c/0.png"), ("012", "")),
+    (2, "no class at all", examine("0.png", "1.png"), "mine holds no images under <class>/*"),
+    (2, "a file that is no folder", examine("0.png", at="0.png"), "0.png is no folder"),
+    (2, "classes named 0 to 10", lambda world: your_data.read(world.write(world.root / "mine", *(f"{i}/0.png" for i in range(11))))[1].tolist() and world.said(), ("'10' is label 2", None)),
+    # Splits
+    (2, "a dataset examined whole", examine(*CIFAR), "mine holds test/, train/, which are splits and no classes: name one of them"),
+    (2, "one split of it", examine(*CIFAR, at="train"), (ALL, "")),
+    (2, "train and val", load(*both(*of(TEN), splits=("train", "val"))), "pets holds train/, val/ but no test/: rename val/ to test/"),
+    (2, "train and valid, in a zip", load_zip(*both(*of(TEN), splits=("train", "valid"))), "pets.zip holds train/, valid/ but no test/: rename valid/ to test/"),
+    (2, "train, val and test", load(*CIFAR, *both(*of(TEN), splits=("val",))), (ALL, "names beside train/ and test/ (1, such as 'val')")),
+    (2, "Train and Test", load(*both(*of(TEN), splits=("Train", "Test"))), "pets holds Test/, Train/ but no train/ and no test/: rename Test/"),
+    (2, "a zip with a folder around all", load_zip(*(f"pets/{name}" for name in CIFAR)), "pets.zip holds pets/ but no train/ and no test/"),
+    # Ambiguous or partial sources, and downloads over what is there
+    (2, "a folder and a zip of one name", elsewhere(("pets", CIFAR), then=load_zip(*CIFAR)), "pets.zip are both images of 'pets'"),
+    (2, "a folder beside torchvision's archive", elsewhere(("cifar10", CIFAR), ("cifar-10-python.tar.gz", ["x/"]), then=load(*CIFAR, name="cifar10", at="cifar10")), (ALL, "are read from")),
+    (2, "cifar10 with val", load(*both(*of(TEN), splits=("train", "val")), name="cifar10", at="cifar10"), "cifar10 holds train/, val/ but no test/"),
+    (2, "cifar10 without anything in it", load("x/", name="cifar10", at="cifar10"), "cifar10 holds x/ but no train/"),
+    (2, "CIFAR-10/ for cifar10", load(*CIFAR, name="cifar10", at="CIFAR-10"), "CIFAR-10 may be images of 'cifar10', all or a part: if they are all, name it cifar10/"),
+    (2, "one half in a zip", load_zip(*CIFAR, at="cifar10-1.zip", name="cifar10"), "cifar10-1.zip may be images of 'cifar10', all or a part"),
+    (2, "half of torchvision's folder", load("data_batch_1", name="cifar10", at="cifar-10-batches-py"), "data_batch_2 is missing"),
+    (2, "the data directory itself, with val", load(*both(*of(TEN), splits=("train", "val")), name="cifar10", at="."), "data holds train/, val/ but no test/"),
+    # Datasets for one another
+    (20, "CIFAR-10 in the data directory itself", load(*CIFAR, name="cifar10", at="."), (ALL, "")),
+    (20, "that answering for cifar100", load(*CIFAR, name="cifar100", at="."), "data holds 10 classes and cifar100 has 100"),
+    (20, "cifar100/ with ten classes", load(*CIFAR, name="cifar100", at="cifar100"), "cifar100 holds 10 classes and cifar100 has 100"),
+    (20, "CIFAR-10 itself beside cifar10/", elsewhere((".", CIFAR), then=load(*CIFAR, name="cifar10", at="cifar10")), (ALL, None)),
+    (20, "pet, beside pets-of-my-neighbour.zip", load_zip(*CIFAR, at="pets-of-my-neighbour.zip", name="pet"), "No images of 'pet'"),
+    (20, "pets, beside pets-of-my-neighbour.zip", load_zip(*CIFAR, at="pets-of-my-neighbour.zip", name="pets"), "pets-of-my-neighbour.zip may be images of 'pets'"),
+    # Links and resource forks
+    (14, "._0.png, examined", examine(*of(TEN), "a/._0.png"), (ALL, "")),
+    (14, "._0.png, as a dataset", load(*CIFAR, "train/a/._0.png"), (ALL, "")),
+    (14, "a link to nothing, examined", examine(*of(TEN), "a/1.png -> gone.png"), "a/1.png is a link to nothing ('gone.png')"),
+    (14, "a link to nothing, as a dataset", load(*CIFAR, "train/a/1.png -> gone.png"), "train/a/1.png is a link to nothing"),
+    (14, "a class that is a link to nothing", load(*both(*of("abd")), "train/c -> gone"), "train/c is a link to nothing"),
+    (14, "a split that is a link to nothing", load(*both(*of(TEN), splits=("train",)), "test -> gone"), "test is a link to nothing"),
+    (14, "a dataset that is a link to nothing", lambda world: load(name="pets")(World.write(world, world.data, "pets -> gone") and world), "pets is a link to nothing"),
+    (14, "a link within the folder", examine(*of(TEN), "a/1.png -> 0.png"), ("00123456789", "")),
+]  # fmt: skip
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch, caplog, recwarn):
+    monkeypatch.setenv(locations.DATA_VARIABLE, str(tmp_path / "data"))
+    monkeypatch.setenv(locations.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(locations, "repository", lambda: tmp_path / "repository")
+    for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
+        monkeypatch.setattr(kind, "download", lambda self: pytest.fail("a download has begun"))
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda path, checksum=None: os.path.exists(path))
+    caplog.set_level(logging.WARNING)
+    return World(tmp_path, caplog, recwarn)
+
+
+@pytest.mark.parametrize(
+    ("number", "tried", "try_it", "expected"), CASES, ids=[f"{n}: {tried}" for n, tried, *_ in CASES]
+)
+def test_what_was_tried(number, tried, try_it, expected, world):
+    if isinstance(expected, str):
+        with pytest.raises(UserError) as caught:
+            try_it(world)
+        assert expected in str(caught.value) and "\n" not in str(caught.value)
+        return
+    value, words = expected
+    found = try_it(world)
+    assert value in found if words is None else found == value
+    if words is not None:
+        assert words in world.said() and (words or not world.said())
