@@ -37,8 +37,9 @@ def tiny(tmp_path, monkeypatch):
     path.parent.mkdir(parents=True)
     path.write_text(TINY)
     experiment = config.load(path)
+    fingerprint = preparation.prepare(experiment).dataset.fingerprint
     for run in experiment.runs():
-        weights.save_network(models.create("convnet", run.width, 10, run.seed), run)
+        weights.save_network(models.create("convnet", run.width, 10, run.seed), run, fingerprint)
     return path, experiment
 
 

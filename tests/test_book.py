@@ -1,7 +1,9 @@
 """The book as a whole: pairs of text and notebook, the build, and what may not be in it."""
 
+import os
 import re
 import subprocess
+from types import SimpleNamespace
 
 import jupytext
 import pytest
@@ -84,21 +86,41 @@ def test_no_measured_number_is_typed_into_prose(page):
     assert typed <= GIVEN.get(page.stem, set())
 
 
-def test_a_change_of_what_pages_are_drawn_from_is_seen(tmp_path):
-    from smooth_interpolation.book_files import sources_state
+def test_a_change_of_what_pages_are_drawn_from_is_seen(tmp_path, monkeypatch):
+    from smooth_interpolation import book_files
 
-    record = tmp_path / "results/demo/mine/w001-s0.json"
+    results = tmp_path / "elsewhere"
+    record = results / "demo/mine/w001-s0.json"
     record.parent.mkdir(parents=True)
-    (tmp_path / "lib").mkdir()
-    states = [sources_state(tmp_path)]
-    record.write_text("{}")
-    states.append(sources_state(tmp_path))
-    record.write_text("{ }")
-    states.append(sources_state(tmp_path))
-    (tmp_path / "lib/module.py").write_text("")
-    states.append(sources_state(tmp_path))
-    assert len(set(states)) == 4
-    work = record.parent / ".work/w001-s0.status.json"
-    work.parent.mkdir()
-    work.write_text("{}")
-    assert sources_state(tmp_path) == states[-1]
+    for place in ("lib", "book/_build", "results"):
+        (tmp_path / place).mkdir(parents=True)
+    monkeypatch.setattr(locations, "repository", lambda: tmp_path)
+    env = SimpleNamespace(found_docs={"fig2", "index"})
+
+    def read_again():
+        return book_files._outdated(None, env, set(), set(), set())
+
+    def changed(path, content):
+        path.write_text(content)
+        return read_again()
+
+    monkeypatch.setenv(locations.RESULTS_VARIABLE, str(results))
+    every = ["fig2", "index"]
+    assert read_again() == every and read_again() == []
+    assert changed(record, "{}") == every and read_again() == []
+    assert changed(record, "{ }") == every
+    status = record.stat()
+    record.write_text("{1}")
+    os.utime(record, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert read_again() == every and read_again() == []
+    assert changed(tmp_path / "lib/module.py", "") == every
+    assert changed(tmp_path / "book/fig2.ipynb", "{}") == every
+    assert changed(tmp_path / "book/_build/fig2.ipynb", "{}") == []
+    (results / "demo/mine/.work").mkdir()
+    assert changed(results / "demo/mine/.work/w001-s0.status.json", "{}") == []
+    monkeypatch.delenv(locations.RESULTS_VARIABLE)
+    assert read_again() == every and read_again() == []
+    monkeypatch.setattr(book_files.verdicts, "fixed", lambda: "another commit")
+    assert read_again() == every
+    monkeypatch.setattr(book_files.importlib.metadata, "distributions", list)
+    assert read_again() == every and read_again() == []

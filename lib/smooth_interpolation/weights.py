@@ -17,10 +17,21 @@ from .errors import RecordError
 log = logging.getLogger(__name__)
 
 
-def weights_path(config: Run) -> Path:
-    """Where the final weights of this run are kept: the same for all ways of measuring it."""
-    name = f"{config.experiment}-w{config.width:03d}-s{config.seed}-{_training_key(config)}.safetensors"
-    return locations.cache() / "weights" / name
+def weights_path(config: Run, fingerprint: str = "") -> Path:
+    """Where the final weights of this run are kept: the same for all ways of measuring it.
+
+    Args:
+        fingerprint: of the images that it was trained on, which settings only name; empty: the newest that there are.
+    """
+    name = f"{config.experiment}-w{config.width:03d}-s{config.seed}-{_training_key(config)}"
+    plain = locations.cache() / "weights" / f"{name}{fingerprint and '-'}{fingerprint[:12]}.safetensors"
+    return plain if fingerprint else next(iter(_kept(plain)), plain)
+
+
+def _kept(plain: Path) -> list[Path]:
+    """The weights of a run, on whatever images, newest first."""
+    found = [path for path in plain.parent.glob(f"{plain.stem}*.safetensors") if path.is_file()]
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def committed_path(config: Run) -> Path:
@@ -44,7 +55,7 @@ def save_network(model: nn.Module, config: Run, fingerprint: str = "") -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     try:
         text = {"run": str(config), "training": _training_key(config), "fingerprint": fingerprint}
-        files.write_tensors(weights_path(config), tensors, text)
+        files.write_tensors(weights_path(config, fingerprint), tensors, text)
     except OSError as error:
         log.warning("The final weights of %s could not be kept (%s).", config, error.strerror)
 
@@ -53,10 +64,11 @@ def network(config: Run, fingerprint: str = "") -> nn.Module:
     """The trained network of a run, from beside its record or from the cache, on the CPU.
 
     Args:
-        fingerprint: of the images that it must have been trained on; empty: whatever they were.
+        fingerprint: of the images that it must have been trained on; empty: those of its record, or whatever they were if
+            it has none.
 
     Raises:
-        RecordError: if its weights are in neither.
+        RecordError: if its weights are in neither, or its record is damaged.
 
     Example:
         >>> from smooth_interpolation import config
@@ -66,11 +78,13 @@ def network(config: Run, fingerprint: str = "") -> nn.Module:
         'ConvNet'
     """
     model = models.create(config.model, config.width, config.n_classes, config.seed)
+    if not fingerprint and (record := store.read(config)) is not None:
+        fingerprint = record["data"]["fingerprint"]
     wanted = {"training": _training_key(config)} | ({"fingerprint": fingerprint} if fingerprint else {})
-    for path in (committed_path(config), weights_path(config)):
+    for path in (committed_path(config), weights_path(config, fingerprint)):
         try:
             tensors, text = files.read_tensors(path)
-            if all(text.get(name) in (value, None, "") for name, value in wanted.items()):
+            if all(text.get(name) == value for name, value in wanted.items()):
                 model.load_state_dict(tensors)
                 return model.to(memory_format=torch.channels_last)
         except (OSError, ValueError, RuntimeError):  # not there, damaged, or of another network
