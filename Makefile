@@ -8,7 +8,7 @@ INSTALLED = $(VENV)/.installed-$(LOCK)
 .PHONY: book test pictures setup format clean
 
 book: setup
-	$(BIN)/jupyter-book build book --all -W -n --keep-going
+	$(BIN)/jupyter-book build book --config _config.yml --toc "$(CURDIR)/_toc.yml" --all -W -n --keep-going
 	@echo "The book: file://$(CURDIR)/book/_build/html/index.html"
 
 test: setup
@@ -33,9 +33,9 @@ $(INSTALLED):
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The pairs of book/*.md and book/*.ipynb, and the code's layout.
+# The notebooks beside book/*.md, which are the source whatever is newer, and the code's layout.
 format: setup
-	$(BIN)/jupytext --sync book/*.md
+	$(BIN)/python -m smooth_interpolation.pairs book/*.md
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

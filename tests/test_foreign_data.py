@@ -1,20 +1,28 @@
 """What people had on their disks and typed elsewhere, tried here: each case says in plain words what, and what comes of it."""
 
 import io
+import json
 import logging
 import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 import torchvision.datasets
 from PIL import Image
 
-from smooth_interpolation import config, datasets, locations, models, neighbourhoods, weights, your_data
+from smooth_interpolation import config, datasets, locations, models, neighbourhoods, pairs, weights, your_data
 from smooth_interpolation.errors import UserError
 
 TEN = "abcdefghij"
+BOOK = locations.repository() / "book"
 
 
 class World:
@@ -165,6 +173,71 @@ def paths_of(world):
     return counts
 
 
+def pair(*damages):
+    """Edit a page, do something to its notebook afterwards, and write the pair twice: is the text kept, and shown; is all quiet?"""
+
+    def try_it(world):
+        text, notebook = world.root / "fig3.md", world.root / "fig3.ipynb"
+        for path in (text, notebook):
+            shutil.copy(BOOK / path.name, path)
+        text.write_text(text.read_text() + "\nAn edit.\n\nTwice.\n\n+++\n\nTwice.\n")
+        edited = text.read_bytes()
+        for damage in damages:
+            damage(notebook)
+        os.utime(notebook, (2**31, 2**31))
+        pairs.main([str(notebook)])
+        written = notebook.read_bytes()
+        pairs.main([str(text)])
+        page = nbformat.reads(written.decode(), as_version=4)
+        nbformat.validate(page)
+        kept = {cell["id"] for cell in json.loads((BOOK / "fig3.ipynb").read_text())["cells"]}
+        return (
+            text.read_bytes() == edited and "An edit." in page.cells[-2].source and page.cells[-1].source == "Twice.",
+            notebook.read_bytes() == written,
+            any(cell.get("outputs") or cell.get("execution_count") for cell in page.cells),
+            len(kept & {cell.id for cell in page.cells}) > len(kept) / 2,
+        )
+
+    return try_it
+
+
+def executed(notebook):
+    page = nbformat.read(notebook, as_version=4)
+    for cell in page.cells:
+        if cell.cell_type == "code":
+            cell.execution_count, cell.outputs = 1, [nbformat.v4.new_output("stream", text="1")]
+    page.metadata["language_info"] = {"name": "python", "version": "3.11.9"}
+    nbformat.write(page, notebook)
+
+
+def in_another_order(notebook):
+    page = json.loads(notebook.read_text())
+    notebook.write_text(json.dumps(dict(reversed(page.items()))))
+
+
+def unchanged_pages(world):
+    """All pages of this book, whose notebooks were touched: what is written, and which files are changed."""
+    for path in BOOK.glob("*"):
+        if path.suffix in (".md", ".ipynb"):
+            shutil.copy(path, world.root)
+    before = {path: path.read_bytes() for path in world.root.glob("*.*") if path.suffix in (".md", ".ipynb")}
+    pairs.main([str(path) for path in before])
+    return [path.name for path, content in before.items() if path.read_bytes() != content]
+
+
+def book_without_links(world):
+    """`make book`'s command over a book whose links came as text files."""
+    (world.root / "book").mkdir()
+    for name, content in (("_toc.yml", "format: jb-book\nroot: index\n"), ("_config.yml", "title: Mine\n")):
+        (world.root / name).write_text(content)
+        (world.root / "book" / name).write_text(f"../{name}")
+    (world.root / "book/index.md").write_text("# Hello\n")
+    (command,) = re.findall(r"\$\(BIN\)/(jupyter-book build .*)", (BOOK.parent / "Makefile").read_text())
+    program, *rest = shlex.split(command.replace("$(CURDIR)", str(world.root)))
+    result = subprocess.run([Path(sys.executable).with_name(program), *rest], cwd=world.root, capture_output=True)
+    return result.returncode, "Mine" in (world.root / "book/_build/html/index.html").read_text()
+
+
 ALL = "0123456789"
 CIFAR = both(*of(TEN))
 # number in the list of troubles, what was tried, how, what comes of it: a value, and words that are said besides; or, as one
@@ -222,7 +295,17 @@ CASES = [
     (3, "two sets of images of one name, and the weights", weights_of_two_sets_of_images, ([True, True], None)),
     (3, "weights that do not say of which images", weights_of_nobody_knows_what, "No weights of"),
     (3, "other pixels, seeds and kinds of paths", paths_of, ([1, 1, 2, 3, 4], None)),
+    # Pairs of text and notebook: the text is kept and shown, a second time changes nothing, no outputs, ids are kept
+    (4, "a page edited, and its notebook touched", pair(), ((True, True, False, True), None)),
+    (4, "a page edited, and its notebook executed", pair(executed), ((True, True, False, True), None)),
+    (4, "a page edited, and its notebook saved with keys in another order", pair(in_another_order), ((True, True, False, True), None)),
+    (4, "a notebook that is empty", pair(lambda notebook: notebook.write_text("")), ((True, True, False, False), None)),
+    (4, "a notebook with marks of a conflict", pair(lambda notebook: notebook.write_text("<<<<<<< HEAD\n{}")), ((True, True, False, False), None)),
+    (4, "a page without a notebook", pair(Path.unlink, Path.touch), ((True, True, False, False), None)),
+    (4, "notebooks touched, and no page edited", unchanged_pages, ([], None)),
+    (4, "a notebook without a page", lambda world: pairs.main([str(world.root / "none.ipynb")]), "none.md is no page"),
     # Links and resource forks
+    (14, "links in the book that came as text files", book_without_links, ((0, True), None)),
     (14, "._0.png, examined", examine(*of(TEN), "a/._0.png"), (ALL, "")),
     (14, "._0.png, as a dataset", load(*CIFAR, "train/a/._0.png"), (ALL, "")),
     (14, "a link to nothing, examined", examine(*of(TEN), "a/1.png -> gone.png"), "a/1.png is a link to nothing ('gone.png')"),
