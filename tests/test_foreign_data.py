@@ -1,5 +1,6 @@
 """What people had on their disks and typed elsewhere, tried here: each case says in plain words what, and what comes of it."""
 
+import errno
 import io
 import json
 import logging
@@ -11,18 +12,36 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 import pytest
 import torch
 import torchvision.datasets
+from matplotlib.figure import Figure
 from PIL import Image
+from typer.testing import CliRunner
 
-from smooth_interpolation import config, datasets, locations, models, neighbourhoods, pairs, weights, your_data
+from smooth_interpolation import (
+    cli,
+    config,
+    datasets,
+    figures,
+    files,
+    locations,
+    models,
+    neighbourhoods,
+    pairs,
+    record_format,
+    store,
+    weights,
+    your_data,
+)
 from smooth_interpolation.errors import UserError
 
 TEN = "abcdefghij"
 BOOK = locations.repository() / "book"
+PARAMS = locations.params_file("demo", "convnet-noise20")
 
 
 class World:
@@ -238,6 +257,84 @@ def book_without_links(world):
     return result.returncode, "Mine" in (world.root / "book/_build/html/index.html").read_text()
 
 
+def typed(*words):
+    """A command of the terminal, from a directory that has nothing to do with the project."""
+
+    def try_it(world):
+        result = CliRunner().invoke(cli.app, [str(word) for word in words])
+        if isinstance(result.exception, UserError):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return try_it
+
+
+def at_home(then):
+    """`~` is a directory with images, a params file, and nothing else."""
+
+    def try_it(world):
+        home = Path(os.environ["HOME"])
+        world.write(home / "mine", *of(TEN))
+        world.write(home / "data" / "pets", *CIFAR)
+        shutil.copy(PARAMS, home / "mine.yaml")
+        return then(world)
+
+    return try_it
+
+
+def data_at_home(world):
+    os.environ[locations.DATA_VARIABLE] = "~/data"
+    return len(datasets.load("pets").train)
+
+
+def examined_at(place):
+    return lambda world: len(your_data.read(place)[0])
+
+
+def records_at_home(world):
+    run = config.load("~/mine.yaml").run(1, 0)
+    home = Path(os.environ["HOME"])
+    os.environ[locations.RESULTS_VARIABLE] = "~/more"
+    places = store.path_of(run, Path("~/records")), store.path_of(run)
+    return [place.relative_to(home).parts[0] for place in places]
+
+
+def figure_at_home(world):
+    figures.save(Figure(), Path("~/drawn.svg"))
+    return (Path(os.environ["HOME"]) / "drawn.svg").stat().st_size > 0
+
+
+def unwritten(number):
+    """A record that the disk does not take, for a reason of the system's."""
+
+    def try_it(world):
+        run = config.load(PARAMS).run(1, 0)
+        with (
+            mock.patch.object(record_format, "encode", return_value=b""),
+            mock.patch.object(files, "write_atomically", side_effect=OSError(number, os.strerror(number))),
+        ):
+            store.write({}, run)
+
+    return try_it
+
+
+def dry(params, *make):
+    """A dry run in a process of its own: what it says, and what is on the disk then that was not."""
+
+    def try_it(world):
+        world.write(world.data / "cifar10", *make) if make else None
+        before = set(world.root.rglob("*"))
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "SMOOTH", "MPL"))}
+        places = {locations.DATA_VARIABLE: str(world.data), locations.RESULTS_VARIABLE: str(world.root / "results")}
+        command = [sys.executable, "-B", "-m", "smooth_interpolation.cli", "sweep", params, "--dry-run"]
+        run = subprocess.run(command, cwd=world.root, env=kept | places, capture_output=True, text=True)
+        said = run.stdout + run.stderr
+        return "Nothing was started" in said or "would be done" in said or said, set(world.root.rglob("*")) - before
+
+    return try_it
+
+
 ALL = "0123456789"
 CIFAR = both(*of(TEN))
 # number in the list of troubles, what was tried, how, what comes of it: a value, and words that are said besides; or, as one
@@ -304,6 +401,23 @@ CASES = [
     (4, "a page without a notebook", pair(Path.unlink, Path.touch), ((True, True, False, False), None)),
     (4, "notebooks touched, and no page edited", unchanged_pages, ([], None)),
     (4, "a notebook without a page", lambda world: pairs.main([str(world.root / "none.ipynb")]), "none.md is no page"),
+    # The command's edge
+    (13, "a params file of the project, named from elsewhere", typed("status", "params/demo/convnet-noise20.yaml"), ("demo/convnet-noise20", None)),
+    (13, "one that is nearly of that name", typed("status", "params/demo/convnet-nose20.yaml"), f"did you mean '{BOOK.parent}/params/demo/convnet-noise20.yaml'?"),
+    (13, "a record of another project's, named from elsewhere", typed("show", "results/none.json"), "Cannot read results/none.json"),
+    (13, "~ in the name of a params file", at_home(typed("status", "~/mine.yaml")), ("demo/convnet-noise20", None)),
+    (13, "~ in --results=", at_home(typed("status", "~/mine.yaml", "--results=~/records")), ("demo/convnet-noise20", None)),
+    (13, "~ in places of records", at_home(records_at_home), (["records", "more"], None)),
+    (13, "~ in the data directory", at_home(data_at_home), (20 // 2, None)),
+    (13, "~ in the folder examined", at_home(examined_at("~/mine")), (10, None)),
+    (13, "~ in a figure's file", at_home(figure_at_home), (True, None)),
+    (13, "the home of a user that is not there", examined_at("~nobody-of-this-name/mine"), "~nobody-of-this-name/mine is no folder"),
+    (13, "a place where one may not write", unwritten(errno.EACCES), "Permission denied: choose another place."),
+    (13, "a disk that is read only", unwritten(errno.EROFS), "Read-only file system: choose another place."),
+    (13, "a disk that is full", unwritten(errno.ENOSPC), "No space left on device: free some space or choose another place."),
+    (13, "a dry run of drawn images", dry("params/demo/convnet-noise20.yaml"), ((True, set()), None)),
+    (13, "a dry run of images that would be downloaded", dry("params/laptop/convnet-noise20.yaml"), ((True, set()), None)),
+    (13, "a dry run of images that are there", dry("params/laptop/convnet-noise20.yaml", *CIFAR), ((True, set()), None)),
     # Links and resource forks
     (14, "links in the book that came as text files", book_without_links, ((0, True), None)),
     (14, "._0.png, examined", examine(*of(TEN), "a/._0.png"), (ALL, "")),
@@ -321,7 +435,11 @@ CASES = [
 def world(tmp_path, monkeypatch, caplog, recwarn):
     monkeypatch.setenv(locations.DATA_VARIABLE, str(tmp_path / "data"))
     monkeypatch.setenv(locations.CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(locations, "data_directories", lambda: [Path(os.environ[locations.DATA_VARIABLE])])
+    every = locations.data_directories
+    monkeypatch.setattr(locations, "data_directories", lambda: every()[:1])
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(locations.RESULTS_VARIABLE, str(tmp_path / "results"))
     for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
         monkeypatch.setattr(kind, "download", lambda self: pytest.fail("a download has begun"))

@@ -180,7 +180,7 @@ def sweep(
             "seeds": list(dict.fromkeys(seed or experiment.seeds)),
         }
         experiment = config.build(Experiment, {**experiment.model_dump(), **chosen}, "the given options")
-    todo = engines.plan(experiment, results, "auto" if engine == "ray" else device)
+    todo = engines.plan(experiment, results, "auto" if engine == "ray" else device, dry=dry_run)
     done = len(experiment.runs()) - len(todo)
     if not todo:
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import config, flat_yaml, limits, validation
+from . import config, flat_yaml, limits, locations, validation
 from .config import Experiment
 from .errors import ConfigError
 
@@ -44,7 +44,12 @@ Without = Annotated[
 ]
 Results = Annotated[
     Path | None,
-    typer.Option(help="Directory of the records, instead of results/.", show_default=False, file_okay=False),
+    typer.Option(
+        help="Directory of the records, instead of results/.",
+        show_default=False,
+        file_okay=False,
+        callback=lambda path: path and locations.expanded(path),  # which a shell leaves in --results=~/mine
+    ),
 ]
 
 TimeLimit = Annotated[

@@ -6,6 +6,7 @@ point of it. The digest and the place of a record are pure functions of its `Run
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -237,7 +238,7 @@ def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
     Raises:
         ConfigError: if the file is missing or is not flat YAML.
     """
-    path = Path(path)
+    path = locations.given(path)
     try:
         text = files.read_bytes(path, flat_yaml.MAX_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -255,10 +256,12 @@ def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def _similar(path: Path) -> str:
-    """'; did you mean ...?' with a file that there is, for a path to none."""
-    root = locations.repository() / "params"
-    known = [f"params/{file.relative_to(root).as_posix()}" for file in root.glob("*/*.yaml")]
-    return "" if path.exists() else validation.nearest(path.as_posix(), known)
+    """'; did you mean ...?' with a file that there is, for a path to none: as it is called from here."""
+    root = locations.repository()
+    known = [file.relative_to(root).as_posix() for file in (root / "params").glob("*/*.yaml")]
+    if path.exists() or not (near := difflib.get_close_matches(path.as_posix()[-100:], known, n=1)):
+        return ""
+    return f"; did you mean '{near[0] if root == Path.cwd() else root / near[0]}'?"
 
 
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Experiment:

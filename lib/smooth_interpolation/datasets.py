@@ -78,16 +78,30 @@ def load(
             raise DataError(f"dead_leaves has 10 to 100 classes, not {n_classes}.")
         key = f"dead_leaves-v{dead_leaves.VERSION}-{n_classes}-{n_train}-{n_test}-{seed}"
         return _cached(name, "drawn", key, lambda: _drawn(n_classes, n_train or 1000, n_test or 1000, seed))
+    listing = look(name)
+    if listing is not None:
+        data = _cached(name, _source(listing), f"{name}-{_state(listing)}", lambda: _read_folder(listing))
+        return replace(data, place=listing.place)
+    # Its checksum is the key of what is in it.
+    return _cached(name, "torchvision archive", f"{name}-{CIFAR[name][2]}", lambda: _read_torchvision(name))
+
+
+def look(name: str) -> Listing | None:
+    """What is in the folder or zip of a dataset; None where there is none and none is needed. Nothing is written or fetched.
+
+    Raises:
+        DataError: as `load`, as far as names tell.
+    """
+    if name == "dead_leaves":
+        return None
     place = image_sources.find(name)
     if place is not None:
-        listing = image_sources.read(name, place)
-        data = _cached(name, _source(listing), f"{name}-{_state(listing)}", lambda: _read_folder(listing))
-        return replace(data, place=place)
-    if name in CIFAR:  # its checksum is the key of what is in it
-        return _cached(name, "torchvision archive", f"{name}-{CIFAR[name][2]}", lambda: _read_torchvision(name))
-    image_sources.refuse_similar(name)
-    how = "put a folder or zip with train/<class>/* and test/<class>/* there under this name"
-    raise DataError(image_sources.missing(name, how))
+        return image_sources.read(name, place)
+    if name not in CIFAR:
+        image_sources.refuse_similar(name)
+        how = "put a folder or zip with train/<class>/* and test/<class>/* there under this name"
+        raise DataError(image_sources.missing(name, how))
+    return None
 
 
 def fingerprint(*tensors: Tensor) -> str:

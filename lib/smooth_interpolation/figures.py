@@ -12,7 +12,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import moments, panels, store
+from . import locations, moments, panels, store
 from .evidence import Plan, planned
 from .figure_style import (
     ACCENT,
@@ -195,7 +195,7 @@ def data(name: str, records: Iterable[store.Record]) -> pd.DataFrame:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as SVG, PDF or PNG, by the ending of `path`; the same figure gives the same file."""
-    path.write_bytes(written(figure, path.suffix[1:]))
+    locations.expanded(path).write_bytes(written(figure, path.suffix[1:]))
 
 
 def written(figure: Figure, kind: str) -> bytes:

@@ -40,6 +40,12 @@ def read_bytes(path: Path, limit: int) -> bytes:
     return content
 
 
+def unwritable(error: OSError) -> str:
+    """Why something cannot be written, and what to do: "Permission denied: choose another place"."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"{error.strerror or error}: {'free some space or ' if full else ''}choose another place"
+
+
 def write_atomically(
     path: Path, write: Callable[[BinaryIO], object], *, make_directory: bool = True, durable: bool = True
 ) -> None:

@@ -26,19 +26,34 @@ def params_file(scale: str, experiment: str) -> Path:
     return repository() / "params" / scale / f"{experiment}.yaml"
 
 
+def expanded(path: Path | str) -> Path:
+    """A path whose `~` or `~name` is a home, as a shell would have it; as it is where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def given(path: Path | str) -> Path:
+    """A file that is to be read: from here, or else a relative one that is not here from the repository."""
+    path = expanded(path)
+    there = repository() / path
+    return there if not path.exists() and there.exists() else path
+
+
 def results() -> Path:
     """The records: `results/` of the repository. `$SMOOTH_INTERPOLATION_RESULTS` names another place."""
     named = os.environ.get(RESULTS_VARIABLE)
-    return Path(named).expanduser() if named else repository() / "results"
+    return expanded(named) if named else repository() / "results"
 
 
 def data_directories() -> list[Path]:
     """The places searched for images, in order: `$SMOOTH_INTERPOLATION_DATA`, then `data/`."""
     named = os.environ.get(DATA_VARIABLE)
-    return [*([Path(named).expanduser()] if named else []), repository() / "data"]
+    return [*([expanded(named)] if named else []), repository() / "data"]
 
 
 def cache() -> Path:
     """Decoded datasets and final weights; safe to delete. `$SMOOTH_INTERPOLATION_CACHE` moves it."""
     named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("smooth-interpolation"))
+    return expanded(named) if named else Path(platformdirs.user_cache_dir("smooth-interpolation"))

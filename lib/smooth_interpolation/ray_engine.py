@@ -67,7 +67,7 @@ def run_sweep(
         raise ConfigError(f"--in-flight is {in_flight}: it must be at least 1.")
     provenance.warn_of_unknown()
     request = Request(gpus_per_run or 0.0, memory_per_run)
-    root = Path(options.pop("root", None) or locations.results()).absolute()
+    root = locations.expanded(options.pop("root", None) or locations.results()).absolute()
     until = options.pop("until", None)  # by this machine's clock
     if until is not None:
         options["checkpoints_kept"] = 1

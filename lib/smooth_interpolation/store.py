@@ -21,7 +21,7 @@ __all__ = ["SUBSETS", "VOLUME_METRICS", "Record", "both", "checksum", "history_t
 
 
 def path_of(run: Run, root: Path | None = None) -> Path:
-    return (root or locations.results()) / run.path
+    return (locations.expanded(root) if root else locations.results()) / run.path
 
 
 def work_directory(record: Path) -> Path:
@@ -46,9 +46,7 @@ def write(record: Record, run: Run, root: Path | None = None) -> Path:
     try:
         files.write_atomically(path, lambda file: file.write(content))
     except OSError as error:
-        raise RecordError(
-            f"Cannot write {path}: {error.strerror or error}; free some space or choose another place."
-        ) from None
+        raise RecordError(f"Cannot write {path}: {files.unwritable(error)}.") from None
     return path
 
 
@@ -83,6 +81,7 @@ def read_file(path: Path) -> Record:
     Raises:
         RecordError: if it is missing, damaged, changed by hand or of another schema.
     """
+    path = locations.given(path)
     record = record_format.read_file(path)
     try:
         run = config.build(Run, record["config"], "its configuration")
@@ -207,9 +206,7 @@ def check_writable(run: Run, root: Path | None = None) -> None:
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        raise RecordError(
-            f"Cannot write to {directory} ({error.strerror}): choose another place for the results."
-        ) from None
+        raise RecordError(f"Cannot write to {directory}: {files.unwritable(error)} for the results.") from None
 
 
 def first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:

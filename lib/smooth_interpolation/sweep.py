@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import cost, hand_out, limits, provenance, runs, store, work
+from . import cost, datasets, hand_out, limits, provenance, runs, store, work
 from .config import Experiment, Run
 from .outcomes import Event, Outcome, Tally, Watch
 from .pool import Pool
@@ -21,17 +21,22 @@ from .pool import Pool
 __all__ = ["Event", "Outcome", "Tally", "Watch", "plan", "serial", "sweep", "terminable"]
 
 
-def plan(experiment: Experiment, root: Path | None = None, device: str = "auto") -> list[Run]:
+def plan(experiment: Experiment, root: Path | None = None, device: str = "auto", *, dry: bool = False) -> list[Run]:
     """The runs to do, after checking everything that can be checked before any of them starts.
+
+    With `dry`, only what can be checked without writing, downloading or decoding anything.
 
     Raises:
         UserError: for missing data, a device that is not there, a results directory that cannot be written, damaged
             records, and records of other images than those at hand.
     """
     runs.choose_device(device)
-    store.check_writable(experiment.runs()[0], root)
+    if not dry:
+        store.check_writable(experiment.runs()[0], root)
     todo = [run for run in experiment.runs() if store.read(run, root) is None]
-    if todo:
+    if todo and dry:
+        datasets.look(experiment.dataset)
+    elif todo:
         store.check_same_data(todo[0], runs.prepare(experiment).dataset.fingerprint, root)
     return todo
 

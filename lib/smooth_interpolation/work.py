@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import checkpoints, locations, locks, provenance, runs, store
+from . import checkpoints, files, locations, locks, provenance, runs, store
 from .checkpoints import DiskKeeper
 from .config import Run
 from .errors import RecordError, UserError
@@ -148,9 +148,7 @@ class _Worker:
         except locks.Undecided:
             raise Later from None
         except OSError as error:
-            raise RecordError(
-                f"Cannot write to {path.parent} ({error.strerror or error}): free some space or choose another place."
-            ) from None
+            raise RecordError(f"Cannot write to {path.parent}: {files.unwritable(error)}.") from None
         try:  # another process may have finished it a moment ago
             if not options.force and store.read(run, options.root) is not None:
                 lock.release()

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, default_collate
 
-from . import image_folders, image_names
+from . import image_folders, image_names, locations
 from .errors import ConfigError, DataError
 
 Data = Tensor | np.ndarray | tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | str | os.PathLike[str]
@@ -78,7 +78,7 @@ class Folder(Dataset[tuple[Tensor, int]]):
     """Images `<class>/*` below a folder, decoded one by one; labels number the classes in alphabetical order."""
 
     def __init__(self, place: Path):
-        self.place = place.expanduser()
+        self.place = locations.expanded(place)
         if not self.place.is_dir():
             raise DataError(f"{place} is no folder: name one that holds a folder of images for each class.")
         listing = image_names.read(self.place, splits=())
