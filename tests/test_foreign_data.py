@@ -31,6 +31,7 @@ from smooth_interpolation import (
     locations,
     models,
     neighbourhoods,
+    pages,
     pairs,
     record_format,
     store,
@@ -335,6 +336,47 @@ def dry(params, *make):
     return try_it
 
 
+def papermill(page, *words):
+    """A page of this book, executed with parameters: the last line of what it says, if it fails."""
+
+    def try_it(world):
+        command = [sys.executable, "-m", "papermill", BOOK / f"{page}.ipynb", world.root / "out.ipynb", *words]
+        run = subprocess.run(command, capture_output=True, text=True)
+        if run.returncode:
+            raise UserError(run.stderr.strip().splitlines()[-1])
+        return run.returncode
+
+    return try_it
+
+
+def scale_given(**names):
+    """What every page does with parameters, by its first cells: takes a scale, refuses in one sentence, or neither."""
+
+    def try_it(world):
+        found = {}
+        cell = "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in names.items())
+        for path in sorted(BOOK.glob("*.ipynb")):
+            codes = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+            if "parameters" in codes[0].metadata.get("tags", []):
+                said = "scale =" in codes[0].source and "demo" in codes[0].source and "laptop" in codes[0].source
+                found[path.stem] = "takes" if said else "does not say so"
+                continue
+            space = {"In": ["", cell]}
+            try:
+                exec(codes[0].source, space)
+                found[path.stem] = "ignores"
+            except UserError as error:
+                found[path.stem] = "refuses" if f"{', '.join(names)} cannot be set" in str(error) else str(error)
+        return {word: sum(value == word for value in found.values()) for word in found.values()}
+
+    return try_it
+
+
+def names_given(allowed=pages.NAMES, **names):
+    cell = "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in names.items())
+    return lambda world: pages.check_names({"In": ["mine = 1", cell]}, allowed)
+
+
 ALL = "0123456789"
 CIFAR = both(*of(TEN))
 # number in the list of troubles, what was tried, how, what comes of it: a value, and words that are said besides; or, as one
@@ -418,6 +460,14 @@ CASES = [
     (13, "a dry run of drawn images", dry("params/demo/convnet-noise20.yaml"), ((True, set()), None)),
     (13, "a dry run of images that would be downloaded", dry("params/laptop/convnet-noise20.yaml"), ((True, set()), None)),
     (13, "a dry run of images that are there", dry("params/laptop/convnet-noise20.yaml", *CIFAR), ((True, set()), None)),
+    # Parameters of notebooks
+    (11, "--inject-paths", names_given(width=3, PAPERMILL_INPUT_PATH="a.ipynb", PAPERMILL_OUTPUT_PATH="b.ipynb"), (None, "")),
+    (11, "--inject-paths, and a name that is not known", names_given(PAPERMILL_INPUT_PATH="a.ipynb", widht=3), "'widht' is not known; did you mean 'width'?"),
+    (11, "--inject-paths, by papermill itself, for a page without parameters", papermill("bibliography", "--inject-paths"), (0, "")),
+    (16, "a scale for every page", scale_given(scale="demo"), ({"takes": 11, "refuses": 13}, None)),
+    (16, "nothing for every page", scale_given(PAPERMILL_INPUT_PATH="a.ipynb"), ({"takes": 11, "ignores": 13}, None)),
+    (16, "a scale for a page without parameters, by papermill itself", papermill("bibliography", "-p", "scale", "demo"), "ConfigError: This page has no parameters, so scale cannot be set"),
+    (16, "a width for a page beyond the paper, which has a scale alone", names_given(("scale",), width=3), "'width' is not known; it can be one of scale"),
     # Links and resource forks
     (14, "links in the book that came as text files", book_without_links, ((0, True), None)),
     (14, "._0.png, examined", examine(*of(TEN), "a/._0.png"), (ALL, "")),

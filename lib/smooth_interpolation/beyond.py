@@ -231,7 +231,7 @@ def open_page(study: str, namespace: Mapping[str, Any]) -> Study:
     """
     from . import pages
 
-    pages.check_names(namespace)
+    pages.check_names(namespace, ("scale",))
     pages.vector_figures()
     return read(study, namespace["scale"], "convnet-noise20")
 

@@ -6,15 +6,28 @@ by papermill with any of them set.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import claims, config, cost, display, explore, facts, figures, locations, moments, presentation, store, verdicts
+from . import (
+    claims,
+    config,
+    cost,
+    display,
+    explore,
+    facts,
+    figures,
+    locations,
+    moments,
+    page_parameters,
+    presentation,
+    store,
+    verdicts,
+)
 from .config import Experiment, Run
 from .errors import ConfigError
 from .evidence import planned
@@ -201,18 +214,15 @@ def open_page(namespace: Mapping[str, Any]) -> Page:
     return Page(experiment, width, records, [run for run in planned if not store.path_of(run).exists()])
 
 
-def check_names(namespace: Mapping[str, Any]) -> None:
+def check_names(namespace: Mapping[str, Any], allowed: Sequence[str] = NAMES) -> None:
     """Refuse parameters that the page does not have, which papermill would only warn about.
 
-    papermill puts what it was given into a cell of its own, headed '# Parameters'.
+    Raises:
+        ConfigError: naming the first one.
     """
-    for cell in namespace.get("In", []):
-        if not cell.lstrip().startswith("# Parameters"):
-            continue
-        for statement in ast.parse(cell).body:
-            for target in getattr(statement, "targets", []):
-                if isinstance(target, ast.Name) and target.id not in NAMES:
-                    raise ConfigError(f"Parameter {config.unknown_name(target.id, NAMES)}")
+    for name in page_parameters.given(namespace):
+        if name not in allowed:
+            raise ConfigError(f"Parameter {config.unknown_name(name, allowed)}")
 
 
 def describe(page: Page) -> str:
