@@ -372,6 +372,35 @@ def scale_given(**names):
     return try_it
 
 
+def downloaded(trouble):
+    """A copy without `.git`, or with one that git does not read: the criteria's commit, and what a build looks at first."""
+
+    def try_it(world):
+        copy = world.root / "copy"
+        for name in ("lib", "params"):
+            shutil.copytree(BOOK.parent / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        variables = {"PYTHONPATH": str(copy / "lib")}
+        if trouble == "no git":
+            variables["PATH"] = str(world.root / "nowhere")
+        elif trouble == "broken":
+            (copy / ".git").write_text("gitdir: nowhere\n")
+        elif trouble == "another's":
+            git = ["git", "-C", str(copy), "-c", "user.name=a", "-c", "user.email=a@b.example"]
+            for words in (["init", "--quiet"], ["add", "lib"], ["commit", "--quiet", "--message", "ours"]):
+                subprocess.run([*git, *words], check=True)
+            variables["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"  # as git itself tests 'dubious ownership'
+        look = (
+            "from types import SimpleNamespace as N; from smooth_interpolation import book_files, locations, verdicts; "
+            "print(verdicts.fixed(), book_files._outdated(None, N(found_docs={'fig2'}), 0, 0, 0), locations.repository())"
+        )
+        run = subprocess.run(
+            [sys.executable, "-B", "-c", look], env={**os.environ, **variables}, capture_output=True, text=True
+        )
+        return run.stdout.strip() + run.stderr == f"a commit that is unknown outside of git ['fig2'] {copy}"
+
+    return try_it
+
+
 def names_given(allowed=pages.NAMES, **names):
     cell = "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in names.items())
     return lambda world: pages.check_names({"In": ["mine = 1", cell]}, allowed)
@@ -460,6 +489,11 @@ CASES = [
     (13, "a dry run of drawn images", dry("params/demo/convnet-noise20.yaml"), ((True, set()), None)),
     (13, "a dry run of images that would be downloaded", dry("params/laptop/convnet-noise20.yaml"), ((True, set()), None)),
     (13, "a dry run of images that are there", dry("params/laptop/convnet-noise20.yaml", *CIFAR), ((True, set()), None)),
+    # Without git
+    (5, "a build in a download without .git", downloaded("no .git"), (True, "")),
+    (5, "a build without git", downloaded("no git"), (True, "")),
+    (5, "a build with a broken .git", downloaded("broken"), (True, "")),
+    (5, "a build in a repository of another owner", downloaded("another's"), (True, "")),
     # Parameters of notebooks
     (11, "--inject-paths", names_given(width=3, PAPERMILL_INPUT_PATH="a.ipynb", PAPERMILL_OUTPUT_PATH="b.ipynb"), (None, "")),
     (11, "--inject-paths, and a name that is not known", names_given(PAPERMILL_INPUT_PATH="a.ipynb", widht=3), "'widht' is not known; did you mean 'width'?"),
