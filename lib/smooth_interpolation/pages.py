@@ -13,24 +13,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import (
-    claims,
-    config,
-    cost,
-    display,
-    explore,
-    facts,
-    figures,
-    locations,
-    moments,
-    page_parameters,
-    presentation,
-    store,
-    verdicts,
-)
+from . import claims, config, cost, display, explore, facts, figures, locations, moments, presentation, store, verdicts
 from .config import Experiment, Run
 from .errors import ConfigError
 from .evidence import planned
+from .page_parameters import given
 from .presentation import Shown
 
 NAMES = ("width", *config.FIELDS)
@@ -220,7 +207,7 @@ def check_names(namespace: Mapping[str, Any], allowed: Sequence[str] = NAMES) ->
     Raises:
         ConfigError: naming the first one.
     """
-    for name in page_parameters.given(namespace):
+    for name in given(namespace):
         if name not in allowed:
             raise ConfigError(f"Parameter {config.unknown_name(name, allowed)}")
 
