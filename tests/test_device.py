@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from smooth_interpolation import config, graphs, models, runs, store, training, work
-from smooth_interpolation.sharpness import measuring
+from smooth_interpolation.foreign import measuring
 from smooth_interpolation.volumes import METRICS, volume_metrics
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from smooth_interpolation.errors import ConfigError, DataError
+from smooth_interpolation.foreign import measuring
 from smooth_interpolation.models import ConvNet, ResNet18
-from smooth_interpolation.sharpness import chunk_length, jacobian_norm, loss_gradients, measuring, tangent_hessian_norm
+from smooth_interpolation.sharpness import chunk_length, jacobian_norm, loss_gradients, tangent_hessian_norm
 
 N, M, DELTA = 12, 4, 0.1
 

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from . import sharpness
+from . import foreign, sharpness
 from .errors import ConfigError, DataError
 from .losses import Loss, losses_of
 
@@ -66,8 +67,8 @@ def hessian_products(
     if directions.ndim != images.ndim + 1 or (len(directions), *directions.shape[2:]) != tuple(images.shape):
         wanted = f"(N, M, *{tuple(images.shape[1:])}) with N = {len(images)}"
         raise DataError(f"directions must have shape {wanted}, not {tuple(directions.shape)}.")
-    found = torch.empty_like(directions)
-    with sharpness.measuring(model):
+    with foreign.measuring(model, loss):
+        found = torch.empty_like(directions)
         for part, x, y in sharpness.chunks(model, images, labels, loss, chunk_size, memory):
             for m in range(directions.shape[1]):
                 found[part, m] = _products(model, x, directions[part, m].to(x), y, loss).to(found)
@@ -154,9 +155,9 @@ def hessian_frobenius_norm(
         raise ConfigError(f"n_samples is {n_samples!r}: it must be a whole number of at least {MIN_SAMPLES}.")
     if distribution not in DISTRIBUTIONS:
         raise ConfigError(f"distribution is {distribution!r}: it must be one of {', '.join(DISTRIBUTIONS)}.")
-    squares = torch.zeros(n_samples, len(images), dtype=torch.float64)
     draws = [_generator(seed, n) for n in range(len(images))]
-    with sharpness.measuring(model):
+    with foreign.measuring(model, loss):
+        squares = torch.zeros(n_samples, len(images), dtype=torch.float64)
         for part, x, y in sharpness.chunks(model, images, labels, loss, chunk_size, memory):
             for s in range(n_samples):
                 v = torch.stack([_draw(x.shape[1:], distribution, draw) for draw in draws[part]]).to(x)
@@ -207,15 +208,31 @@ def difference_errors(
 def _products(model: nn.Module, images: Tensor, directions: Tensor, labels: Tensor, loss: Loss | None) -> Tensor:
     """H v of one chunk: samples do not mix, so the gradient of the summed loss is every sample's own."""
 
-    def gradients(inputs: Tensor) -> Tensor:
-        return torch.func.grad(lambda z: losses_of(model(z.clone()), labels, loss).sum())(inputs)
+    images, directions, labels = (foreign.usable(tensor).detach() for tensor in (images, directions, labels))
 
-    try:
-        products: Tensor = torch.func.jvp(gradients, (images,), (directions,))[1]
-    except (RuntimeError, NotImplementedError) as error:
-        first = str(error).strip().split("\n")[0].rstrip(".")
-        raise DataError(f"The network cannot be differentiated twice: {first}.") from None
+    def gradients(inputs: Tensor) -> Tensor:
+        return torch.func.grad(lambda z: losses_of(foreign.outputs(model, z), labels, loss).sum())(inputs)
+
+    # Only the plain kernel of attention has second derivatives.
+    with foreign.in_one_sentence("The network cannot be differentiated twice"), sdpa_kernel(SDPBackend.MATH):
+        try:
+            products: Tensor = torch.func.jvp(gradients, (images,), (directions,))[1]
+        except Exception:  # without a rule in forward mode, such as a caller's autograd.Function: twice in reverse mode
+            products = _products_in_reverse(model, images, directions, labels, loss)
     return products.detach()
+
+
+def _products_in_reverse(
+    model: nn.Module, images: Tensor, directions: Tensor, labels: Tensor, loss: Loss | None
+) -> Tensor:
+    """`_products` as the gradient of J(x) . v."""
+    inputs = images.requires_grad_()
+    losses = losses_of(foreign.outputs(model, inputs), labels, loss)
+    (first,) = torch.autograd.grad(losses.sum(), inputs, create_graph=True)
+    if not first.requires_grad:
+        raise DataError("The network cannot be differentiated twice: its gradient is without derivative.")
+    (second,) = torch.autograd.grad(first, inputs, directions)
+    return second
 
 
 def _generator(*seeds: int) -> torch.Generator:

@@ -1,42 +1,43 @@
 """The loss whose sharpness is measured: the crossentropy, or any other, sample by sample.
 
-A loss maps the network's outputs (B, ...) and the targets (B, ...) to one number per sample, (B,). It is called with
-outputs in float64, and with floating targets in float64.
+A loss maps the network's outputs and the targets (B, ...) to one number per sample, (B,). It is called with copies, in
+float64 where it takes that, see `foreign.losses`; the outputs may be of any kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from . import foreign
 from .errors import DataError
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Tensor], Tensor]
 SOFTPLUS_IS_LINEAR = 40.0  # log(1 + exp(z)) = z in float64 from here on
 NEVER = -1e4  # a logarithm of 0, and finite
 
 
-def losses_of(outputs: Tensor, targets: Tensor, loss: Loss | None = None) -> Tensor:
+def losses_of(outputs: Any, targets: Tensor, loss: Loss | None = None) -> Tensor:
     """One loss per sample, in float64 where the device has it."""
-    wide = outputs.double() if outputs.device.type != "mps" else outputs
     if loss is not None:
-        losses = loss(wide, targets.to(wide) if targets.is_floating_point() else targets)
+        losses = foreign.losses(loss, outputs, targets)
         if not isinstance(losses, Tensor) or losses.shape != targets.shape[:1]:
             found = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
             raise DataError(
                 f"The loss must be one number per sample, shape ({len(targets)},), not {found}: sum over the rest."
             )
-        return losses
+        return losses.double() if losses.device.type != "mps" else losses
     if outputs.ndim != 2 or len(outputs) != len(targets):
         raise DataError(f"The network must return logits of shape (N, n_classes), not {tuple(outputs.shape)}.")
     if len(targets) and int(targets.max()) >= outputs.shape[1]:
         raise DataError(
             f"Labels must lie in 0..{outputs.shape[1] - 1}, the network's classes: one is {int(targets.max())}."
         )
-    return crossentropy(wide, targets)
+    return crossentropy(outputs.double() if outputs.device.type != "mps" else outputs, targets)
 
 
 def crossentropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -82,12 +83,12 @@ def residual_norms(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.where(norms < torch.finfo(norms.dtype).tiny, 0.0, norms)
 
 
-def hits(outputs: Tensor, targets: Tensor) -> Tensor:
+def hits(outputs: Any, targets: Tensor) -> Tensor:
     """1 where the largest output is the target's class and 0 elsewhere; NaN where targets are no class labels."""
-    classes = outputs.ndim == 2 and outputs.shape[1] > 1
-    if classes and targets.ndim == 1 and not targets.is_floating_point():
+    logits = isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == len(targets) and outputs.shape[1] > 1
+    if logits and targets.ndim == 1 and not targets.is_floating_point():
         return (outputs.argmax(1) == targets).double()
-    return torch.full((len(outputs),), float("nan"), dtype=torch.float64, device=outputs.device)
+    return torch.full((len(targets),), float("nan"), dtype=torch.float64, device=targets.device)
 
 
 def targets_for(labels: Tensor, device: torch.device | None, loss: Loss | None) -> Tensor:

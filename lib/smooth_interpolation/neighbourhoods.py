@@ -52,9 +52,12 @@ class Neighbourhood:
         start = values[:, None, :1].expand(-1, self.n_paths, *values[:, :1].shape[1:])
         return torch.cat([start, values[:, 1:].reshape(shape)], dim=2)
 
-    def lengths(self, normalize: Callable[[Tensor], Tensor]) -> Tensor:
-        """Lengths of the paths' segments in normalised space, (N, P, K), float64 on the CPU."""
-        return path_kinds.segment_lengths(self.along_paths(normalize(self.anchors))).double().cpu()
+    def lengths(self, normalize: Callable[[Tensor], Tensor], device: torch.device | None = None) -> Tensor:
+        """Lengths of the paths' segments in normalised space, (N, P, K), float64 on the CPU; it normalises on a device."""
+        # Point by point: a normalisation may enlarge images.
+        points = (normalize(anchors.to(device=device)).cpu()[None] for anchors in self.anchors)
+        parts = [path_kinds.segment_lengths(self.along_paths(inputs)).double() for inputs in points]
+        return torch.cat([torch.empty(0, self.n_paths, self.n_steps, dtype=torch.float64), *parts])
 
 
 def make(

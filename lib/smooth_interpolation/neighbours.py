@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from . import sharpness
+from . import foreign
 from .errors import ConfigError, DataError
 
 NEAREST = 10  # how many training neighbours are counted
@@ -74,13 +74,13 @@ def features(model: nn.Module, inputs: Tensor, chunk_size: int = 500) -> tuple[T
         raise ConfigError("The network has no linear layer, whose input would be its features.")
     seen: list[Tensor] = []
     hooks = [layer.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach())) for layer in layers]
-    dtype, device = sharpness.model_type(model)
+    dtype, device = foreign.model_type(model)
     found, outputs = [], []
     try:
-        with sharpness.measuring(model), torch.no_grad():
+        with foreign.measuring(model), torch.no_grad():
             for part in inputs.split(chunk_size):  # type: ignore[no-untyped-call]
                 seen.clear()
-                outputs.append(model(part.to(device=device, dtype=dtype or part.dtype)).cpu())
+                outputs.append(foreign.outputs(model, part.to(device=device, dtype=dtype or part.dtype)).cpu())
                 found.append(seen[-1].flatten(1).cpu())
     finally:
         for hook in hooks:

@@ -8,16 +8,15 @@ leave its parameters, gradients, `requires_grad` flags and training modes as the
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from . import foreign
 from .errors import ConfigError, DataError
 from .losses import Loss, hits, losses_of, residual_norms, targets_for
-from .precision import full_precision
 
 MEMORY_BUDGET = 1 << 30  # bytes for the activations of one chunk; on a GPU, a quarter of what is free
 CPU_CACHE = 16 << 20  # bytes of activations that a CPU keeps near; larger chunks are slower
@@ -75,7 +74,7 @@ def loss_gradients(
         >>> loss_gradients(network, images, labels).shape
         torch.Size([5, 3, 4, 4])
     """
-    with measuring(model):
+    with foreign.measuring(model, loss):
         parts = chunks(model, images, labels, loss, chunk_size, memory)
         gradients = [evaluate_points(model, x, y, loss).gradients.to(images.device) for _, x, y in parts]
         return torch.cat(gradients) if gradients else torch.empty_like(images)
@@ -104,7 +103,7 @@ def jacobian_norm(
         >>> torch.allclose(jacobian_norm(network, images, labels), expected, rtol=1e-4)
         True
     """
-    with measuring(model):
+    with foreign.measuring(model, loss):
         parts = chunks(model, images, labels, loss, chunk_size, memory)
         norms = [evaluate_points(model, x, y, loss).jacobian_norm.to(x.dtype) for _, x, y in parts]
         return torch.cat(norms).to(images.device) if norms else images.new_zeros(0)
@@ -161,7 +160,7 @@ def tangent_hessian_norm(
     if n_tangents < 1:
         raise DataError("perturbed holds no directions: M must be at least 1.")
     norms = []
-    with measuring(model):
+    with foreign.measuring(model, loss):
         for part, x, y in chunks(model, images, labels, loss, chunk_size, memory):
             at_point = evaluate_points(model, x, y, loss).gradients
             squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
@@ -187,48 +186,25 @@ def hessian_norm(square_distances: Tensor, n_tangents: int, delta: float) -> Ten
     return square_distances.sqrt() / (n_tangents**2 * delta**2)
 
 
-@contextlib.contextmanager
-def measuring(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no parameter gradients, full precision; everything is put back on leaving, errors or not."""
-    check_model(model)
-    modes = [(module, module.training) for module in model.modules()]
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    device = next((p.device.type for p in model.parameters()), "cpu")
-    try:
-        model.eval()
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)  # the backward pass then computes the input's gradient alone
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False), full_precision():
-            yield
-    finally:
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
-        for module, mode in modes:
-            module.training = mode
-
-
 def evaluate_points(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss | None = None) -> PointValues:
-    """One forward and one backward pass over one chunk, inside `measuring`."""
-    inputs = images.detach().requires_grad_()
-    # A copy, since networks may begin with an in-place operation; in the layout that a CPU's convolutions like best.
-    on_cpu = images.ndim == 4 and images.device.type == "cpu"
-    logits = model(inputs.clone(memory_format=torch.channels_last if on_cpu else torch.preserve_format))
-    if not isinstance(logits, Tensor):
+    """One forward and one backward pass over one chunk, inside `foreign.measuring`."""
+    inputs, labels = foreign.usable(images).detach().requires_grad_(), foreign.usable(labels)
+    logits = foreign.outputs(model, inputs)
+    if loss is None and not isinstance(logits, Tensor):
         raise DataError(
-            f"The network must return logits, a tensor of shape (N, n_classes), not a {type(logits).__name__}."
+            f"The network must return logits, a tensor of shape (N, n_classes), not a {type(logits).__name__}: give a loss "
+            "that takes it."
         )
     losses = losses_of(logits, labels, loss)
     if not losses.requires_grad:
         raise DataError("The network's output does not depend on its input differentiably: is there a detach() in it?")
-    residuals = losses.detach() * torch.nan if loss else residual_norms(logits, labels)
+    residuals = residual_norms(logits, labels) if loss is None else losses.detach() * torch.nan
     # The pass goes back from r / ||r||, so that in float32 too the gradient of a confident network is not lost on its way.
     scales = torch.where(residuals > 0, residuals, 1.0)
-    try:
-        (directions,) = torch.autograd.grad(losses, inputs, 1 / scales)
-    except RuntimeError as error:
-        if "not have been used in the graph" not in str(error):
-            raise
-        raise DataError("The loss does not depend on the images: does the network look at its input?") from None
+    with foreign.in_one_sentence("The network's loss cannot be differentiated with respect to the images"):
+        (directions,) = torch.autograd.grad(losses, inputs, 1 / scales, allow_unused=True)
+    if directions is None:
+        raise DataError("The loss does not depend on the images: does the network look at its input?")
     gradients = directions * scales.to(directions.dtype).view(-1, *[1] * (directions.ndim - 1))
     sensitivity = norms_of(directions).to(scales.dtype)
     norms = sensitivity * scales
@@ -251,7 +227,7 @@ def chunk_length(model: nn.Module, example: Tensor, memory: int | None = None) -
 
     parameters = sum(p.numel() * p.element_size() for p in model.parameters() if p.ndim > 1)
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        model(example.detach().requires_grad_().clone())
+        foreign.outputs(model, foreign.usable(example).detach().requires_grad_())
     activations = max(kept - parameters, example.numel() * example.element_size())
     if memory is None:
         memory = MEMORY_BUDGET
@@ -269,7 +245,7 @@ def chunks(
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Images and labels part by part, in the model's type and place, once they are known to fit."""
     check_points(images, labels, loss)
-    dtype, device = model_type(model)
+    dtype, device = foreign.model_type(model)
     dtype = dtype or torch.promote_types(images.dtype, torch.float32)
     if len(images) == 0:
         return
@@ -301,24 +277,3 @@ def check_points(images: Tensor, labels: Tensor, loss: Loss | None = None) -> No
         )
     if len(labels) and int(labels.min()) < 0:
         raise DataError("Labels must not be negative.")
-
-
-def check_model(model: nn.Module) -> None:
-    """Refuse what is no network, in one sentence."""
-    if not isinstance(model, nn.Module):
-        raise ConfigError(f"The network must be a torch.nn.Module, not a {type(model).__name__}.")
-
-
-def model_type(model: nn.Module) -> tuple[torch.dtype | None, torch.device | None]:
-    """The type and the device of the network's parameters; None where it has none.
-
-    Raises:
-        ConfigError: if some are narrower than float32.
-    """
-    parameters = [p for p in model.parameters() if p.is_floating_point()]
-    for parameter in parameters:
-        if parameter.dtype not in (torch.float32, torch.float64):
-            raise ConfigError(
-                f"The network is {parameter.dtype}: sharpness needs float32 or wider; call model.float() first."
-            )
-    return (parameters[0].dtype, parameters[0].device) if parameters else (None, None)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from . import neighbourhoods, sharpness, tangents
+from . import foreign, neighbourhoods, sharpness, tangents
 from . import paths as path_kinds
 from .errors import ConfigError, DataError
 from .losses import Loss, targets_for
@@ -101,8 +101,8 @@ def volume_metrics(
         model: from normalised images to logits; it is not changed.
         images: (N, C, H, W) in [0, 1], not normalised.
         labels: (N,) integers, the labels trained on; with a `loss`, targets (N, ...) of any kind.
-        normalize: maps images (..., C, H, W) to the network's input, such as `torchvision.transforms.Normalize`;
-            None: the network takes images as they are.
+        normalize: maps a batch of images (N, C, H, W), each by itself, to the network's inputs, such as
+            `torchvision.transforms.Normalize`; None: the network takes images as they are.
         strengths: K increasing strengths of `svd_paths` (or radii of `shift_paths`).
         n_paths: P.
         n_tangents: M.
@@ -131,10 +131,10 @@ def volume_metrics(
         raise ConfigError(f"n_tangents is {n_tangents!r}: it must be a whole number of at least 1.")
     if not delta > 0:
         raise ConfigError(f"delta is {delta}: it must be above 0.")
-    sharpness.check_model(model)
+    foreign.check_model(model)
     path_kinds.check_paths(images[:1], strengths, n_paths)
     sharpness.check_points(images, labels, loss)
-    dtype = sharpness.model_type(model)[0] or torch.float32
+    dtype = foreign.model_type(model)[0] or torch.float32
     # Anchors take about four times their own bytes while they are made, in float64.
     group = max(
         1,
@@ -173,9 +173,9 @@ def neighbourhood_metrics(
     memory: int | None = None,
 ) -> VolumeMetrics:
     """`volume_metrics` over paths and directions that are at hand already, see `neighbourhoods`."""
-    normalize = normalize or (lambda x: x)
+    normalize = foreign.normalizer(normalize)
     values = anchor_metrics(model, near.anchors, near.jitters, labels, normalize, delta, size, memory, loss)
-    lengths = near.lengths(normalize)
+    lengths = near.lengths(normalize, foreign.model_type(model)[1])
     return VolumeMetrics(*(integrate_paths(near.along_paths(v), lengths) for v in values))
 
 
@@ -195,14 +195,14 @@ def anchor_metrics(
     An anchor and its M jittered copies go through the network side by side, `size` inputs at a time.
     """
     n, n_anchors, n_tangents = jitters.shape[:3]
-    dtype, device = sharpness.model_type(model)
-    dtype = dtype or torch.float32
+    dtype, device = foreign.model_type(model)
+    dtype, normalize = dtype or torch.float32, foreign.normalizer(normalize)
     if n == 0:
         return VolumeMetrics(*(torch.empty(n, n_anchors, dtype=torch.float64) for _ in VolumeMetrics._fields))
     labels = targets_for(labels.repeat_interleave(n_anchors, dim=0), device, loss)
     anchors, jitters = anchors.flatten(0, 1), jitters.flatten(0, 1)
     parts = []
-    with sharpness.measuring(model):
+    with foreign.measuring(model, loss):
         example = normalize(anchors[:1].to(device=device, dtype=dtype))
         size = size or sharpness.chunk_length(model, example, memory)
         together = max(1, size // (1 + n_tangents))
@@ -210,7 +210,7 @@ def anchor_metrics(
             x = anchors[start : start + together].to(device=device, dtype=dtype)
             copies = torch.cat([x[:, None], tangents.apply_jitters(x, jitters[start : start + together])], dim=1)
             targets = labels[start : start + together].repeat_interleave(1 + n_tangents, dim=0)
-            point = sharpness.evaluate_points(model, normalize(copies).flatten(0, 1), targets, loss)
+            point = sharpness.evaluate_points(model, normalize(copies.flatten(0, 1)), targets, loss)
             gradients = point.gradients.unflatten(0, (-1, 1 + n_tangents))
             squares = sharpness.squares_of((gradients[:, 1:] - gradients[:, :1]).flatten(0, 1))
             hessian = sharpness.hessian_norm(squares.view(-1, n_tangents).sum(1), n_tangents, delta)

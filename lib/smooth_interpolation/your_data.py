@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, default_collate
 
-from . import image_folders, image_names, locations
+from . import foreign, image_folders, image_names, locations
 from .errors import ConfigError, DataError
 
 Data = Tensor | np.ndarray | tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | str | os.PathLike[str]
@@ -27,9 +27,9 @@ def read(
     """At most `n_points` images with their labels, and which of these are wrong.
 
     Args:
-        data: images (N, C, H, W), a tensor or an array, or one image (C, H, W), in [0, 1] or uint8, with `labels`; a pair of images and labels; a
-            Dataset of such pairs or a DataLoader of one; a folder `<class>/*` of images of one size.
-        labels: of a tensor of images.
+        data: images (N, C, H, W), a tensor or an array, or a list of images, or one image (C, H, W), in [0, 1] or uint8, with `labels`; a
+            pair of images and labels; a Dataset or list of (image, label), or a DataLoader of one; a folder `<class>/*` of images of one size.
+        labels: of images, any array-like.
         noisy: (N,) booleans, which labels are wrong, in the order of the whole data; None: not known.
         n_points: more points than these are thinned out at random, noisy and clean ones to equal numbers.
         seed: of that choice.
@@ -46,10 +46,17 @@ def read(
         data = _behind(data, n_points)
     if isinstance(data, (str, os.PathLike)):
         data = Folder(Path(data))
-    if isinstance(data, tuple | list) and len(data) == 2:
+    if isinstance(data, tuple | list) and len(data) == 2 and labels is None and not _is_example(data[0]):
         data, labels = data
     if isinstance(data, np.ndarray):
-        data = torch.from_numpy(data)
+        data = foreign.tensor(data, "Images")
+    if isinstance(data, tuple | list) and labels is not None:
+        targets = foreign.tensor(labels, "Labels")
+        if targets.ndim == 0 or len(targets) != len(data):
+            raise DataError(
+                f"There are {len(data)} images and labels of shape {tuple(targets.shape)}: give one for each."
+            )
+        data, labels = list(zip(data, targets, strict=True)), None
     if isinstance(data, Tensor):
         images, targets = _pair(data, labels)
         mask = _mask(noisy, len(images))
@@ -114,7 +121,7 @@ def _behind(loader: DataLoader[Any], n_points: int) -> Any:
         if not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise DataError(f"The loader must give pairs (images, labels), not a {type(batch).__name__}.")
         images.append(batch[0])
-        labels.append(torch.as_tensor(batch[1]))
+        labels.append(foreign.tensor(batch[1], "Labels"))
         n += len(batch[0])
         if n >= n_points:
             break
@@ -126,7 +133,7 @@ def _behind(loader: DataLoader[Any], n_points: int) -> Any:
 def _pair(images: Tensor, labels: Any) -> tuple[Tensor, Tensor]:
     if labels is None:
         raise DataError("A tensor of images needs labels: those that the network was trained on.")
-    labels = torch.as_tensor(np.asarray(labels) if isinstance(labels, Sequence) else labels)
+    labels = foreign.tensor(labels, "Labels")
     if images.ndim == 3 and labels.ndim == 0:
         images, labels = images[None], labels[None]
     if images.ndim != 4:
@@ -144,10 +151,19 @@ def _pair(images: Tensor, labels: Any) -> tuple[Tensor, Tensor]:
 def _mask(noisy: Any, n: int) -> Tensor | None:
     if noisy is None:
         return None
-    mask = torch.as_tensor(noisy)
+    mask = foreign.tensor(noisy, "noisy")
+    if not mask.is_floating_point() and ((mask == 0) | (mask == 1)).all():
+        mask = mask.bool()
     if mask.dtype != torch.bool or mask.shape != (n,):
         raise DataError(f"noisy must be {n} booleans, one per point, not {mask.dtype} of shape {tuple(mask.shape)}.")
     return mask.cpu()
+
+
+def _is_example(item: Any) -> bool:
+    """An image with its label, as a dataset gives them; no images, which may be two."""
+    if not (isinstance(item, tuple | list) and len(item) == 2):
+        return False
+    return not isinstance(item[1], Image.Image) and getattr(item[1], "ndim", 0) < getattr(item[0], "ndim", 3)
 
 
 def _choose(n: int, mask: Tensor | None, n_points: int, seed: int) -> Tensor:
@@ -183,10 +199,12 @@ def _example(item: Any) -> tuple[Tensor, Tensor]:
     image, label = item
     if isinstance(image, Image.Image):
         image = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    if isinstance(image, np.ndarray):
+        image = foreign.tensor(image, "Images")
     if not isinstance(image, Tensor) or image.ndim != 3:
         shape = f"a tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else f"a {type(image).__name__}"
         raise DataError(f"The dataset's images must be tensors (C, H, W) or PIL images, not {shape}.")
-    return image, torch.as_tensor(label)
+    return image, foreign.tensor(label, "Labels")
 
 
 def _stacked(items: Iterable[Any]) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from . import sharpness, volumes, your_data
+from . import foreign, sharpness, volumes, your_data
 from .errors import ConfigError, DataError
 from .evaluation import summarise
 from .losses import Loss, losses_of, targets_for
@@ -83,9 +82,9 @@ def examine(
         data: images (N, C, H, W) in [0, 1] or uint8, with `labels`; a pair of both; one image (C, H, W) and its label; a
             Dataset or DataLoader of (image, label); a folder `<class>/*` of images of one size.
         labels: those that the network was trained on, wrong where they were wrong; with a `loss`, targets of any kind.
-        normalize: from images (..., C, H, W) to the network's input, such as `torchvision.transforms.Normalize`; None: it
-            takes images as they are.
-        loss: from outputs and targets to one loss per sample (N,); None: the crossentropy.
+        normalize: from a batch of images (N, C, H, W) to the network's inputs, each by itself, such as
+            `torchvision.transforms.Normalize`; it may work in place, resize, or be a module. None: it takes images as they are.
+        loss: from outputs, of any kind, and targets to one loss per sample (N,); None: the crossentropy.
         noisy: (N,) booleans, which labels are wrong; the tables then have the subsets clean, noisy, and all, which is
             weighted back to their true shares.
         n_points: at most so many points, drawn by `seed`; half of them noisy where that is known.
@@ -114,8 +113,8 @@ def examine(
     networks = model if isinstance(model, Mapping) else {1: model}
     if not networks:
         raise ConfigError("There is no network to examine.")
-    whole = noisy if noisy is None else torch.as_tensor(noisy)
-    images, targets, mask, indices = your_data.read(data, labels, noisy=noisy, n_points=n_points, seed=seed)
+    whole = None if noisy is None else foreign.tensor(noisy, "noisy")
+    images, targets, mask, indices = your_data.read(data, labels, noisy=whole, n_points=n_points, seed=seed)
     sharpness.check_points(images, targets, loss)
     share = 0.0 if whole is None else whole.double().mean().item()
     corrupted = torch.zeros(len(images), dtype=torch.bool) if mask is None else mask
@@ -123,6 +122,7 @@ def examine(
         strengths = scaled_strengths(min(images.shape[-2:])) if strengths is None else strengths
     else:
         strengths = (1, 2, 3, 4) if strengths is None else strengths
+    normalize = foreign.normalizer(normalize)
     summaries, points = [], []
     for width, network in networks.items():
         _try(network, images[:CHECKED], targets, normalize, loss)
@@ -174,54 +174,37 @@ def scaled_strengths(side: int) -> tuple[int, ...]:
 
 
 def _try(
-    model: nn.Module, images: Tensor, targets: Tensor, normalize: Callable[[Tensor], Tensor] | None, loss: Loss | None
+    model: nn.Module, images: Tensor, targets: Tensor, normalize: Callable[[Tensor], Tensor], loss: Loss | None
 ) -> None:
     """Evaluate the network on a few images, to say in one sentence what would make measuring it fail or mislead.
 
     Raises:
         DataError: if it does not take such images, or mixes the images of a batch.
     """
-    sharpness.check_model(model)
-    dtype, device = sharpness.model_type(model)
+    foreign.check_model(model)
+    dtype, device = foreign.model_type(model)
     inputs = images.to(device=device, dtype=dtype or images.dtype)
     every, targets = targets, targets_for(targets[: len(images)], device, loss)
 
     def losses(part: slice) -> Tensor:
         return sharpness.evaluate_points(model, inputs[part], targets[part], loss).crossentropy
 
-    with sharpness.measuring(model):
-        with _in_one_sentence(f"The network cannot take images of shape {tuple(images.shape[1:])}"):
-            inputs = inputs if normalize is None else normalize(inputs)
-            outputs = model(inputs.clone())
-        if isinstance(outputs, Tensor) and loss is None:
-            losses_of(outputs[:1], targets_for(every.max()[None], device, loss))  # the largest label fits
-        if isinstance(outputs, Tensor):
-            with _in_one_sentence(
-                f"The loss cannot take outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
-            ):
-                losses_of(outputs, targets, loss)
-        with _in_one_sentence("The network's loss cannot be differentiated with respect to the images"):
-            together, again = losses(slice(None)), losses(slice(None))
+    with foreign.measuring(model, loss):
+        inputs = normalize(inputs)
+        if loss is None:
+            outputs = foreign.outputs(model, inputs)
+            if isinstance(outputs, Tensor):
+                losses_of(outputs[:1], targets_for(every.max()[None], device, loss))  # the largest label fits
+        together, again = losses(slice(None)), losses(slice(None))
         if not torch.equal(together, again):
             warnings.warn(
                 "The network gives another answer each time, in evaluation mode too: what is measured is random.",
                 stacklevel=3,
             )
             return
-        with _in_one_sentence("The network cannot take a single image"):
-            alone = torch.cat([losses(slice(i, i + 1)) for i in range(len(inputs))])
+        alone = torch.cat([losses(slice(i, i + 1)) for i in range(len(inputs))])
     if not torch.allclose(alone, together, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise DataError(
             "The network's answer to an image depends on the others of its batch (normalisation by the batch, also in "
             "evaluation mode?): its loss has no gradient per image."
         )
-
-
-@contextlib.contextmanager
-def _in_one_sentence(what: str) -> Iterator[None]:
-    """PyTorch's errors as one of ours, with the first line of what they say."""
-    try:
-        yield
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        first = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-        raise DataError(f"{what}: {first}.") from None
