@@ -5,8 +5,10 @@ import warnings
 from collections import namedtuple
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 from torchvision import transforms as T
@@ -559,3 +561,146 @@ def with_buffers_after(images):
     network = with_buffers()
     network(images)
     return network
+
+
+# What was tried: arrays
+
+
+SMALL = X[:, :, :8, :8].contiguous()
+INDEX = list("fedcba")
+LABELS = {
+    "a list": Y.tolist(),
+    "a tuple": tuple(Y.tolist()),
+    "a range": range(6),
+    "a list of tensors": list(Y),
+    "a list of NumPy's integers": list(Y.numpy()),
+    "a tensor made under inference_mode": torch.inference_mode()(lambda: Y.clone())(),
+    "backwards in memory": np.arange(5, -1, -1)[::-1],
+    "every other of an array": np.repeat(np.arange(6), 2)[::2],
+    "a column": np.stack([np.arange(6), np.zeros(6, int)], axis=1)[:, 0],
+    "read-only": np.broadcast_to(np.arange(6), (6,)),
+    **{
+        f"NumPy's {kind}": np.arange(6).astype(kind)
+        for kind in ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i4", ">u2"]
+    },
+    **{f"a tensor of {kind}": Y.to(kind) for kind in (torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32)},
+    "pandas with letters as index": pd.Series(range(6), index=INDEX),
+    "pandas with an index that counts down": pd.Series(range(6), index=range(5, -1, -1)),
+    "pandas with gaps in its index": pd.Series(range(12)).iloc[:6].set_axis([9, 3, 7, 1, 5, 2]),
+    "pandas' own integers": pd.Series(range(6), dtype="Int64", index=INDEX),
+    "pandas' categories": pd.Series(range(6), index=INDEX).astype("category"),
+    "pandas' objects": pd.Series(list(range(6)), dtype=object),
+    "an index of pandas": pd.Index(range(6)),
+}
+MASK = np.array([True, False, False, True, False, True])
+MASKS = {
+    "a list": MASK.tolist(),
+    "a tensor": torch.tensor(MASK),
+    "backwards in memory": MASK[::-1].copy()[::-1],
+    "pandas with letters as index": pd.Series(MASK, index=INDEX),
+    "pandas' own booleans": pd.Series(MASK, dtype="boolean", index=range(5, -1, -1)),
+    "ones and zeros": MASK.astype(int).tolist(),
+    "bytes": MASK.astype("u1"),
+}
+
+
+def pictures(images):
+    return [Image.fromarray((255 * image).byte().permute(1, 2, 0).numpy()) for image in images]
+
+
+def small(data=SMALL, labels=Y, **options):
+    return examine(linear(3 * 8 * 8), data, labels, **FAST, **options)
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_labels_of_every_kind_are_the_same_labels(case):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert small(labels=LABELS[case]).points.equals(small().points)
+        assert small((SMALL, LABELS[case]), None).points.equals(small().points)
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_masks_of_every_kind_are_the_same_mask(case):
+    found, expected = small(noisy=MASKS[case]), small(noisy=torch.tensor(MASK))
+    assert found.points.equals(expected.points) and found.volumes.equals(expected.volumes)
+    assert found.points[found.points["size"] == 0].noisy.tolist() == MASK.tolist()
+
+
+REFUSED = {
+    "text": ({"labels": list("abcdef")}, "Labels must be numbers, not 'a': number the classes"),
+    "text of pandas": ({"labels": pd.Series(list("abcdef"))}, "Labels must be numbers, not 'a'"),
+    "text of NumPy": ({"labels": np.array(list("abcdef"))}, "Labels must be numbers, not 'a'"),
+    "digits": ({"labels": list("012345")}, "Labels must be numbers, not '0'"),
+    "one text": ({"labels": "012345"}, "Labels must be numbers"),
+    "a set": ({"labels": set(range(6))}, "Labels must be numbers"),
+    "a mapping": ({"labels": {0: 1}}, "Labels must be numbers"),
+    "a missing one": ({"labels": pd.Series([0, 1, 2, 3, 4, None])}, "Labels must be 6 integers"),
+    "a missing one of pandas' own": ({"labels": pd.Series([0, 1, 2, 3, 4, None], dtype="Int64")}, "Labels must be"),
+    "lists of several lengths": ({"labels": [[0], [1, 2], [3], [4], [5], [6]]}, "Labels cannot be read as an array"),
+    "none": ({"labels": None}, "needs labels"),
+    "too few for a list of images": ({"data": list(SMALL), "labels": [0, 1]}, "give one for each"),
+    "text as mask": ({"noisy": ["yes"] * 6}, "noisy must be numbers, not 'yes'"),
+    "indices as mask": ({"noisy": [0, 3, 5]}, "noisy must be 6 booleans"),
+    "numbers as mask": ({"noisy": [0, 1, 2, 0, 0, 0]}, "noisy must be 6 booleans"),
+    "text in a dataset": ({"data": [(image, "cat") for image in SMALL], "labels": None}, "Labels must be numbers"),
+    "images of several sizes": ({"data": [SMALL[0], X[0]], "labels": [0, 1]}, "differ in shape"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_are_no_labels_or_masks_is_said_in_a_sentence(case):
+    options, words = REFUSED[case]
+    with pytest.raises(UserError, match=words) as error:
+        small(**options)
+    assert "\n" not in str(error.value)
+
+
+def test_images_in_lists_and_arrays_of_any_stride():
+    expected = small().points
+    flipped = np.ascontiguousarray(SMALL.numpy()[..., ::-1])[..., ::-1]
+    for images in (list(SMALL), tuple(SMALL), list(SMALL.numpy()), flipped, SMALL.numpy().astype(">f4"), [*SMALL]):
+        assert small(images).points.equals(expected)
+        assert small((images, Y.tolist()), None).points.equals(expected)
+    assert small(list(zip(SMALL, Y.tolist(), strict=True)), None).points.equals(expected)
+    of_bytes = small((255 * SMALL).byte()).points
+    assert small(pictures(SMALL)).points.equals(of_bytes)
+    for n in (1, 2):  # a list of two is not a pair where labels are given
+        some = small(SMALL[:n], Y[:n]).points
+        for data in (list(SMALL[:n]), list(SMALL[:n].numpy())):
+            assert small(data, Y[:n]).points.equals(some)
+        assert small(list(zip(SMALL[:n], range(n), strict=True)), None).points.equals(some)
+        assert small((list(SMALL[:n]), list(range(n))), None).points.equals(some)
+
+
+# What was tried: several networks
+
+
+def test_networks_by_name_are_drawn_and_told_apart():
+    networks = {
+        "small": linear(192),
+        "large": nn.Sequential(nn.Flatten(), nn.Linear(192, 20), nn.Tanh(), nn.Linear(20, 10)),
+    }
+    for model in (networks, nn.ModuleDict(networks)):
+        found = examine(model, SMALL, Y, noisy=MASK, **FAST)
+        assert found.points.width.unique().tolist() == ["small", "large"]
+        for name, network in networks.items():
+            alone = examine(network, SMALL, Y, noisy=MASK, **FAST).volumes.drop(columns="width")
+            assert found.volumes[found.volumes.width == name].drop(columns="width").reset_index(drop=True).equals(alone)
+        jacobian = next(panel for panel in found.figure().axes if panel.get_title() == "Jacobian norm")
+        drawn = {line.get_label(): line.get_ydata() for line in jacobian.get_lines()}
+        assert set(drawn) == {f"{name}, {kind} labels" for name in networks for kind in ("clean", "noisy")}
+        table = found.volumes[(found.volumes.metric == "jacobian_norm") & (found.volumes.subset == "noisy")]
+        np.testing.assert_array_equal(drawn["large, noisy labels"], table[table.width == "large"]["mean"])
+    plain = examine(networks, SMALL, Y, **FAST)
+    assert [line.get_label() for line in plain.figure().axes[0].get_lines()] == ["small", "large"]
+    shown = plain.show("mine")
+    assert "Jacobian norm, large: " in shown.alt
+    assert len(examine({"only": linear(192)}, SMALL, Y, **FAST).figure().axes) == 4
+    assert len(examine({2.5: linear(192), np.int64(1): linear(192)}, SMALL, Y, **FAST).figure().axes) == 4
+
+
+@pytest.mark.parametrize("names", [("small", 2), (True, False), (None, 1), ((1, 2), (3, 4))])
+def test_networks_with_names_of_several_kinds_are_refused(names):
+    with pytest.raises(UserError, match="by their widths, all numbers, or by names, all text"):
+        examine(dict.fromkeys(names, linear(192)), SMALL, Y, **FAST)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class Examination:
     """What `examine` found.
 
     Attributes:
-        volumes: a row per network, volume size, subset and metric, in the columns of `store.volumes_table`. The metrics
+        volumes: a row per network (by width or name), volume size, subset and metric, in the columns of `store.volumes_table`. The metrics
             are accuracy, crossentropy (or "loss", for a loss of your own), jacobian_norm, tangent_hessian_norm,
             residual_norm, sensitivity and exact_fit, see `volumes.VolumeMetrics`; NaN where they have no meaning.
         points: a row per network, point and volume size: index in the data, whether its label is wrong, the metrics.
@@ -40,7 +41,7 @@ class Examination:
     points: pd.DataFrame
 
     def figure(self) -> Figure:
-        """Four panels: over the volume's size for one network, over the width for several.
+        """Four panels: over the volume's size for one network or for several by name, over the width for several by width.
 
         For one network the shade is one standard error of the mean over points.
         """
@@ -56,7 +57,7 @@ class Examination:
 
 
 def examine(
-    model: nn.Module | Mapping[int, nn.Module],
+    model: nn.Module | Mapping[Any, nn.Module],
     data: your_data.Data,
     labels: Any = None,
     *,
@@ -77,7 +78,7 @@ def examine(
     """Accuracy, loss, Jacobian norm and tangent Hessian norm of a network around points of your data (Equation 7).
 
     Args:
-        model: any `torch.nn.Module` from images to logits, or to whatever your `loss` takes; or several, by their width.
+        model: any `torch.nn.Module` from images to logits, or to whatever your `loss` takes; or several, by their width or name.
             It is measured in evaluation mode where its parameters are, and left as it was.
         data: images (N, C, H, W) in [0, 1] or uint8, with `labels`; a pair of both; one image (C, H, W) and its label; a
             Dataset or DataLoader of (image, label); a folder `<class>/*` of images of one size.
@@ -110,9 +111,7 @@ def examine(
         >>> len(found.points)  # 6 points at 7 sizes
         42
     """
-    networks = model if isinstance(model, Mapping) else {1: model}
-    if not networks:
-        raise ConfigError("There is no network to examine.")
+    networks = _by_width(model)
     whole = None if noisy is None else foreign.tensor(noisy, "noisy")
     images, targets, mask, indices = your_data.read(data, labels, noisy=whole, n_points=n_points, seed=seed)
     sharpness.check_points(images, targets, loss)
@@ -156,12 +155,35 @@ def examine(
                         summaries.append({**at, "subset": subset, "metric": name, **moments})
             columns = {name: values[:, size].numpy() for name, values in metrics.items()}
             points.append(pd.DataFrame({"index": indices.numpy(), "noisy": corrupted.numpy(), **at, **columns}))
+    places = {width: place for place, width in enumerate(networks)}
     order = ["metric", "subset", "size", "width", "seed"]
     table = pd.DataFrame(summaries)[["width", "seed", "size", "strength", "subset", "metric", "mean", "std"]]
     return Examination(
-        table.sort_values(order, ignore_index=True),
-        pd.concat(points).sort_values(["width", "index", "size"], ignore_index=True),
+        table.sort_values(order, ignore_index=True, key=lambda column: _placed(column, places)),
+        pd.concat(points).sort_values(
+            ["width", "index", "size"], ignore_index=True, key=lambda column: _placed(column, places)
+        ),
     )
+
+
+def _by_width(model: Any) -> dict[Any, nn.Module]:
+    """Networks by increasing width, or by name in the order in which they were given."""
+    if not isinstance(model, Mapping | nn.ModuleDict):
+        return {1: model}
+    networks = dict(model.items())
+    if not networks:
+        raise ConfigError("There is no network to examine.")
+    if all(isinstance(name, str) for name in networks):
+        return networks
+    if any(isinstance(width, bool) or not isinstance(width, int | float | np.number) for width in networks):
+        raise ConfigError(
+            f"Several networks are told apart by their widths, all numbers, or by names, all text, not by {list(networks)}."
+        )
+    return dict(sorted(networks.items()))
+
+
+def _placed(column: pd.Series[Any], places: Mapping[Any, int]) -> pd.Series[Any]:
+    return column.map(places) if column.name == "width" else column
 
 
 def scaled_strengths(side: int) -> tuple[int, ...]:
