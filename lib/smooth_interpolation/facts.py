@@ -6,8 +6,9 @@ attributes of `Facts`; each curve over width (a mean over seeds) has those of `C
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
@@ -24,115 +25,65 @@ COURSES = {
 }
 
 
+# What can be said of a curve, of its values by width or epoch; names with `_at` say where, names with `share` a percentage.
+OF_CURVES: dict[str, Callable[[pd.Series], Any]] = {
+    "first": lambda values: values.iloc[0],  # of the narrowest network
+    "last": lambda values: values.iloc[-1],  # of the widest network
+    "lowest": lambda values: values.min(),
+    "lowest_at": lambda values: values.idxmin(),
+    "highest": lambda values: values.max(),
+    "highest_at": lambda values: values.idxmax(),
+    "rebound": lambda values: values.loc[values.idxmin() :].max(),  # the highest value after the lowest one
+    "rebound_at": lambda values: values.loc[values.idxmin() :].idxmax(),
+    "fall": lambda values: values.max() / values.iloc[-1] if values.iloc[-1] else float("inf"),  # highest over widest
+    "share": lambda values: values.iloc[-1],
+    "first_share": lambda values: values.iloc[0],
+}
+# The same of a curve with a peak, as `trends` has it, at its i-th value.
+OF_PEAKS: dict[str, Callable[[pd.Series, int], Any]] = {
+    "peak": lambda values, i: values.iloc[i],
+    "peak_at": lambda values, i: values.index[i],
+    "dip": lambda values, i: values.iloc[:i].min(),  # the lowest value before the peak
+    "dip_at": lambda values, i: values.iloc[:i].idxmin(),
+    "drop": lambda values, i: values.iloc[i] - values.iloc[-1],  # from the peak to the end, as a difference
+}
+
+
 class Curve:
-    """A metric over width or epoch, as text for sentences: three significant digits, or one decimal for percentages."""
+    """A metric over width or epoch, as text for sentences: three significant digits, or one decimal for percentages.
+
+    Its fields are `at_threshold` and the names of `OF_CURVES` and `OF_PEAKS`.
+    """
 
     def __init__(self, values: pd.Series, threshold: int | None = None, percent: bool = False):
-        self._values, self._threshold = values.dropna().sort_index(), threshold
-        self._percent = percent
+        self._values, self._percent = values.dropna().sort_index(), percent
+        self.at_threshold = self.at(str(threshold))
 
-    def _said(self, value: float | None) -> str:
-        if value is None:
-            return UNKNOWN
-        if self._percent:
-            return f"{value:.1f}"
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-    def _or_unknown(self, choose) -> str:
-        return UNKNOWN if self._values.empty else self._said(choose(self._values))
-
-    @property
-    def first(self) -> str:
-        """Of the narrowest network."""
-        return self._or_unknown(lambda values: values.iloc[0])
-
-    @property
-    def last(self) -> str:
-        """Of the widest network."""
-        return self._or_unknown(lambda values: values.iloc[-1])
-
-    @property
-    def lowest(self) -> str:
-        return self._or_unknown(lambda values: values.min())
-
-    @property
-    def highest(self) -> str:
-        return self._or_unknown(lambda values: values.max())
-
-    @property
-    def lowest_at(self) -> str:
-        return UNKNOWN if self._values.empty else str(self._values.idxmin())
-
-    @property
-    def highest_at(self) -> str:
-        return UNKNOWN if self._values.empty else str(self._values.idxmax())
-
-    @property
-    def at_threshold(self) -> str:
-        known = self._threshold in self._values.index
-        return self._said(float(self._values[self._threshold])) if known else UNKNOWN
-
-    @cached_property
-    def _peak(self) -> int | None:
-        """Where among the values its peak is, as `trends` has it."""
-        top = trends.peak(self._values, trends.POINTS) if self._percent else trends.log_peak(self._values)
-        return None if top is None else int(self._values.index.get_loc(top.at))
-
-    @property
-    def peak(self) -> str:
-        i = self._peak
-        return UNKNOWN if i is None else self._said(self._values.iloc[i])
-
-    @property
-    def peak_at(self) -> str:
-        i = self._peak
-        return UNKNOWN if i is None else str(self._values.index[i])
-
-    @property
-    def dip(self) -> str:
-        """The lowest value before the peak."""
-        i = self._peak
-        return UNKNOWN if i is None else self._said(self._values.iloc[:i].min())
-
-    @property
-    def dip_at(self) -> str:
-        i = self._peak
-        return UNKNOWN if i is None else str(self._values.iloc[:i].idxmin())
-
-    @property
-    def drop(self) -> str:
-        """From the peak to the end, as a difference."""
-        i = self._peak
-        return UNKNOWN if i is None else self._said(self._values.iloc[i] - self._values.iloc[-1])
-
-    @property
-    def rebound(self) -> str:
-        """The highest value after the lowest one."""
-        return self._or_unknown(lambda values: values.loc[values.idxmin() :].max())
-
-    @property
-    def rebound_at(self) -> str:
-        return UNKNOWN if self._values.empty else str(self._values.loc[self._values.idxmin() :].idxmax())
+    def __getattr__(self, name: str) -> str:
+        if name in OF_CURVES:
+            return UNKNOWN if self._values.empty else self._said(name, OF_CURVES[name](self._values))
+        if name in OF_PEAKS:
+            return UNKNOWN if self._peak is None else self._said(name, OF_PEAKS[name](self._values, self._peak))
+        raise AttributeError(name)
 
     def at(self, place: str) -> str:
         """At a width or epoch that another curve named."""
         known = place.isdigit() and int(place) in self._values.index
-        return self._said(float(self._values[int(place)])) if known else UNKNOWN
+        return self._said("at", float(self._values[int(place)])) if known else UNKNOWN
 
-    @property
-    def fall(self) -> str:
-        """The highest value over the widest network's."""
-        return self._or_unknown(lambda values: values.max() / values.iloc[-1] if values.iloc[-1] else float("inf"))
+    def _said(self, name: str, value: Any) -> str:
+        if name.endswith("_at"):
+            return str(value)
+        if name.endswith("share"):
+            return f"{value:.1%}"
+        if self._percent:
+            return f"{value:.1f}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
-    @property
-    def share(self) -> str:
-        """The widest network's value as a percentage."""
-        return UNKNOWN if self._values.empty else f"{self._values.iloc[-1]:.1%}"
-
-    @property
-    def first_share(self) -> str:
-        """The narrowest network's value as a percentage."""
-        return UNKNOWN if self._values.empty else f"{self._values.iloc[0]:.1%}"
+    @cached_property
+    def _peak(self) -> int | None:
+        top = trends.peak(self._values, trends.POINTS) if self._percent else trends.log_peak(self._values)
+        return None if top is None else int(self._values.index.get_loc(top.at))
 
 
 class Place:
@@ -191,56 +142,20 @@ class Facts:
         self.n_train, self.n_test = (f"{first['data'].get(name, 0):,}" for name in ("n_train", "n_test"))
         self.epochs = f"{first['config'].get('epochs', 0):,}"
 
+    def __getattr__(self, name: str) -> Any:
+        if name not in OF_RECORDS:
+            raise AttributeError(name)
+        return self.__dict__.setdefault(name, OF_RECORDS[name](self))
+
     def _error(self, metric: str, subset: str = "all") -> Curve:
         last = store.last_epoch(self._history, metric, subset)
         return Curve(last.groupby("width").value.mean(), self._threshold, percent=True)
 
-    @cached_property
-    def test(self) -> Curve:
-        return self._error("test_error")
-
-    @cached_property
-    def training(self) -> Curve:
-        return self._error("train_error")
-
-    @cached_property
-    def corrupted(self) -> Curve:
-        return self._error("test_error_by_group", "corrupted_classes")
-
-    @cached_property
-    def untouched(self) -> Curve:
-        return self._error("test_error_by_group", "other_classes")
-
-    @cached_property
-    def training_at_test_peak(self) -> str:
-        return self.training.at(self.test.peak_at)
-
-    @cached_property
-    def wide(self) -> Course:
-        return Course(self._history, self.widest)
-
-    @cached_property
-    def peaked(self) -> Course:
-        return Course(self._history, self.test.peak_at)
-
-    def _metric(self, metric: str) -> Subsets:
+    def _around(self, metric: str) -> Subsets:
         return Subsets(self._volumes[self._volumes.metric == metric], self._threshold)
 
-    @cached_property
-    def accuracy(self) -> Subsets:
-        return self._metric("accuracy")
-
-    @cached_property
-    def crossentropy(self) -> Subsets:
-        return self._metric("crossentropy")
-
-    @cached_property
-    def jacobian(self) -> Subsets:
-        return self._metric("jacobian_norm")
-
-    @cached_property
-    def hessian(self) -> Subsets:
-        return self._metric("tangent_hessian_norm")
+    def _course(self, width: str) -> Course:
+        return Course(self._history, width)
 
     def fill(self, template: str) -> str:
         """The template with its fields filled in.
@@ -252,6 +167,21 @@ class Facts:
             return template.format_map(_Fields(self))
         except (AttributeError, KeyError) as error:
             raise ConfigError(f"A sentence names what is no fact: {error}") from None
+
+
+OF_RECORDS: dict[str, Callable[[Facts], Any]] = {
+    "test": lambda facts: facts._error("test_error"),
+    "training": lambda facts: facts._error("train_error"),
+    "corrupted": lambda facts: facts._error("test_error_by_group", "corrupted_classes"),
+    "untouched": lambda facts: facts._error("test_error_by_group", "other_classes"),
+    "training_at_test_peak": lambda facts: facts.training.at(facts.test.peak_at),
+    "wide": lambda facts: facts._course(facts.widest),
+    "peaked": lambda facts: facts._course(facts.test.peak_at),
+    "accuracy": lambda facts: facts._around("accuracy"),
+    "crossentropy": lambda facts: facts._around("crossentropy"),
+    "jacobian": lambda facts: facts._around("jacobian_norm"),
+    "hessian": lambda facts: facts._around("tangent_hessian_norm"),
+}
 
 
 class _Fields(dict):
