@@ -83,8 +83,8 @@ def _timed(work: Callable[[], Any]) -> tuple[float, float]:
 
 
 def _load(params: Path, root: Path) -> None:
-    volumes, history = store.both(store.each(config.load(params).runs(), root))
-    assert len(volumes) and len(history)
+    records = store.read_all(config.load(params).runs(), root)
+    assert len(store.volumes_table(records)) and len(store.history_table(records))
 
 
 if __name__ == "__main__":

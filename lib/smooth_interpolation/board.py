@@ -11,6 +11,7 @@ from IPython.display import Markdown
 
 from . import claims, facts, second_looks, verdicts
 from .errors import ConfigError
+from .tables import markdown
 
 
 class Board:
@@ -133,9 +134,4 @@ def _table(frame: pd.DataFrame) -> Any:
     """A table with its texts in full, as Markdown."""
     if frame.empty:
         return Markdown("None.")
-    lines = ["| " + " | ".join(["Records", *frame.columns]) + " |", "|---" * (len(frame.columns) + 1) + "|"]
-    lines += [
-        f"| `{name}` | " + " | ".join(map(str, row)) + " |"
-        for name, row in zip(frame.index, frame.to_numpy(), strict=True)
-    ]
-    return Markdown("\n".join(lines))
+    return Markdown(markdown(frame.rename("`{}`".format).rename_axis("Records")))

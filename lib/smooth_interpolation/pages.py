@@ -84,11 +84,6 @@ class Page:
                     tables[scale] = page.judged()
         return _markdown(verdicts.by_scale(tables, figure))
 
-    def verdict_count(self) -> Any:
-        """How many of the claims about this experiment hold in these records, as Markdown."""
-        scale = self.experiment.scale
-        return _markdown(f"At scale `{scale}`: {verdicts.count(self.judged())}. {verdicts.trial(scale)}".rstrip())
-
     def by_width(self) -> pd.DataFrame:
         """Errors over the last tenth of the epochs and the Jacobian norm at the points and over the largest volume, a row per width."""
         history, volumes = self.history, self.volumes

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from . import config, files, locations, record_format, validation
-from .config import Experiment, Run
+from .config import Run
 from .errors import ConfigError, RecordError
 from .record_format import ADVICE, SUBSETS, VOLUME_METRICS, Record, checksum
-from .tables import both, history_table, uncollected, volumes_table
+from .tables import history_table, uncollected, volumes_table
 
 WORK = ".work"  # the directory of checkpoints, locks and status files, beside the records
 
-__all__ = ["SUBSETS", "VOLUME_METRICS", "Record", "both", "checksum", "history_table", "volumes_table"]
+__all__ = ["SUBSETS", "VOLUME_METRICS", "Record", "checksum", "history_table", "volumes_table"]
 
 
 def path_of(run: Run, root: Path | None = None) -> Path:
@@ -104,23 +104,15 @@ def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
         >>> len(read_all(config.find("demo", "convnet-noise20").runs()))
         5
     """
-    return list(each(runs, root))
-
-
-def each(runs: Iterable[Run], root: Path | None = None) -> Iterator[Record]:
-    """As `read_all`, one record after another."""
-    first: tuple[Run, Record] | None = None
-    for run in runs:
-        record = read(run, root)
-        if record is None:
-            continue
-        first = first or (run, record)
-        if record["data"]["fingerprint"] != first[1]["data"]["fingerprint"]:
+    found = [(run, record) for run in runs if (record := read(run, root)) is not None]
+    for run, record in found[1:]:
+        first, other = found[0]
+        if record["data"]["fingerprint"] != other["data"]["fingerprint"]:
             raise RecordError(
-                f"{path_of(run, root)} was measured on {describe_data(record)} and {path_of(first[0], root)} on "
-                f"{describe_data(first[1])}: one figure needs one set of images; remove the odd ones."
+                f"{path_of(run, root)} was measured on {describe_data(record)} and {path_of(first, root)} on "
+                f"{describe_data(other)}: one figure needs one set of images; remove the odd ones."
             )
-        yield record
+    return [record for _, record in found]
 
 
 def check_same_data(run: Run, fingerprint: str, root: Path | None = None) -> None:
@@ -142,11 +134,6 @@ def check_same_data(run: Run, fingerprint: str, root: Path | None = None) -> Non
 def describe_data(record: Record) -> str:
     data = record["data"]
     return f"{data['name']}, {data['source']}, fingerprint {data['fingerprint'][:12]}"
-
-
-def missing(experiment: Experiment, root: Path | None = None) -> list[Run]:
-    """The runs that have no record, cheap ones first."""
-    return [run for run in experiment.runs() if not path_of(run, root).exists()]
 
 
 def last_epoch(history: pd.DataFrame, metric: str, subset: str = "all") -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Tables made of records, in one pass over them: a record need not stay in memory."""
+"""Tables made of records, in one pass over them: a record need not stay in memory. And tables as Markdown."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def volumes_table(records: Iterable[Record]) -> pd.DataFrame:
         >>> sorted(table.width.unique().tolist()), sorted(table.subset.unique())
         ([1, 2, 4, 8, 16], ['all', 'clean', 'noisy'])
     """
-    return _fill(records, _Volumes())[0]
+    return _fill(records, _Volumes())
 
 
 def history_table(records: Iterable[Record]) -> pd.DataFrame:
@@ -51,25 +51,28 @@ def history_table(records: Iterable[Record]) -> pd.DataFrame:
         >>> int(table.epoch.max()), "test_error" in set(table.metric)
         (100, True)
     """
-    return _fill(records, _History())[0]
+    return _fill(records, _History())
 
 
-def both(records: Iterable[Record]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`volumes_table` and `history_table`, in one pass."""
-    volumes, history = _fill(records, _Volumes(), _History())
-    return volumes, history
+def markdown(table: pd.DataFrame, **options: Any) -> str:
+    """A table as Markdown, its cells, which may hold Markdown and HTML, as they are; with its index if that has a name.
+
+    Args:
+        table: of texts, and of whole numbers.
+        options: of `tabulate`, such as the columns' alignment, `colalign`.
+    """
+    named = table.index.name is not None
+    return str(table.to_markdown(index=named, stralign=None, disable_numparse=True, **options))
 
 
 @uncollected()
-def _fill(records: Iterable[Record], *tables: _Series) -> list[pd.DataFrame]:
+def _fill(records: Iterable[Record], table: _Series) -> pd.DataFrame:
     runs: list[tuple[int, int]] = []
     for record in records:
         if record["status"] == "complete":
-            for table in tables:
-                table.add(len(runs), record)
+            table.add(len(runs), record)
             runs.append((record["config"]["width"], record["config"]["seed"]))
-    places = np.array(runs, int).reshape(-1, 2)
-    return [table.frame(places) for table in tables]
+    return table.frame(np.array(runs, int).reshape(-1, 2))
 
 
 class _Series:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from . import claims, config, evidence, locations, moments, store, trends
+from .tables import markdown
 
 PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
 NOTHING = "not measured"
@@ -83,19 +84,20 @@ def number(value: float) -> str:
 
 def as_table(table: pd.DataFrame, figure: str) -> str:
     """The claims made with a figure, with a verdict, a sentence, the effect and its spread, as Markdown."""
-    lines = ["| The paper | Verdict | What was found |", "|---|---|---|"]
+    rows = []
     for row in of_figure(table, figure).itertuples():
         value = f"<br>*{effect(row)} ({spread(row)}): {row.measure}*" if effect(row) else ""
-        lines.append(f"| {row.statement} | **{row.verdict}** | {row.sentence}{value} |")
-    return "\n".join(lines) if len(lines) > 2 else ""
+        rows.append((row.statement, f"**{row.verdict}**", row.sentence + value))
+    return markdown(pd.DataFrame(rows, columns=["The paper", "Verdict", "What was found"])) if rows else ""
 
 
 def by_scale(tables: Mapping[str, pd.DataFrame], figure: str) -> str:
     """The claims made with a figure, and the verdict at each of these scales, as Markdown."""
-    lines = ["| The paper | " + " | ".join(f"`{scale}`" for scale in tables) + " |", "|---" * (len(tables) + 1) + "|"]
-    for name, row in of_figure(next(iter(tables.values())), figure).iterrows() if tables else ():
-        lines.append(f"| {row.statement} | " + " | ".join(t.loc[name].verdict for t in tables.values()) + " |")
-    return "\n".join(lines) if tables else ""
+    if not tables:
+        return ""
+    rows = of_figure(next(iter(tables.values())), figure)
+    found = pd.DataFrame({f"`{scale}`": table.verdict[rows.index] for scale, table in tables.items()})
+    return markdown(found.set_axis(rows.statement).rename_axis("The paper"))
 
 
 def count(table: pd.DataFrame) -> str:
@@ -108,13 +110,11 @@ def count(table: pd.DataFrame) -> str:
 
 def counts(table: pd.DataFrame) -> str:
     """How many claims an overview finds in each state, a row per scale, as Markdown."""
-    if not measured_scales(table):
+    scales = measured_scales(table)
+    if not scales:
         return "Nothing is measured yet."
-    lines = ["| Scale | " + " | ".join(claims.STATES) + " |", "|---" * (len(claims.STATES) + 1) + "|"]
-    for scale in measured_scales(table):
-        found = table[table.scale == scale].verdict.value_counts()
-        lines.append(f"| `{scale}` | " + " | ".join(str(found.get(state, 0)) for state in claims.STATES) + " |")
-    return "\n".join(lines)
+    found = pd.crosstab(table.scale, table.verdict).reindex(index=scales, columns=claims.STATES, fill_value=0)
+    return markdown(found.rename("`{}`".format).rename_axis("Scale"))
 
 
 def matrix(table: pd.DataFrame, figure: str) -> str:
@@ -123,19 +123,17 @@ def matrix(table: pd.DataFrame, figure: str) -> str:
     if not scales:
         return "Not measured."
     part = table[table.figures.map(len) == 0] if figure == "Abstract" else of_figure(table, figure)
-    lines = []
+    found = []
     for experiment in claims.EXPERIMENTS:
-        of_one = part[part.experiment == experiment]
-        if of_one.empty:
-            continue
-        lines += ["", f"| `{experiment}` | " + " | ".join(f"`{scale}`" for scale in scales) + " |"]
-        lines += ["|---" * (len(scales) + 1) + "|"]
-        for _, rows in of_one.groupby(level=0, sort=False):
-            by_scale = {row.scale: row for row in rows.itertuples()}
-            measures = [row.measure for row in by_scale.values() if row.measure]
-            what = rows.statement.iloc[0] + (f"<br>*{measures[0]}*" if measures else "")
-            lines.append(f"| {what} | " + " | ".join(_cell(by_scale.get(scale)) for scale in scales) + " |")
-    return "\n".join(lines)
+        rows = []
+        for _, same in part[part.experiment == experiment].groupby(level=0, sort=False):
+            by_scale = {row.scale: row for row in same.itertuples()}
+            measure = next(filter(None, same.measure), "")
+            what = same.statement.iloc[0] + (f"<br>*{measure}*" if measure else "")
+            rows.append([what, *(_cell(by_scale.get(scale)) for scale in scales)])
+        if rows:
+            found.append(markdown(pd.DataFrame(rows, columns=[f"`{name}`" for name in (experiment, *scales)])))
+    return "\n\n".join(found)
 
 
 def _cell(row) -> str:
@@ -206,7 +204,7 @@ def criteria() -> str:
         ("They go together", f"rank correlation of {trends.STRONG:g} or more and an interval above 0, contradicted if it lies below {trends.STRONG:g}"),
         ("The samples agree", f"{trends.AGREE:.1%} of them give the verdict; up to {evidence.EXACT} seeds they are all bootstrap samples of the seeds at every moment, with the threshold of that moment"),
     ]  # fmt: skip
-    return "\n".join(["| What is said | What is asked |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)])
+    return markdown(pd.DataFrame(rows, columns=["What is said", "What is asked"]))
 
 
 def page_of(figure: str) -> str | None:
