@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from smooth_interpolation import (
     cli_options,
     config,
-    flops,
     inputs,
     models,
     neighbourhoods,
@@ -26,7 +25,7 @@ from smooth_interpolation import (
 )
 from smooth_interpolation.evaluation import Evaluator
 
-from . import baseline, many, timing
+from . import baseline, flops, many, timing
 from .gpu import NORMALIZE, data_of, random_images
 
 PATHS = {"strengths": [5, 10, 15, 20, 22, 25], "n_paths": 4, "n_tangents": 4, "seed": 0}

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smooth_interpolation import config, flops, graphs, models, training, volumes
+from smooth_interpolation import config, graphs, models, training, volumes
 from smooth_interpolation.performance import AFTER, BEFORE
 from smooth_interpolation.precision import full_precision
 
-from . import step, timing
+from . import flops, step, timing
 from .step import COMPILED, EAGER, NORMALIZE, VARIANTS, data_of, epochs_of, random_images
 
 # In training: of what is moved, or three times the error of eager float32 if that is more; of the error of eager bfloat16.

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smooth_interpolation import config, flops, inputs, models, stacks, sweep, training
+from smooth_interpolation import config, inputs, models, stacks, sweep, training
 from smooth_interpolation.performance import AFTER, BEFORE
 
-from . import timing
+from . import flops, timing
 
 NORMALIZE = inputs.Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 EAGER, COMPILED = "eager", "compiled"

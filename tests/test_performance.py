@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import torch
-from benchmarks import baseline, cpu, gpu, step, timing
+from benchmarks import baseline, cpu, flops, gpu, step, timing
 from matplotlib import pyplot as plt
 
-from smooth_interpolation import config, cost, flops, locations, models, performance, performance_figures, predictions
+from smooth_interpolation import config, cost, locations, models, performance, performance_figures, predictions
 from smooth_interpolation.errors import RecordError
 
 COMMITTED = locations.repository() / "benchmarks" / "results"

@@ -178,14 +178,12 @@ def draw(name: str, records: Iterable[store.Record], *, width: int | None = None
     return kind.function(table, threshold=store.threshold_of(planned(records, plan)), width=width)
 
 
-def data(name: str, records: Iterable[store.Record]) -> pd.DataFrame:
-    """The rows of the table that the figure of that name is drawn from."""
-    records, kind = list(records), FIGURES[name]
+def data(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of an experiment's table, of the kind that the figure of that name is drawn from, which are in it."""
+    kind = FIGURES[name]
     if kind.table == "volumes":
-        table = store.volumes_table(records)
         wanted = ("clean", "noisy") if kind.function in (fig3, fig7a) else ("all",)
         return table[table.subset.isin(wanted)].reset_index(drop=True)
-    table = store.history_table(records)
     if kind.function is fig5:
         wanted = table.metric.isin(HEATMAPS) & (table.subset == "all")
         return table[wanted].reset_index(drop=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -32,15 +33,15 @@ class Page:
     records: list[store.Record]
     missing: list[Run]
 
-    @property
+    @cached_property
     def volumes(self) -> pd.DataFrame:
         return store.volumes_table(self.records)
 
-    @property
+    @cached_property
     def history(self) -> pd.DataFrame:
         return store.history_table(self.records)
 
-    @property
+    @cached_property
     def threshold(self) -> int | None:
         return store.threshold_of(self.planned)
 
@@ -110,8 +111,10 @@ class Page:
         records is shown by `presentation.show(figure, table, name, alt)`. `file` names the files where two figures of a
         page have the same name and scale.
         """
-        figure = figures.draw(name, self.records, width=self.width, plan=self.experiment)
-        table = figures.data(name, self.records)
+        kind = figures.FIGURES[name]
+        whole = self.history if kind.table == "history" else self.volumes
+        figure = kind.function(whole, threshold=self.threshold, width=self.width)
+        table = figures.data(name, whole)
         name = f"{file or name}-{self.experiment.scale}"
         return presentation.show(figure, table, name, alt, records=self.records, experiment=self.experiment)
 

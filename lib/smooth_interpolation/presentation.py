@@ -103,6 +103,7 @@ def drawn(figure: Figure, kind: str) -> bytes:
 def origin_table(records: Iterable[store.Record], experiment: Experiment | None = None) -> pd.DataFrame:
     """A row per run: width, seed, commit, data fingerprint, device, precision, cost, date, and how to remake it."""
     rows = []
+    options = _remake_options(experiment)
     for record in records:
         settings, made = record["config"], record["provenance"]
         commit = (made["commit"] or "unknown")[:10] + (" with changes" if made["dirty"] else "")
@@ -116,7 +117,7 @@ def origin_table(records: Iterable[store.Record], experiment: Experiment | None 
                 "precision": made["precision"],
                 "cost": display.duration(cost.seconds(record)),
                 "date": made["end"][:10],
-                "to remake it": remake(record, experiment),
+                "to remake it": _remake(record, options),
             }
         )
     return pd.DataFrame(rows).sort_values(["width", "seed"], ignore_index=True)
@@ -124,10 +125,18 @@ def origin_table(records: Iterable[store.Record], experiment: Experiment | None 
 
 def remake(record: store.Record, experiment: Experiment | None = None) -> str:
     """The command that trains and measures a record's network again."""
+    return _remake(record, _remake_options(experiment))
+
+
+def _remake_options(experiment: Experiment | None) -> str:
+    """The options that remake any of an experiment's runs: it reads the params file."""
+    return changed_fields(experiment, apart_from=("widths", "seeds")) if experiment else ""
+
+
+def _remake(record: store.Record, options: str) -> str:
     settings = record["config"]
     words = f"smooth-interpolation run params/{settings['scale']}/{settings['experiment']}.yaml"
-    words += f" --width {settings['width']} --seed {settings['seed']} --force"
-    return words + (changed_fields(experiment, apart_from=("widths", "seeds")) if experiment else "")
+    return f"{words} --width {settings['width']} --seed {settings['seed']} --force{options}"
 
 
 def changed_fields(experiment: Experiment, apart_from: Sequence[str] = ()) -> str:
