@@ -1,12 +1,13 @@
 """Locks of runs: two processes never do the same one, whether they share a machine or only a file system.
 
 A lock is a small file beside the records, made whole and exclusively by a hard link, that says who holds it; its holder
-touches it every few seconds. Whether the holder lives is judged without a clock: on the same machine (the same boot and the
-same process namespace) by its process id and start; elsewhere by watching the file. A touch seen is life; none for
-`STALE` seconds of the watcher's own monotonic time is death.
-
+touches it every few seconds. Whether the holder lives is judged without a clock: on the same machine (boot and process
+namespace) by its process id and start; elsewhere by watching: a touch is life, none for `STALE` seconds here is death.
 The lock of a dead holder is replaced, never removed first, and only under a second lock named after the dead one's token:
 so of several that see it dead, one takes it over.
+
+filelock's `SoftFileLease` (4.2.12) does not promise this: on NFS, which cannot exchange two names, it takes over no dead lock;
+one left empty, as by a power failure, nowhere; and it takes the lock of a live machine that has this one's host name.
 """
 
 from __future__ import annotations
