@@ -141,6 +141,10 @@ RECORDS: dict[str, tuple[bytes, str]] = {
     "no data": (_signed(("data",), REMOVED), "it has no data"),
     "no times": (_signed(("provenance", "wall_s"), REMOVED), "provenance has no wall_s"),
     "a text as time": (_signed(("provenance", "wall_s", "train"), "long"), "train of wall_s is 'long'"),
+    "less than no time": (_signed(("provenance", "wall_s", "train"), -1.0), "train of wall_s is -1.0"),
+    "resumed from nothing": (_signed(("provenance", "resumed"), [{}]), "entry 1 of resumed has no stopped"),
+    "resumed by a number": (_signed(("provenance", "resumed"), 3), "resumed in provenance is 3"),
+    "resumed without a zone": (_signed(("provenance", "resumed"), [{"stopped": "2026-01-01T00:00:00", "start": "2026-01-01T00:00:00"}]), "without its zone"),
     "no network at once": (_signed(("provenance", "at_once"), 0), "at_once is 0"),
     "another day": (_signed(("provenance", "end"), "yesterday"), "damaged"),
 }  # fmt: skip

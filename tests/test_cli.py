@@ -175,7 +175,10 @@ def test_time_left_is_predicted_from_the_runs_done():
         (["show", PARAMS], "is a params file: name a record"),
         (["figure", "fig7b", PARAMS, "--output", "{tmp}/a.png"], "has noise 'symmetric'"),
         (["figure", "fig2", "params/paper/convnet-noise20.yaml", "--output", "{tmp}/a.png"], "measured yet"),
-        (["sweep", PARAMS, "--engine", "ray", "--gpus-per-run", "nan"], "--gpus-per-run nan: write a share"),
+        (
+            ["sweep", PARAMS, "--engine", "ray", "--gpus-per-run", "nan"],
+            "--gpus-per-run is nan: it must be a share of one GPU",
+        ),
         (["swep", PARAMS], "Did you mean 'sweep'?"),
         (["sweep", PARAMS, "--widht", "3"], "--width"),
         (["sweep"], "Missing argument"),

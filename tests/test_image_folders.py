@@ -45,6 +45,15 @@ def test_what_only_looks_odd_is_read(make, data, recwarn):
     assert len(found.train) >= 2 and not recwarn.list
 
 
+@pytest.mark.parametrize("kind", ["ppm", "bmp"])
+def test_only_a_jpeg_has_scans(kind, data):
+    """Elsewhere the bytes that begin one are pixels."""
+    pixels = np.tile(np.array([0xFF, 0xDA], dtype=np.uint8), 384).reshape(16, 16, 3)
+    Image.fromarray(pixels).save(data / f"a.{kind}")
+    assert (data / f"a.{kind}").read_bytes().count(b"\xff\xda") > image_folders.MAX_SCANS
+    assert np.array_equal(image_folders.read_image(data, None, f"a.{kind}"), pixels)
+
+
 def test_too_many_pixels_are_refused_before_memory_is_taken(data, monkeypatch):
     hostile._zip()(data)
     monkeypatch.setattr(image_folders, "MAX_TOTAL", 2 * 8 * 8 * 3 - 1)

@@ -1,5 +1,7 @@
 """The two regressions of Figures 1a and 1b: their data, their descent, and the measures of smoothness."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.polynomial import legendre as reference
@@ -110,6 +112,17 @@ def test_the_network_holds_wrong_labels_over_more_of_the_way(data, fits):
     assert f"at slopes of at most {network['steepest, noisy']:.0f}." in said
     text = intuition_figures.describe(data, fits)
     assert f"{network['mean reach of wrong labels']:.0%}" in text and f"{len(data.x)} points" in text
+    assert text.count("passes through all points") == 2 and f"Both pass through all {len(data.x)} points" in said
+
+
+def test_what_misses_points_is_not_said_to_pass_through_them(data, fits):
+    early = dataclasses.replace(fits[0], residual=0.34)
+    text = intuition_figures.describe(data, [early, fits[1]])
+    assert "(a) Polynomial, degree" in text and "misses points by up to 0.34 and stays near" in text
+    assert text.count("passes through all points") == 1
+    table = intuition.compare(data, fits, intuition.spacing(data) / 2)
+    said = intuition_figures.findings(data, [early, fits[1]], table).data
+    assert "they miss points by up to 0.34. The polynomial" in said and "through all" not in said
 
 
 def test_the_figure_draws_points_truth_and_fits(data, fits):

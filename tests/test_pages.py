@@ -89,7 +89,7 @@ def test_a_width_that_is_not_there_is_trained_and_measured(results):
     pages.open_page({"scale": "demo", "experiment": "convnet-noise20", "width": 3, "widths": [1, 2], **TINY})
     assert path.read_bytes() == before
     text = pages.missing_text(found)
-    assert "w = 1 (seed 0); w = 2 (seed 0)" in text and "--set epochs=3" in text and "--set widths=[1,2]" in text
+    assert "w = 1 (seed 0); w = 2 (seed 0)" in text and "--set epochs=3" in text and "--set 'widths=[1,2]'" in text
 
 
 def test_a_diverged_width_is_a_sentence_each_time(results):

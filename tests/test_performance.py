@@ -117,6 +117,16 @@ def test_a_missing_file_is_one_sentence(monkeypatch, tmp_path):
         performance.Benchmarks("gpu")
 
 
+def test_an_origin_without_a_commit_is_unknown(monkeypatch, tmp_path):
+    places = {"commit": None, "device_name": "a processor", "torch": "2.9.1", "measured": "2026-11-01"}
+    content = {"training": {"origin": places, "result": []}, "measuring": {"origin": places | {"commit": "0123456789"}}}
+    path = tmp_path / "benchmarks" / "results" / "cpu.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(locations, "repository", lambda: tmp_path)
+    assert performance.Benchmarks("cpu").origin().endswith("; PyTorch 2.9.1; commit 0123456, unknown.")
+
+
 def test_exponents_are_slopes_of_the_logarithms():
     assert performance.exponent([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx(2)
 

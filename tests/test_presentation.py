@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import shlex
 from types import SimpleNamespace
 
 import pandas as pd
@@ -54,6 +55,9 @@ def test_each_run_has_a_row_of_origin_and_a_command_that_remakes_it(page, shown)
 def test_a_command_names_the_fields_that_differ_from_the_file(page):
     other = config.find("demo", "convnet-noise20", {"epochs": 3, "widths": [1, 2]})
     assert presentation.remake(page.records[0], other).endswith("--force --set epochs=3")
+    sizes = config.find("demo", "convnet-noise20", {"strengths": [5, 20]})
+    words = presentation.remake(page.records[0], sizes)
+    assert words.endswith(" --set 'strengths=[5,20]'") and shlex.split(words)[-1] == "strengths=[5,20]"
 
 
 def test_without_words_a_figure_is_described_by_what_was_drawn(page):

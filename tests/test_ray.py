@@ -18,6 +18,7 @@ from smooth_interpolation.cluster import Request
 from smooth_interpolation.errors import ConfigError
 
 PARAMS = "params/demo/convnet-noise20.yaml"
+SHARE = "it must be a share of one GPU, from 0 to 1"
 
 
 @pytest.mark.parametrize("name", ["workers_and_a_node_die", "driver_is_killed", "what_goes_wrong_in_a_worker"])
@@ -70,8 +71,9 @@ def test_what_fits_on_a_node():
     assert Request(gpus=0.25).fits(node) == 8 and Request(gpus=0.3).fits(node) == 6
     assert Request(memory=10 * 10**9).fits(node) == 6
     assert Request(gpus=0.1).fits({"CPU": 16.0}) == 0
-    for gpus in (-0.1, 1.5, float("nan")):
-        with pytest.raises(ConfigError, match="--gpus-per-run"):
+    assert Request(gpus=0).fits({"CPU": 3.0}) == 3
+    for gpus in (-0.1, 1.5, 2, float("nan")):
+        with pytest.raises(ConfigError, match=f"--gpus-per-run is {gpus:g}: {SHARE}"):
             Request(gpus=gpus)
 
 
@@ -105,7 +107,12 @@ def test_why_a_task_has_no_answer():
         (["--engine", "ray", "--workers", "2"], "--workers does not go with --engine ray"),
         (["--gpus-per-run", "0.5"], "--gpus-per-run does not go with --engine processes"),
         (["--engine", "ray", "--memory-per-run", "much"], "--memory-per-run much: write a size"),
-        (["--engine", "ray", "--gpus-per-run", "2"], "--gpus-per-run is 2: it must be from 0 to 1"),
+        (["--engine", "ray", "--gpus-per-run", "2"], f"--gpus-per-run is 2: {SHARE}"),
+        (["--engine", "ray", "--gpus-per-run", "1.5"], f"--gpus-per-run is 1.5: {SHARE}"),
+        (["--engine", "ray", "--gpus-per-run", "nan"], f"--gpus-per-run is nan: {SHARE}"),
+        (["--gpus-per-run", "0"], "--gpus-per-run does not go with --engine processes"),
+        (["--engine", "serial", "--gpus-per-run", "0"], "--gpus-per-run does not go with --engine serial"),
+        (["--engine", "ray", "--gpus-per-run", "0"], "--engine ray needs Ray"),
     ],
 )
 def test_options_are_checked_before_anything_starts(words, message, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from smooth_interpolation import (
     evaluation,
     locations,
     locks,
+    progress,
     store,
     supervision,
     sweep,
@@ -26,6 +27,7 @@ from smooth_interpolation import (
     watching,
     work,
 )
+from smooth_interpolation.errors import RecordError
 from smooth_interpolation.watching import Status, StatusFile
 
 TINY = {
@@ -247,8 +249,17 @@ def test_a_sweep_leaves_out_what_another_does_and_the_exit_code_tells(tmp_path):
         [sys.executable, "-m", "smooth_interpolation.cli", "run", PARAMS, "--width", "1", "--results", str(tmp_path), *SETTINGS],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    assert alone.returncode == 1 and "is in progress on" in alone.stderr and "Traceback" not in alone.stderr
+    assert alone.returncode == 1 and "seed 0: in progress on" in alone.stderr and "Traceback" not in alone.stderr
     held.release()
+
+
+def test_why_a_single_run_was_not_done_is_one_sentence(tmp_path, monkeypatch):
+    why = "The lock x was taken over by y."
+    monkeypatch.setattr(work, "do", lambda todo, options, report, **_: report(todo[0], "skipped", why))
+    with pytest.raises(RecordError) as caught:
+        progress.measure(tiny().run(1, 0), tmp_path)
+    run = tiny().run(1, 0)
+    assert str(caught.value) == f"{run}: {why[:-1]}; wait for it, or look at smooth-interpolation status."
 
 
 def test_a_run_stopped_by_the_batch_system_says_so_and_goes_on(tmp_path):

@@ -136,7 +136,7 @@ def sweep(
     gpus_per_run: Annotated[
         float | None,
         typer.Option(
-            help="Ray: a run's share of a GPU, such as 0.25.",
+            help="Ray: a run's share of one GPU, from 0 to 1, such as 0.25.",
             parser=validation.gpus,
             metavar="NUMBER",
             show_default=False,
@@ -166,7 +166,7 @@ def sweep(
     on_ray = {
         "address": address,
         "gpus_per_run": gpus_per_run,
-        "memory_per_run": cluster.parse_bytes(memory_per_run) if memory_per_run else 0,
+        "memory_per_run": None if memory_per_run is None else cluster.parse_bytes(memory_per_run),
         "in_flight": in_flight,
     }
     check_engine(engine, {"workers": workers, "at_once": at_once}, on_ray)

@@ -85,7 +85,7 @@ def check_engine(engine: str, of_this_machine: dict[str, Any], of_ray: dict[str,
     if engine == "serial":
         foreign = foreign | {"workers": of_this_machine["workers"]}
     for name, value in foreign.items():
-        if value:
+        if value is not None:  # 0 was given, too
             raise ConfigError(f"--{name.replace('_', '-')} does not go with --engine {engine}.")
 
 

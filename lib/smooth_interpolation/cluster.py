@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from . import validation
 from .errors import ConfigError
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
@@ -29,8 +30,7 @@ class Request:
     memory: int = 0  # bytes; 0: whatever there is
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gpus <= 1:  # also what is not a number
-            raise ConfigError(f"--gpus-per-run is {self.gpus:g}: it must be from 0 to 1; 0.25 puts four runs on a GPU.")
+        validation.gpus(self.gpus)
 
     def fits(self, node: Node) -> int:
         """How many such runs a node holds; a run has its share on one GPU."""

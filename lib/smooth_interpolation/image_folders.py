@@ -21,6 +21,7 @@ from .image_names import MAX_BYTES
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "WEBP")  # no others are tried: some of Pillow's start other programs
 MAX_PIXELS = 512 * 512  # of one image; larger ones are refused before they are decoded
 MAX_TOTAL = 4 << 30  # bytes of all pixels of a split
+JPEG = b"\xff\xd8"  # how one begins
 MAX_SCANS = 100  # of a JPEG; each costs the time of a whole image
 DEEP_MODES = ("I", "F")  # and I;16 in its variants
 
@@ -84,7 +85,7 @@ def read_image(place: Path, archive: zipfile.ZipFile | None, name: str) -> np.nd
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise DataError(f"{place}: {name} is larger than {MAX_BYTES >> 20} MiB: resize it first.")
-        if content.count(b"\xff\xda") > MAX_SCANS:
+        if content.startswith(JPEG) and content.count(b"\xff\xda") > MAX_SCANS:  # elsewhere they are two pixels' bytes
             raise DataError(f"{place}: {name} is in more than {MAX_SCANS} scans: save it again as an ordinary JPEG.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as of tags that make no sense beside pixels that do

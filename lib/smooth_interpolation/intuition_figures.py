@@ -15,6 +15,7 @@ from .figure_style import CORRUPTED, INK, STYLE, TEST, legend_below, letters, su
 from .intuition import Fit, Scalars
 
 GRID = 2400  # points of a curve
+HIT = 0.01  # the largest residual of a curve that is drawn through a point
 
 
 def fig1ab(data: Scalars, fits: Sequence[Fit]) -> Figure:
@@ -53,9 +54,9 @@ def describe(data: Scalars, fits: Sequence[Fit]) -> str:
     for letter, fit in zip("abcdefgh", fits, strict=False):
         around = intuition.smoothness(fit.function, data, radius)
         reach = around.reach[around.noisy].mean()
+        hit = "passes through all points" if fit.residual <= HIT else f"misses points by up to {fit.residual:.2g}"
         parts.append(
-            f"({letter}) {fit.name}: passes through all points and stays near a wrong label over {reach:.0%} of the way "
-            "to its neighbours."
+            f"({letter}) {fit.name}: {hit} and stays near a wrong label over {reach:.0%} of the way to its neighbours."
         )
     return " ".join(parts)
 
@@ -65,11 +66,15 @@ def findings(data: Scalars, fits: Sequence[Fit], table: pd.DataFrame) -> Any:
     from IPython.display import Markdown
 
     polynomial, network, _ = (table.iloc[i] for i in range(len(table)))
-    loss = max(fit.residual for fit in fits)
+    loss, sizes = max(fit.residual for fit in fits), f"{fits[0].n_parameters:,} and {fits[1].n_parameters:,} parameters"
+    hit = (
+        f"Both pass through all {len(data.x)} points, the {int(data.noisy.sum())} wrong ones included, with {sizes} and a "
+        f"largest residual of {loss:.1g}."
+        if loss <= HIT
+        else f"With {sizes} they miss points by up to {loss:.2g}."
+    )
     return Markdown(
-        f"**What we see.** Both pass through all {len(data.x)} points, the {int(data.noisy.sum())} wrong ones included, with "
-        f"{fits[0].n_parameters:,} and {fits[1].n_parameters:,} parameters and a largest residual of {loss:.1g}. The "
-        "polynomial leaves a wrong label at once: it is nearer to it than to the truth over "
+        f"**What we see.** {hit} The polynomial leaves a wrong label at once: it is nearer to it than to the truth over "
         f"{polynomial['mean reach of wrong labels']:.0%} of the neighbourhood on average, and up to "
         f"{polynomial['steepest, noisy']:.0f} steep. The network holds on to it over "
         f"{network['mean reach of wrong labels']:.0%}, at slopes of at most "

@@ -60,7 +60,7 @@ class Benchmarks:
 
     def origin(self) -> str:
         """Where the numbers come from, in a sentence."""
-        commits = sorted({origin["commit"][:7] for origin in self.origins.values()})
+        commits = sorted({(origin["commit"] or "unknown")[:7] for origin in self.origins.values()})
         versions = sorted({f"PyTorch {origin['torch']}" for origin in self.origins.values()})
         dates = sorted({origin["measured"] for origin in self.origins.values()})
         used = f", {HARDWARE[self.name]}" if self.name in HARDWARE else ""

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import html
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,7 +145,7 @@ def changed_fields(experiment: Experiment, apart_from: Sequence[str] = ()) -> st
     filed = config.load(locations.params_file(experiment.scale, experiment.experiment))
     fields = [field for field in config.FIELDS if field not in apart_from]
     changed = [field for field in fields if getattr(experiment, field) != getattr(filed, field)]
-    return "".join(f" --set {field}={_plain(getattr(experiment, field))}" for field in changed)
+    return "".join(f" --set {shlex.quote(f'{field}={_plain(getattr(experiment, field))}')}" for field in changed)
 
 
 def origin(records: Sequence[store.Record], experiment: Experiment | None = None) -> str:

@@ -51,7 +51,9 @@ def measure(run: Run, root: Path | None = None, **options: Any) -> store.Record:
         work.do([run], work.Options(root=root, engine="run", **options), report, prepared=prepared, reraise=True)
     record = store.read(run, root)
     if record is None:
-        raise RecordError(f"{run} is {skipped[0]}: wait for it, or look at smooth-interpolation status.")
+        raise RecordError(
+            f"{run}: {skipped[0].removesuffix('.')}; wait for it, or look at smooth-interpolation status."
+        )
     return record
 
 

@@ -44,7 +44,7 @@ def run_sweep(
     *,
     address: str | None = None,
     gpus_per_run: float | None = None,
-    memory_per_run: int = 0,
+    memory_per_run: int | None = None,
     in_flight: int | None = None,
     watch: sweep.Watch = lambda event: None,
     **options: Any,
@@ -55,7 +55,7 @@ def run_sweep(
         todo: what to do, in this order.
         address: of `cluster.connected`.
         gpus_per_run: a run's share of a GPU; None: 0.25 where the cluster has GPUs, unless the device is "cpu".
-        memory_per_run: bytes that a node must have left for a run; 0: no request.
+        memory_per_run: bytes that a node must have left for a run; None: no request.
         in_flight: at most so many runs are with the cluster at a time; None: twice as many as it has room for.
         watch: called with the news of each run, as its files tell.
         options: of `work.Options`. At `until`, by this machine's clock, runs under way write their checkpoints, and are left.
@@ -66,7 +66,7 @@ def run_sweep(
     if in_flight is not None and in_flight < 1:
         raise ConfigError(f"--in-flight is {in_flight}: it must be at least 1.")
     provenance.warn_of_unknown()
-    request = Request(gpus_per_run or 0.0, memory_per_run)
+    request = Request(gpus_per_run or 0.0, memory_per_run or 0)
     root = locations.expanded(options.pop("root", None) or locations.results()).absolute()
     until = options.pop("until", None)  # by this machine's clock
     if until is not None:

@@ -200,10 +200,18 @@ def check(record: Any) -> None:
 def _check_origin(origin: Any) -> None:
     _has(origin, ORIGIN, "provenance")
     _numbers(origin["wall_s"], "wall_s")
+    for stage, value in origin["wall_s"].items():
+        if value < 0:
+            raise ValueError(f"{stage} of wall_s is {validation.shown(value)}")
     for name in POSITIVE:
         if name in origin and not (type(origin[name]) in NUMBER and origin[name] > 0):
             raise ValueError(f"{name} is {validation.shown(origin[name])}")
-    if any(datetime.fromisoformat(origin[end]).tzinfo is None for end in ("start", "end")):
+    times = [origin["start"], origin["end"]]
+    _has(origin, {"resumed": (list,)} if "resumed" in origin else {}, "provenance")  # a benchmark's records do not say
+    for number, part in enumerate(origin.get("resumed", []), 1):
+        _has(part, {"stopped": TEXT, "start": TEXT}, f"entry {number} of resumed")
+        times += [part["stopped"], part["start"]]
+    if any(datetime.fromisoformat(time).tzinfo is None for time in times):
         raise ValueError("a time without its zone")
 
 

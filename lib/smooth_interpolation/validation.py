@@ -123,7 +123,7 @@ def whole(name: str, value: str | int, least: int, most: int) -> int:
 
 
 def gpus(value: str | float) -> float:
-    """A share of a GPU, or a number of them, as `--gpus-per-run` takes it.
+    """A run's share of one GPU, as `--gpus-per-run` takes it; 0: none.
 
     Raises:
         ConfigError: for anything else.
@@ -132,7 +132,9 @@ def gpus(value: str | float) -> float:
         found = float(value)
     except ValueError:
         found = math.nan
-    if not (0 <= found <= 1 or found in range(2, 65)):  # NaN is neither
-        text = plain(value) if isinstance(value, str) else value
-        raise ConfigError(f"--gpus-per-run {text}: write a share of a GPU from 0 to 1, or a whole number up to 64.")
+    if not 0 <= found <= 1:  # also NaN
+        text = plain(value) if isinstance(value, str) else f"{value:g}"
+        raise ConfigError(
+            f"--gpus-per-run is {text}: it must be a share of one GPU, from 0 to 1; 0.25 puts four runs on a GPU."
+        )
     return found

@@ -90,7 +90,8 @@ def worse_around_noisy(metric: str) -> Callable[[View], Finding]:
             here, there = float(noisy[near].max()), float(clean[near].max())
             higher.append(trends.ratio(here, there, largest) >= STEP)
             more.append(here - there)
-        sentence = f"Near the threshold it is larger around noisy points in {sum(higher)} of {len(higher)} curves"
+        where = "Near the threshold" if view.threshold is not None else "Where it is largest"
+        sentence = f"{where} it is larger around noisy points in {sum(higher)} of {len(higher)} curves"
         state = share(higher)
         if view.threshold is None:
             state, sentence = "inconclusive", f"{sentence}; {NO_THRESHOLD}"
