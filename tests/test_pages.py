@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -120,7 +121,7 @@ def test_papermill_trains_and_measures_a_width_that_is_not_there(results, tmp_pa
 def test_the_command_that_a_page_names_computes_what_is_missing(results):
     asked = {"scale": "demo", "experiment": "convnet-noise20", "widths": [1], **TINY}
     text = pages.missing_text(pages.open_page(asked))
-    words = re.search(r"`smooth-interpolation (.*)`", text).group(1).split()
+    words = shlex.split(re.search(r"`smooth-interpolation (.*)`", text).group(1))
     command = [sys.executable, "-m", "smooth_interpolation.cli", *words]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120).returncode == 0
     assert pages.missing_text(pages.open_page(asked)) == ""
