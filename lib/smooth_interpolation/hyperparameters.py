@@ -101,7 +101,7 @@ BUILT_IN: dict[str, tuple[str, str]] = {
     "... their draws": ("new ones at every anchor, not clipped to [0, 1]", OURS),
     "integration along a path": ("trapezoids between the anchors, in normalised space", CODE),
     "training error": ("of images without augmentation", OURS),
-    "test error": ("of the last epoch, never of the best", CODE),
+    "test error": ("mean over the last tenth of the epochs, never the best epoch; the authors' code has the last epoch", OURS),
 }  # fmt: skip
 PAPER = ("convnet-noise20", "convnet-cifar100", "resnet18-noise20", "convnet-asymmetric")
 PLACES = ("experiment", "scale")  # fields that say which experiment it is, and set nothing
