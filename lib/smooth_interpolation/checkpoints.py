@@ -119,9 +119,8 @@ class DiskKeeper(Keeper):
             self.check()
             write(path, tensors, progress, self.run, fingerprint)
             found = self.paths()
-            kept = [other for other in found if other.name <= path.name][
-                : self.kept
-            ]  # later ones were passed over, damaged
+            # Later ones than this were passed over, damaged.
+            kept = [other for other in found if other.name <= path.name][: self.kept]
             for other in found:
                 if other not in kept:
                     other.unlink(missing_ok=True)

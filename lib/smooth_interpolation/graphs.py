@@ -62,7 +62,7 @@ class GraphedEpoch:
     """Replays the steps of trainers on a stream of its own; full batches are one graph, a shorter last one another.
 
     Args:
-        trainers: of one width, with the same data and settings, at the same step.
+        trainers: of one family, with the same data and settings, at the same step; several are trained as one.
     """
 
     def __init__(self, trainers: Sequence[Trainer]):
@@ -86,9 +86,8 @@ class GraphedEpoch:
         self.position, self.step = (torch.zeros(1, dtype=torch.long, device=self.device) for _ in range(2))
         rates = [learning_rate(step, steps, self.settings) for step in range(self.settings.warmup_epochs * steps + 1)]
         self.rates = torch.tensor(rates, device=self.device)
-        self.rate = torch.tensor(
-            self.settings.learning_rate, device=self.device
-        )  # a captured step reads it anew each time
+        # A captured step reads it anew each time.
+        self.rate = torch.tensor(self.settings.learning_rate, device=self.device)
         self.optimizer.param_groups[0]["lr"] = self.rate
         self._capture_all()
 
@@ -171,9 +170,8 @@ class GraphedEpoch:
                 for key, value in self.optimizer.state[whole].items()
             }
         for name, whole in stack.network.named_buffers():
-            module, _, leaf = name.rpartition(".")
-            if leaf != "mask":
-                setattr(trainer.model.get_submodule(module), leaf, stack.part(name, whole, s))
+            if not name.endswith(".mask"):
+                stacks.put_buffer(trainer.model, name, stack.part(name, whole, s))
 
     def _capture(self, size: int) -> Any:
         long = self.settings.epochs * len(self.data) >= COMPILE_FROM

@@ -75,6 +75,12 @@ class Stack(nn.Module):
         return tensor if tensor.ndim == 0 else tensor[rows] if tensor.ndim == 1 else tensor[rows, columns]
 
 
+def put_buffer(model: nn.Module, name: str, tensor: Tensor) -> None:
+    """Have a network hold this tensor as its buffer of that name, as named_buffers tells it."""
+    module, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(module), leaf, tensor)
+
+
 class _Convolution(nn.Conv2d):
     mask: Tensor
 

@@ -21,6 +21,7 @@ from .config import Settings
 from .graphs import GraphedEpoch, capture
 from .inputs import Normalization, TrainingData, crop_and_flip, network_inputs
 from .precision import full_precision
+from .stacks import put_buffer
 from .step import learning_rate, losses_of, optimizer_of
 
 
@@ -170,8 +171,7 @@ class Trainer:
             state = self.optimizer.state[parameter]
             self.optimizer.state[parameter] = {name: value.clone() for name, value in state.items()}
         for name, buffer in self.model.named_buffers():
-            module, _, leaf = name.rpartition(".")
-            setattr(self.model.get_submodule(module), leaf, buffer.clone())
+            put_buffer(self.model, name, buffer.clone())
         self.sums = self.sums.clone()
         self.generator.set_state(self.epoch_began)
         self.epoch -= 1
