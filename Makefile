@@ -35,7 +35,7 @@ $(INSTALLED):
 
 # The notebooks beside book/*.md, which are the source whatever is newer, and the code's layout.
 format: setup
-	$(BIN)/python -m smooth_interpolation.pairs book/*.md
+	$(BIN)/python book/_ext/pairs.py book/*.md
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

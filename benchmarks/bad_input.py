@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from smooth_interpolation import config, files, image_folders, image_names, store
+from smooth_interpolation import config, files
+from smooth_interpolation.data import image_folders, image_names
 from smooth_interpolation.errors import UserError
+from smooth_interpolation.runs import store
 
 from . import fuzz, hostile
 from .reliability import Count, count, scenario

@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from smooth_interpolation import inputs, tangents, training
 from smooth_interpolation.config import Settings
+from smooth_interpolation.data import inputs
+from smooth_interpolation.measure import tangents
+from smooth_interpolation.train import loop
 
 BATCH = 128  # anchors per pass of measuring
 
@@ -54,7 +56,7 @@ def train(
         total = 0.0
         for x, y in DataLoader(dataset, batch_size=settings.batch_size, sampler=order):
             for group in optimizer.param_groups:
-                group["lr"] = training.learning_rate(step, steps, settings)
+                group["lr"] = loop.learning_rate(step, steps, settings)
             optimizer.zero_grad()
             loss = criterion(model(x), y)
             loss.backward()

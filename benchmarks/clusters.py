@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from smooth_interpolation import cluster, config, evaluation, locks, ray_engine, store, sweep, work
+from smooth_interpolation import config
 from smooth_interpolation.config import Run
-from smooth_interpolation.ray_engine import _task
+from smooth_interpolation.runs import locks, store, sweep, work
+from smooth_interpolation.runs.engines import cluster, ray_engine
+from smooth_interpolation.runs.engines.ray_engine import _task
+from smooth_interpolation.train import evaluation
 
 from .reliability import Count, count, scenario
 

@@ -12,18 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from smooth_interpolation import (
-    cli_options,
-    config,
-    inputs,
-    models,
-    neighbourhoods,
-    runs,
-    sweep,
-    training,
-    volumes,
-)
-from smooth_interpolation.evaluation import Evaluator
+from smooth_interpolation import config
+from smooth_interpolation.cli import options
+from smooth_interpolation.data import inputs
+from smooth_interpolation.measure import anchors, volumes
+from smooth_interpolation.runs import single, sweep
+from smooth_interpolation.train import loop, models
+from smooth_interpolation.train.evaluation import Evaluator
 
 from . import baseline, flops, many, timing
 from .gpu import NORMALIZE, data_of, random_images
@@ -35,13 +30,13 @@ def settings_of(**changes: Any) -> config.Experiment:
     return config.find("laptop", "convnet-noise20", changes)
 
 
-def trainer_of(width: int, images: Tensor, labels: Tensor, precision: str = "bf16", **options: Any) -> training.Trainer:
+def trainer_of(width: int, images: Tensor, labels: Tensor, precision: str = "bf16", **options: Any) -> loop.Trainer:
     settings = settings_of(precision=precision, epochs=100_000)
     data = data_of(images, labels, precision, "cpu")
-    return training.Trainer(models.create("convnet", width, 10, 0), data, settings, 0, **options)
+    return loop.Trainer(models.create("convnet", width, 10, 0), data, settings, 0, **options)
 
 
-def epoch(trainer: training.Trainer) -> None:
+def epoch(trainer: loop.Trainer) -> None:
     trainer.launch()
     trainer.finish()
 
@@ -66,7 +61,7 @@ def training_rates(quick: bool) -> list[dict[str, Any]]:
         settings = settings_of(epochs=2, precision="fp32")
         theirs = list(baseline.train(models.create("convnet", width, 10, 0), images, labels, settings, NORMALIZE, 0))
         ours: list[float] = []
-        training.train(
+        loop.train(
             models.create("convnet", width, 10, 0), images, labels, settings, normalize=NORMALIZE, seed=0,
             after_epoch=lambda progress, losses=ours: losses.append(progress.loss),
         )  # fmt: skip
@@ -94,13 +89,13 @@ def measuring_rates(quick: bool) -> list[dict[str, Any]]:
         n = 2 if quick else max(4, 32 // width)
         images, labels = random_images(n)
         x = images.float() / 255
-        near = neighbourhoods.make(x, **PATHS)
+        near = anchors.make(x, **PATHS)
         plain, ours = (models.create("convnet", width, 10, 0) for _ in range(2))
         ours = ours.to(memory_format=torch.channels_last)
         slow = partial(baseline.volume_metrics, plain, x, labels, normalize=NORMALIZE, delta=0.1, **PATHS)
 
         def fast(images: Tensor = images, labels: Tensor = labels, model: torch.nn.Module = ours) -> list:
-            found = neighbourhoods.shared(images, path_kind="svd", **PATHS)
+            found = anchors.shared(images, path_kind="svd", **PATHS)
             return [
                 volumes.neighbourhood_metrics(model, near, labels[part], normalize=NORMALIZE) for part, near in found
             ]
@@ -124,10 +119,8 @@ def epoch_shares(quick: bool) -> list[dict[str, Any]]:
     share = 5
     settings = settings_of(dataset="dead_leaves", n_train=4000 // share, n_test=10_000 // share,
                            n_clean_points=250 // share, n_noisy_points=250 // share)  # fmt: skip
-    data = runs.prepare(settings)
-    n_evaluations = len(
-        training.evaluation_epochs(settings.epochs, settings.n_evaluations, settings.n_last_evaluations)
-    )
+    data = single.prepare(settings)
+    n_evaluations = len(loop.evaluation_epochs(settings.epochs, settings.n_evaluations, settings.n_last_evaluations))
     for width in [1] if quick else [1, 4, 8, 24]:
         evaluator = Evaluator(data, settings.run(width, 0), torch.device("cpu"))
         trainer = trainer_of(width, data.train.images, data.train.labels)
@@ -144,11 +137,11 @@ def epoch_shares(quick: bool) -> list[dict[str, Any]]:
 
 def core_scaling(quick: bool) -> dict[str, Any]:
     """A sweep of independent runs on all cores against one, start of the processes included."""
-    cores = cli_options.cores()
+    cores = options.cores()
     changes = {"epochs": 2 if quick else 20, "n_evaluations": 2, "n_clean_points": 10, "n_noisy_points": 10}
     experiment = config.find("demo", "convnet-noise20", changes)
     todo = [experiment.run(1 if quick else 8, seed) for seed in range(2 * cores)]
-    runs.prepare(experiment)
+    single.prepare(experiment)
 
     def swept(workers: int) -> None:
         with tempfile.TemporaryDirectory() as root:
@@ -200,7 +193,7 @@ def cost_curves(quick: bool) -> dict[str, list[dict[str, float]]]:
     ):
         for amount in amounts:
             images, labels = random_images(amount if what == "points" else 1 if quick else 16)
-            near = neighbourhoods.make(
+            near = anchors.make(
                 images.float() / 255, **PATHS | {"n_paths": amount if what == "paths" else PATHS["n_paths"]}
             )
             cases[what, amount] = partial(volumes.neighbourhood_metrics, model, near, labels, normalize=NORMALIZE)
@@ -254,7 +247,7 @@ def explorations(quick: bool) -> dict[str, dict[str, Any]]:
             "kept": partial(epoch, trainer),
             "float32": partial(epoch, trainer_of(width, images, labels, "fp32")),
             "default memory format": partial(
-                epoch, trainer_of(width, images, labels, acceleration=training.Acceleration(channels_last=False))
+                epoch, trainer_of(width, images, labels, acceleration=loop.Acceleration(channels_last=False))
             ),
             "micro-batches of 32": partial(_micro_batches, halves, 32),
         }
@@ -281,7 +274,7 @@ def profile(quick: bool) -> dict[str, dict[str, dict[str, float]]]:
     for width in [1] if quick else [1, 2, 4, 8, 32]:
         trainer = trainer_of(width, *random_images(128 if quick else 1024 if width < 32 else 256))
         images, labels = random_images(1 if quick or width == 32 else 8)
-        near = neighbourhoods.make(images.float() / 255, **PATHS)
+        near = anchors.make(images.float() / 255, **PATHS)
         model = models.create("convnet", width, 10, 0).to(memory_format=torch.channels_last)
         measure = partial(volumes.neighbourhood_metrics, model, near, labels, normalize=NORMALIZE)
         for what, case in (("training", partial(epoch, trainer)), ("measuring", measure)):
@@ -343,7 +336,7 @@ def _tangent_curvature(model: torch.nn.Module, x: Tensor, labels: Tensor) -> Non
         torch.func.jvp(gradient, (x,), (torch.ones_like(x),))
 
 
-def _micro_batches(trainer: training.Trainer, size: int) -> None:
+def _micro_batches(trainer: loop.Trainer, size: int) -> None:
     """One step on the whole batch from gradients of its parts, which stay nearer to the processor."""
     data = trainer.data
     trainer.optimizer.zero_grad(set_to_none=True)

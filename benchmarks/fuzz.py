@@ -30,20 +30,11 @@ if GUIDED in sys.argv:  # before anything that is to be watched is imported
 
 import torch  # noqa: E402
 
-from smooth_interpolation import (  # noqa: E402
-    checkpoints,
-    config,
-    cost,
-    display,
-    files,
-    image_folders,
-    image_names,
-    locks,
-    record_format,
-    store,
-    watching,
-)
+from smooth_interpolation import config, files  # noqa: E402
+from smooth_interpolation.cli import display  # noqa: E402
+from smooth_interpolation.data import image_folders, image_names  # noqa: E402
 from smooth_interpolation.errors import UserError  # noqa: E402
+from smooth_interpolation.runs import checkpoints, cost, locks, record_format, store, watching  # noqa: E402
 
 from . import hostile  # noqa: E402
 

@@ -20,9 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smooth_interpolation import config, graphs, models, training, volumes
-from smooth_interpolation.performance import AFTER, BEFORE
-from smooth_interpolation.precision import full_precision
+from smooth_interpolation import config
+from smooth_interpolation.book.performance import AFTER, BEFORE
+from smooth_interpolation.measure import volumes
+from smooth_interpolation.measure.precision import full_precision
+from smooth_interpolation.train import graphs, loop, models
 
 from . import flops, step, timing
 from .step import COMPILED, EAGER, NORMALIZE, VARIANTS, data_of, epochs_of, random_images
@@ -91,7 +93,7 @@ def judge(errors: dict[str, float]) -> None:
 
 def trained(
     settings: config.Experiment,
-    acceleration: training.Acceleration,
+    acceleration: loop.Acceleration,
     device: str,
     images: Tensor,
     labels: Tensor,
@@ -103,7 +105,7 @@ def trained(
         data = dataclasses.replace(data, images=data.images.double(), black=data.black.double())
     networks = [models.create(settings.model, 5, 10, seed).to(device, dtype) for seed in range(3)]
     trainers = [
-        training.Trainer(network, data, settings, seed, acceleration)
+        loop.Trainer(network, data, settings, seed, acceleration)
         for seed, network in enumerate(networks[: 3 if acceleration.stack else 2])
     ]
     for trainer in trainers:
@@ -117,7 +119,7 @@ def trained(
     return torch.stack(found)
 
 
-def train(trainers: Sequence[training.Trainer]) -> None:
+def train(trainers: Sequence[loop.Trainer]) -> None:
     while not trainers[0].done:
         epochs_of(trainers)
 
@@ -191,7 +193,7 @@ def reference_rates(device: str, quick: bool) -> list[dict[str, Any]]:
         operations = flops.count(create()).step
         for batch in batches:
             settings = config.find("gpu", "convnet-noise20", {"batch_size": batch, "epochs": 100_000})
-            trainer = training.Trainer(create().to(device), data, settings, 0, VARIANTS[BEFORE])
+            trainer = loop.Trainer(create().to(device), data, settings, 0, VARIANTS[BEFORE])
             times = timing.alternate({"epoch": partial(epochs_of, [trainer])}, repetitions)["epoch"]
             speed = timing.rate(n, times)
             work = operations * speed["median"]

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from smooth_interpolation import locations, record_format
+from smooth_interpolation import locations
 from smooth_interpolation.config import SCHEMA
+from smooth_interpolation.runs import record_format
 
 REMOVED = object()
 

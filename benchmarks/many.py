@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from smooth_interpolation import config, locations, record_format, store
+from smooth_interpolation import config, locations
+from smooth_interpolation.runs import record_format, store
 
 BOUNDS = {"load": 5.0, "status": 3.0}  # seconds that the two may take
 

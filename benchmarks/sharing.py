@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from smooth_interpolation import locks, store, sweep
+from smooth_interpolation.runs import locks, store, sweep
 
 from . import torture
 from .reliability import Count, count, scenario

@@ -13,18 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smooth_interpolation import config, inputs, models, stacks, sweep, training
-from smooth_interpolation.performance import AFTER, BEFORE
+from smooth_interpolation import config
+from smooth_interpolation.book.performance import AFTER, BEFORE
+from smooth_interpolation.data import inputs
+from smooth_interpolation.runs import sweep
+from smooth_interpolation.train import loop, models, stacks
 
 from . import flops, timing
 
 NORMALIZE = inputs.Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 EAGER, COMPILED = "eager", "compiled"
 VARIANTS = {
-    EAGER: training.Acceleration(cuda_graph=False),
-    BEFORE: training.Acceleration(compile=False, stack=False),
-    COMPILED: training.Acceleration(stack=False),
-    AFTER: training.Acceleration(),
+    EAGER: loop.Acceleration(cuda_graph=False),
+    BEFORE: loop.Acceleration(compile=False, stack=False),
+    COMPILED: loop.Acceleration(stack=False),
+    AFTER: loop.Acceleration(),
 }
 WIDTHS = (1, 4, 8, 16, 32, 64)
 Case = tuple[str, int, int, str, tuple[str, ...]]  # family, width, networks, precision, variants
@@ -40,8 +43,8 @@ def data_of(images: Tensor, labels: Tensor, precision: str, device: str) -> inpu
     return inputs.TrainingData.of(images, labels, NORMALIZE, precision, torch.device(device))
 
 
-def epochs_of(trainers: Sequence[training.Trainer]) -> None:
-    training.launch(trainers)
+def epochs_of(trainers: Sequence[loop.Trainer]) -> None:
+    loop.launch(trainers)
     for trainer in trainers:
         trainer.finish()
 
@@ -84,7 +87,7 @@ def rates(cases: Iterable[Case], device: str, quick: bool) -> Iterator[list[dict
         epochs, first = {}, {}
         for name in names:
             networks = [models.create(family, width, 10, seed).to(device) for seed in range(n)]
-            trainers = [training.Trainer(net, data, settings, s, VARIANTS[name]) for s, net in enumerate(networks)]
+            trainers = [loop.Trainer(net, data, settings, s, VARIANTS[name]) for s, net in enumerate(networks)]
             epochs[name] = partial(epochs_of, trainers)
             first[name] = timing.alternate({name: epochs[name]}, 1, warm_up=False)[name][0]
         times = timing.alternate(epochs, 1 if quick else 3, warm_up=False)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from smooth_interpolation import pool, store, watching, work
-from smooth_interpolation.checkpoints import DiskKeeper
+from smooth_interpolation.runs import store, watching, work
+from smooth_interpolation.runs.checkpoints import DiskKeeper
+from smooth_interpolation.runs.engines import processes
 
 from . import torture
 from .reliability import Count, count, scenario
@@ -73,7 +74,7 @@ def _sweep_of_one(run: Any, root: Path) -> None:
     for content in (run, None):  # and no more
         ours.send(content)
     options = work.Options(root=root, device="cpu")
-    torture.start(pool._work, options, theirs, os.getpid()).join()
+    torture.start(processes._work, options, theirs, os.getpid()).join()
 
 
 @scenario("The process of a sweep is killed: its worker leaves a checkpoint and no lock, and ends")
@@ -154,6 +155,6 @@ def damaged_checkpoint(directory: Path, quick: bool) -> Count:
 
 
 def _epoch_of(path: Path) -> int:
-    from smooth_interpolation import checkpoints
+    from smooth_interpolation.runs import checkpoints
 
     return int(checkpoints.read_file(path)[1]["progress"]["epoch"])

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from smooth_interpolation import provenance
+from smooth_interpolation.runs import provenance
 
 RESULTS = Path(__file__).parent / "results"
 

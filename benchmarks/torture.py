@@ -16,8 +16,10 @@ from typing import Any
 import torch
 import torch._dynamo  # optimisers import it, in every fork if not here
 
-from smooth_interpolation import config, datasets, files, locations, runs, store, work
+from smooth_interpolation import config, files, locations
 from smooth_interpolation.config import Run
+from smooth_interpolation.data import datasets
+from smooth_interpolation.runs import single, store, work
 
 FORK = multiprocessing.get_context("fork")
 TINY = {
@@ -115,7 +117,7 @@ class Reference:
     """What an uninterrupted run gives, and how long it takes."""
 
     def __init__(self, run: Run, root: Path, **options: Any):
-        self.run, self.prepared = run, runs.prepare(run)
+        self.run, self.prepared = run, single.prepare(run)
         self.options = {"prepared": self.prepared, **options}
         finish([run], root / "warm-up", **self.options)  # fills the caches
         began = time.perf_counter()
@@ -126,7 +128,7 @@ class Reference:
     def found(self, root: Path) -> tuple[dict[str, Any], str] | None:
         """The record without its origin, and the digest of the final weights, which are then removed from the cache."""
         record = store.read(self.run, root)
-        weights = runs.weights_path(self.run)
+        weights = single.weights_path(self.run)
         if record is None or not weights.exists():
             return None
         tensors, _ = files.read_tensors(weights)

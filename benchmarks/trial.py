@@ -17,8 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smooth_interpolation import config, files, inputs, locations, models, preparation, provenance, training, trial
+from smooth_interpolation import config, files, locations
+from smooth_interpolation.book import trial
+from smooth_interpolation.data import inputs, preparation
 from smooth_interpolation.errors import UserError
+from smooth_interpolation.runs import provenance
+from smooth_interpolation.train import loop, models
 
 AUTHORS = (0.2023, 0.1994, 0.2010)  # what the authors' public code divides by
 EPOCHS, MOMENTS = 400, (25, 50, 100, 150, 200, 250, 300, 400)
@@ -70,7 +74,7 @@ class Network:
         self.plan, self.dataset = plan, experiment.dataset
         self.data, inputs = _data(plan["noise"], plan["n_train"], plan["input_std"], plan["precision"], device)
         model = models.create("convnet", plan["width"], experiment.n_classes, 0).to(device)
-        self.trainer = training.Trainer(model, inputs, experiment, 0)
+        self.trainer = loop.Trainer(model, inputs, experiment, 0)
         self.by_epoch: dict[int, float] = {}
         self.at_end: list[float] = []
 
@@ -98,11 +102,11 @@ class Network:
         )
 
 
-LAST_TENTH = set(training.evaluation_epochs(EPOCHS, 1, 10))
+LAST_TENTH = set(loop.evaluation_epochs(EPOCHS, 1, 10))
 
 
 def _error(model: nn.Module, split: Any, normalize: inputs.Normalization) -> float:
-    wrong: Tensor = training.predict(model, split.images, normalize).argmax(1).cpu() != split.labels
+    wrong: Tensor = loop.predict(model, split.images, normalize).argmax(1).cpu() != split.labels
     return 100 * wrong.double().mean().item()
 
 
@@ -117,7 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
     origin = provenance.code() | provenance.machine(device)
     networks = [Network(plan, device) for part in given.part or PARTS for plan in PARTS[part]]
     while active := [network for network in networks if not network.trainer.done]:
-        training.launch([network.trainer for network in active])
+        loop.launch([network.trainer for network in active])
         for network in active:
             network.evaluate(network.trainer.finish().epoch)
     new = [network.row(origin) for network in networks]

@@ -9,9 +9,10 @@ import sys
 import pytest
 import torch
 
-from smooth_interpolation import checkpoints, config, locations, runs, store
-from smooth_interpolation.checkpoints import DiskKeeper, Progress
+from smooth_interpolation import config, locations
 from smooth_interpolation.errors import ConfigError
+from smooth_interpolation.runs import checkpoints, single, store
+from smooth_interpolation.runs.checkpoints import DiskKeeper, Progress
 
 ROOT = locations.repository()
 TINY = {
@@ -70,7 +71,7 @@ def measured(tmp_path_factory):
         patch.setenv(locations.CACHE_VARIABLE, str(base / "cache"))
         planned = config.load(file).runs()
         for run in planned:
-            store.write(runs.run(run), run, base / "results")
+            store.write(single.run(run), run, base / "results")
     progress = Progress(1, 7, None, [], {}, 0.0, 0.0, {})
     keeper = DiskKeeper(planned[0], base / "results")
     keeper.directory.mkdir(parents=True)

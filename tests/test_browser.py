@@ -14,7 +14,8 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import sync_playwright
 
-from smooth_interpolation import config, locations, store
+from smooth_interpolation import config, locations
+from smooth_interpolation.runs import store
 
 PAGES = [path.stem for path in sorted((locations.repository() / "book").glob("*.md"))]
 OTHERS = ["genindex", "search"]

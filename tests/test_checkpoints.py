@@ -7,9 +7,12 @@ import struct
 import pytest
 import torch
 
-from smooth_interpolation import checkpoints, config, inputs, models, runs, store, training, work
-from smooth_interpolation.checkpoints import DiskKeeper
+from smooth_interpolation import config
+from smooth_interpolation.data import inputs
 from smooth_interpolation.errors import RecordError
+from smooth_interpolation.runs import checkpoints, single, store, work
+from smooth_interpolation.runs.checkpoints import DiskKeeper
+from smooth_interpolation.train import loop, models
 
 TINY = {
     "n_train": 160, "n_test": 40, "batch_size": 64, "epochs": 5, "n_evaluations": 3, "n_clean_points": 4,
@@ -53,14 +56,14 @@ def without_origin(record):
 )
 def test_a_run_stopped_again_and_again_gives_the_same_record(tmp_path, changes):
     run = tiny(**changes).run(2, 0)
-    uninterrupted = runs.run(run, device="cpu")
-    before = {name: tensor.clone() for name, tensor in runs.network(run).state_dict().items()}
-    runs.weights_path(run).unlink()
+    uninterrupted = single.run(run, device="cpu")
+    before = {name: tensor.clone() for name, tensor in single.network(run).state_dict().items()}
+    single.weights_path(run).unlink()
     said, stops = stop_and_go_on([run], tmp_path, steps=4)  # of 3 an epoch: within epochs, and in measuring
     assert said == [(run, "complete", None)] and stops >= 3
     record = store.read(run, tmp_path)
     assert without_origin(record) == without_origin(uninterrupted)
-    assert all(torch.equal(before[name], tensor) for name, tensor in runs.network(run).state_dict().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in single.network(run).state_dict().items())
     origin = record["provenance"]
     assert len(origin["resumed"]) == stops and origin["start"] <= origin["resumed"][0]["stopped"] <= origin["end"]
     assert set(origin["resumed"][0]) == {"epoch", "stopped", "start", "commit", "device_name", "threads"}
@@ -73,7 +76,7 @@ def test_runs_side_by_side_are_resumed_where_each_was(tmp_path):
     said, stops = stop_and_go_on(todo, tmp_path, steps=5, at_once=2)
     assert sorted(run.width for run, kind, _ in said if kind == "complete") == [1, 1, 2] and stops >= 2
     for run in todo:
-        assert without_origin(store.read(run, tmp_path)) == without_origin(runs.run(run, device="cpu"))
+        assert without_origin(store.read(run, tmp_path)) == without_origin(single.run(run, device="cpu"))
 
 
 def test_a_stop_while_one_network_is_measured_keeps_how_far_the_others_are(tmp_path):
@@ -104,13 +107,13 @@ def test_a_stop_while_one_network_is_measured_keeps_how_far_the_others_are(tmp_p
     assert checkpoints.read_file(path)[1]["progress"]["epoch"] == 3
     work.do([first, second], options)
     for run in (first, second):
-        assert without_origin(store.read(run, tmp_path)) == without_origin(runs.run(run, device="cpu"))
+        assert without_origin(store.read(run, tmp_path)) == without_origin(single.run(run, device="cpu"))
 
 
 def trainer_of(settings, seed=0):
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     there = inputs.TrainingData.of(data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu"))
-    return training.Trainer(models.create("convnet", 2, 10, seed), there, settings, seed)
+    return loop.Trainer(models.create("convnet", 2, 10, seed), there, settings, seed)
 
 
 def progress_of(trainer, **changes):

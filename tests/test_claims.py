@@ -9,8 +9,9 @@ import pytest
 from tests import worlds
 from tests.worlds import CASES, MOMENTS, OF_THE_PAPER, SIZES, THRESHOLD, WIDTHS, World, made, of_the_paper, together
 
-from smooth_interpolation import claims, config, moments, store, trends
-from smooth_interpolation.claims import CLAIMS, Evidence
+from smooth_interpolation import claims, config
+from smooth_interpolation.claims import CLAIMS, Evidence, moments, trends
+from smooth_interpolation.runs import store
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 PLAN = SimpleNamespace(widths=tuple(WIDTHS.tolist()), seeds=(0, 1, 2))

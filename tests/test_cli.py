@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from smooth_interpolation import config, cost, locations, store, sweep
+from smooth_interpolation import config, locations
 from smooth_interpolation.config import FIELDS
+from smooth_interpolation.runs import cost, store, sweep
 
 PARAMS = "params/demo/convnet-noise20.yaml"
 TINY = [

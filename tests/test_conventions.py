@@ -1,6 +1,5 @@
 """What a user of the ecosystem expects: a wheel that stands alone, files of configuration that parse and name what exists."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -13,15 +12,17 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from smooth_interpolation import config, launch, locations, provenance
+import launch
+from smooth_interpolation import config, locations
 from smooth_interpolation.errors import ConfigError
+from smooth_interpolation.runs import provenance
 
 ROOT = locations.repository()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MEASURE = """
 import pathlib, sys, torch, smooth_interpolation
-from smooth_interpolation import provenance
-from smooth_interpolation.volumes import volume_metrics
+from smooth_interpolation.runs import provenance
+from smooth_interpolation.measure.volumes import volume_metrics
 assert pathlib.Path(smooth_interpolation.__file__).is_relative_to(sys.argv[1]), smooth_interpolation.__file__
 network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 10))
 found = volume_metrics(network, torch.rand(2, 3, 8, 8), torch.tensor([0, 1]), strengths=(2, 4), n_paths=2)
@@ -105,7 +106,7 @@ def test_commands_of_the_hooks_are_those_of_the_environment():
         assert hook["language"] == "system"  # nothing is fetched
         command, *rest = hook["entry"].split()
         if command == "python":
-            assert rest == ["-m", "smooth_interpolation.pairs"] and importlib.util.find_spec(rest[1])
+            assert rest == ["book/_ext/pairs.py"] and (ROOT / rest[0]).is_file()
             continue
         assert command in wanted and Path(sys.executable).with_name(command).exists(), command
 

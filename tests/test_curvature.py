@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from smooth_interpolation import curvature, tangents
 from smooth_interpolation.errors import ConfigError, DataError
-from smooth_interpolation.models import ConvNet, ResNet18
-from smooth_interpolation.sharpness import loss_gradients, tangent_hessian_norm
+from smooth_interpolation.measure import curvature, tangents
+from smooth_interpolation.measure.sharpness import loss_gradients, tangent_hessian_norm
+from smooth_interpolation.train.models import ConvNet, ResNet18
 
 N, M = 4, 3
 

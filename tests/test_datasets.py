@@ -12,8 +12,10 @@ import torch
 import torchvision.datasets
 from PIL import Image
 
-from smooth_interpolation import config, datasets, dead_leaves, locations, preparation, runs, store
+from smooth_interpolation import config, locations
+from smooth_interpolation.data import datasets, dead_leaves, preparation
 from smooth_interpolation.errors import DataError
+from smooth_interpolation.runs import single, store
 
 CLASSES = ("cat", "dog")
 
@@ -192,7 +194,7 @@ def test_the_same_images_give_the_same_record_whatever_they_came_in(in_every_for
     experiment = config.find(
         "laptop", "convnet-noise20", {**FEW, "n_train": 60, "n_noisy_points": 4, "precision": "fp32"}
     )
-    records = [record for _, record in in_every_form("cifar10", lambda: runs.run(experiment.run(2, 0), device="cpu"))]
+    records = [record for _, record in in_every_form("cifar10", lambda: single.run(experiment.run(2, 0), device="cpu"))]
     assert {record["data"].pop("source") for record in records} == set(FORMS)
     assert len({store.checksum({**record, "provenance": {}}) for record in records}) == 1
 

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from smooth_interpolation import config, graphs, models, runs, store, training, work
-from smooth_interpolation.foreign import measuring
-from smooth_interpolation.volumes import METRICS, volume_metrics
+from smooth_interpolation import config
+from smooth_interpolation.measure.foreign import measuring
+from smooth_interpolation.measure.volumes import METRICS, volume_metrics
+from smooth_interpolation.runs import single, store, work
+from smooth_interpolation.train import graphs, loop, models
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -18,7 +20,7 @@ def settings_of(**changes):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("family", ["convnet", "resnet18"])
 def test_measures_in_float32_agree_with_float64_on_the_cpu(device, family):
-    data = runs.prepare(settings_of())
+    data = single.prepare(settings_of())
     points = data.train[data.points]
     images = points.images.float() / 255
     options = {"normalize": data.normalize, "strengths": (5, 20), "n_paths": 2, "n_tangents": 2}
@@ -33,11 +35,11 @@ def test_measures_in_float32_agree_with_float64_on_the_cpu(device, family):
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_run_is_the_same_everywhere_to_rounding(device):
     settings = settings_of(augment=True)
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     weights = []
     for place in ("cpu", device):
         network = models.create("convnet", 4, 10, seed=0).to(place)
-        training.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=0)
+        loop.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=0)
         weights.append(torch.cat([p.detach().cpu().flatten() for p in network.parameters()]))
     start = torch.cat([p.detach().flatten() for p in models.create("convnet", 4, 10, seed=0).parameters()])
     assert (weights[1] - weights[0]).norm() < 1e-2 * (weights[0] - start).norm()
@@ -50,18 +52,18 @@ def test_a_run_is_the_same_everywhere_to_rounding(device):
 def test_a_captured_step_is_the_eager_one(family, precision, monkeypatch):
     """In bfloat16, where a compiled step rounds less often: no further from float32 than eager steps, by more than half."""
     monkeypatch.setattr(graphs, "COMPILE_FROM", 0)
-    data = runs.prepare(settings_of())
+    data = single.prepare(settings_of())
 
     def trained(precision, graph):
         network = models.create(family, 4, 10, seed=0).to("cuda")
-        training.train(
+        loop.train(
             network,
             data.train.images,
             data.train.labels,
             settings_of(augment=True, precision=precision),
             normalize=data.normalize,
             seed=0,
-            acceleration=training.Acceleration(cuda_graph=graph),
+            acceleration=loop.Acceleration(cuda_graph=graph),
         )
         return torch.cat([p.detach().flatten() for p in network.parameters()])
 
@@ -76,7 +78,7 @@ def test_a_captured_step_is_the_eager_one(family, precision, monkeypatch):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_record_names_its_device(device, precision):
-    record = runs.run(settings_of(precision=precision, augment=True, model="resnet18").run(2, 0), device=device)
+    record = single.run(settings_of(precision=precision, augment=True, model="resnet18").run(2, 0), device=device)
     assert record["status"] == "complete" and record["provenance"]["device"] == device
     assert record["provenance"]["precision"] == precision
 
@@ -97,7 +99,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(device, tmp_path):
             stops += 1
     assert stops >= 2
     for run in todo:
-        found, alone = store.read(run, tmp_path), runs.run(run, device=device)
+        found, alone = store.read(run, tmp_path), single.run(run, device=device)
         if device == "cpu":
             assert found["history"] == alone["history"] and found["volumes"] == alone["volumes"]
         for ours, theirs in zip(found["history"], alone["history"], strict=True):

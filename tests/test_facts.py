@@ -9,7 +9,11 @@ import pandas as pd
 import pytest
 from tests import worlds
 
-from smooth_interpolation import alt_text, config, errors, facts, locations, moments, pages, store, trends
+from smooth_interpolation import config, errors, locations
+from smooth_interpolation.book import facts, pages
+from smooth_interpolation.claims import moments, trends
+from smooth_interpolation.figures import alt_text
+from smooth_interpolation.runs import store
 
 ROOT = locations.repository()
 

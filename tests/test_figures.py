@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
-from smooth_interpolation import alt_text, cli, config, errors, figure_style, figures, locations, panels, store
+from smooth_interpolation import cli, config, errors, figures, locations
+from smooth_interpolation.figures import alt_text, panels, style
+from smooth_interpolation.runs import store
 
 ROOT = locations.repository()
 LIMIT = 300_000  # bytes of an SVG
@@ -54,9 +56,9 @@ def test_volumes_are_drawn_as_the_table_holds_them(volumes):
     assert line.get_xdata().tolist() == sorted(curve.width.unique())
     assert line.get_ydata().tolist() == curve.sort_values("width")["mean"].tolist()
     for one in drawn.axes:
-        (threshold,) = [line for line in one.get_lines() if line.get_label() == figure_style.THRESHOLD]
+        (threshold,) = [line for line in one.get_lines() if line.get_label() == style.THRESHOLD]
         assert list(threshold.get_xdata()) == [7, 7] and threshold.get_linestyle() == ":"
-        assert [15, 15] in [list(line.get_xdata()) for line in marks(one, figures.ACCENT)]
+        assert [15, 15] in [list(line.get_xdata()) for line in marks(one, style.ACCENT)]
 
 
 def test_rows_of_clean_and_noisy_points_share_their_axes(volumes):
@@ -133,14 +135,14 @@ def test_every_figure_is_of_the_visual_language(name, volumes, history, tmp_path
     table = volumes if kind.table == "volumes" else by_group(history)
     for part in (table, table[table.width == 8], table.iloc[:0]):
         drawn = kind.function(part, threshold=8, width=8)
-        assert drawn.get_size_inches()[0] == figure_style.WIDTH
+        assert drawn.get_size_inches()[0] == style.WIDTH
         panels = [panel for panel in drawn.axes if panel.get_label() != "<colorbar>"]
         assert panels[0].get_title(loc="left") and all(panel.get_title() for panel in panels)
         if part.empty:
             assert any("nothing measured" in text.get_text() for text in panels[0].texts)
             assert alt_text.describe(drawn) == "An empty figure: nothing measured yet."
         else:
-            assert all(marks(panel, figures.ACCENT) for panel in panels)
+            assert all(marks(panel, style.ACCENT) for panel in panels)
             assert all(panel.get_xlabel() == "base width $w$" for panel in panels[-2:])
             text = alt_text.describe(drawn)
             assert "w = 8" in text and f"{len(panels)} panels" in text and text.endswith("threshold, w = 8.")
@@ -173,7 +175,7 @@ def test_alternative_text_says_where_curves_begin_peak_and_end(volumes, history)
 def test_alternative_text_names_cells_that_exist():
     """The borders of a cell lie in the middle of two widths, its own width does not lie in the middle of its borders."""
     table = pd.DataFrame([[3.0, 2.0, 1.0], [4.0, 5.0, 9.0]], index=[1, 1200], columns=[12, 16, 32])
-    drawn, axes = figure_style.subplots(1, 1, 2)
+    drawn, axes = style.subplots(1, 1, 2)
     panels.heatmap(drawn, axes[0, 0], table, logarithmic=True, threshold=None, width=None)
     text = alt_text.describe(drawn)
     assert "lowest 1 at w = 32, epoch 1 and highest 9 at w = 32, epoch 1200" in text
@@ -182,8 +184,7 @@ def test_alternative_text_names_cells_that_exist():
 def test_colours_are_seen_on_white():
     for name in ("ACCENT", "TEST", "TRAIN", "CORRUPTED", "INK"):
         rgb = [
-            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
-            for c in mpl.colors.to_rgb(getattr(figure_style, name))
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in mpl.colors.to_rgb(getattr(style, name))
         ]
         luminance = 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]
         assert 1.05 / (luminance + 0.05) >= 3, name
@@ -206,7 +207,7 @@ def test_the_data_behind_a_figure_are_what_it_draws(name, records):
         means = set(table.groupby([c for c in table if c not in beside])[column].mean().round(9))
         for panel in panels:
             for line in panel.get_lines():
-                if not line.get_label().startswith("_") and line.get_label() != figure_style.THRESHOLD:
+                if not line.get_label().startswith("_") and line.get_label() != style.THRESHOLD:
                     assert set(pd.Series(line.get_ydata()).round(9)) <= means
 
 

@@ -15,11 +15,11 @@ from torchvision import transforms as T
 from torchvision.models import VisionTransformer
 from torchvision.transforms import v2
 
-from smooth_interpolation import curvature, paths, tangents
 from smooth_interpolation.errors import UserError
-from smooth_interpolation.neighbours import features
-from smooth_interpolation.sharpness import jacobian_norm, loss_gradients, tangent_hessian_norm
-from smooth_interpolation.volumes import volume_metrics
+from smooth_interpolation.measure import curvature, paths, tangents
+from smooth_interpolation.measure.neighbours import features
+from smooth_interpolation.measure.sharpness import jacobian_norm, loss_gradients, tangent_hessian_norm
+from smooth_interpolation.measure.volumes import volume_metrics
 from smooth_interpolation.your_network import examine
 
 X = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))

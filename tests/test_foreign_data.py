@@ -22,23 +22,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 from typer.testing import CliRunner
 
-from smooth_interpolation import (
-    cli,
-    config,
-    datasets,
-    figures,
-    files,
-    locations,
-    models,
-    neighbourhoods,
-    pages,
-    pairs,
-    record_format,
-    store,
-    weights,
-    your_data,
-)
+import pairs
+from smooth_interpolation import cli, config, figures, files, locations
+from smooth_interpolation.book import pages
+from smooth_interpolation.data import datasets
 from smooth_interpolation.errors import UserError
+from smooth_interpolation.measure import anchors
+from smooth_interpolation.runs import record_format, store, weights
+from smooth_interpolation.train import models
+from smooth_interpolation.your_network import images as your_data
 
 TEN = "abcdefghij"
 BOOK = locations.repository() / "book"
@@ -188,7 +180,7 @@ def paths_of(world):
     settings = {"strengths": [1, 2], "n_paths": 2, "n_tangents": 1, "seed": 0}
     counts = []
     for change, more in ((0, {}), (0, {}), (1, {}), (0, {"seed": 1}), (0, {"path_kind": "shift"})):
-        list(neighbourhoods.shared(images + change, **{**settings, **more}))
+        list(anchors.shared(images + change, **{**settings, **more}))
         counts.append(len(list((locations.cache() / "neighbourhoods").iterdir())))
     return counts
 
@@ -377,9 +369,9 @@ def downloaded(trouble):
 
     def try_it(world):
         copy = world.root / "copy"
-        for name in ("lib", "params"):
+        for name in ("lib", "params", "book/_ext"):
             shutil.copytree(BOOK.parent / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        variables = {"PYTHONPATH": str(copy / "lib")}
+        variables = {"PYTHONPATH": os.pathsep.join((str(copy / "lib"), str(copy / "book/_ext")))}
         if trouble == "no git":
             variables["PATH"] = str(world.root / "nowhere")
         elif trouble == "broken":
@@ -390,7 +382,8 @@ def downloaded(trouble):
                 subprocess.run([*git, *words], check=True)
             variables["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"  # as git itself tests 'dubious ownership'
         look = (
-            "from types import SimpleNamespace as N; from smooth_interpolation import book_files, locations, verdicts; "
+            "from types import SimpleNamespace as N; import book_files; from smooth_interpolation import locations; "
+            "from smooth_interpolation.claims import verdicts; "
             "print(verdicts.fixed(), book_files._outdated(None, N(found_docs={'fig2'}), 0, 0, 0), locations.repository())"
         )
         run = subprocess.run(

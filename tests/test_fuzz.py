@@ -11,8 +11,10 @@ from benchmarks import bad_input, fuzz, hostile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smooth_interpolation import cli, cli_options, config, locations, store
+from smooth_interpolation import cli, config, locations
+from smooth_interpolation.cli import options
 from smooth_interpolation.errors import UserError
+from smooth_interpolation.runs import store
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 PLAIN = hostile.PLAIN.splitlines()
@@ -70,7 +72,7 @@ def test_params_files_with_other_values(field, value):
 )
 @quick
 def test_options_that_set_fields(texts):
-    fuzz.accepts(lambda: cli_options.experiment_of(locations.params_file("demo", "convnet-noise20"), texts))
+    fuzz.accepts(lambda: options.experiment_of(locations.params_file("demo", "convnet-noise20"), texts))
 
 
 words = st.sampled_from(["status", "show", "figure", "fig2", "--set", "--results", "--width", "--output", "params/demo/convnet-noise20.yaml", "README.md", "-x", "--", "0"])  # fmt: skip

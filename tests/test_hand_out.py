@@ -8,7 +8,9 @@ import time
 import pytest
 import torch
 
-from smooth_interpolation import config, cost, hand_out, runs, store, supervision, sweep, watching
+from smooth_interpolation import config
+from smooth_interpolation.cli import supervision
+from smooth_interpolation.runs import cost, hand_out, single, store, sweep, watching
 
 TINY = {
     "n_train": 160, "n_test": 40, "batch_size": 64, "epochs": 20, "n_evaluations": 2, "n_clean_points": 4,
@@ -96,7 +98,7 @@ def test_two_pretended_gpus_do_a_sweep_together(tmp_path):
     processes = {store.read(run, tmp_path)["provenance"]["peak_memory_mib"]["process"] for run in todo}
     assert processes
     for run in todo[:2]:
-        assert store.read(run, tmp_path)["volumes"] == runs.run(run, device="cpu")["volumes"]
+        assert store.read(run, tmp_path)["volumes"] == single.run(run, device="cpu")["volumes"]
 
 
 def _holder(run, root):
@@ -154,10 +156,10 @@ def test_a_run_that_is_half_done_costs_half(tmp_path):
 
 
 def test_devices_are_those_that_are_visible(monkeypatch):
-    monkeypatch.setattr(runs, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name))
+    monkeypatch.setattr(single, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert runs.devices() == runs.devices("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
-    assert runs.devices("cuda:1") == ["cuda:1"] and runs.devices("cpu") == ["cpu"]
+    assert single.devices() == single.devices("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
+    assert single.devices("cuda:1") == ["cuda:1"] and single.devices("cpu") == ["cpu"]
 
 
 @pytest.mark.skipif(not TWO_GPUS, reason="there are no two GPUs")
@@ -172,7 +174,7 @@ def test_two_gpus_share_a_sweep(tmp_path):
             ended[where[event.run]] = time.monotonic()
 
     begun = time.monotonic()
-    outcome = sweep.sweep(experiment.runs(), devices=runs.devices(), at_once=4, root=tmp_path, watch=watch)
+    outcome = sweep.sweep(experiment.runs(), devices=single.devices(), at_once=4, root=tmp_path, watch=watch)
     assert len(outcome.complete) == 12 and not outcome.failed
     assert {"cuda:0", "cuda:1"} <= set(where.values())
     assert abs(ended["cuda:0"] - ended["cuda:1"]) < 0.5 * (max(ended.values()) - begun)

@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from smooth_interpolation import authors_code, config, hyperparameters, locations
+from smooth_interpolation import config, locations
+from smooth_interpolation.book import authors_code, hyperparameters
 
 FILES = sorted((locations.repository() / "params").glob("*/*.yaml"))
 

@@ -12,7 +12,8 @@ import torchvision.datasets
 from benchmarks import hostile
 from PIL import Image
 
-from smooth_interpolation import datasets, files, image_folders, image_names, image_sources, locations
+from smooth_interpolation import files, locations
+from smooth_interpolation.data import datasets, image_folders, image_names, image_sources
 from smooth_interpolation.errors import DataError
 
 

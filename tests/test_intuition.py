@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from numpy.polynomial import legendre as reference
 
-from smooth_interpolation import cli, figure_style, intuition, intuition_figures
+from smooth_interpolation import cli
+from smooth_interpolation.figures import intuition_figures, style
+from smooth_interpolation.studies import intuition
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +129,7 @@ def test_what_misses_points_is_not_said_to_pass_through_them(data, fits):
 
 def test_the_figure_draws_points_truth_and_fits(data, fits):
     drawn = intuition_figures.fig1ab(data, fits)
-    assert drawn.get_size_inches()[0] == figure_style.WIDTH
+    assert drawn.get_size_inches()[0] == style.WIDTH
     for panel, fit, letter in zip(drawn.axes, fits, "ab", strict=True):
         lines = {line.get_label(): line for line in panel.get_lines()}
         assert panel.get_title(loc="left") == letter and panel.get_title().replace("\n", " ") == fit.name

@@ -6,9 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smooth_interpolation import config, models, runs, training
+from smooth_interpolation import config
+from smooth_interpolation.data.label_noise import asymmetric_noise, symmetric_noise
 from smooth_interpolation.errors import ConfigError
-from smooth_interpolation.label_noise import asymmetric_noise, symmetric_noise
+from smooth_interpolation.runs import single
+from smooth_interpolation.train import loop, models
 
 
 @given(n=st.integers(0, 300), fraction=st.floats(0, 1), n_classes=st.integers(2, 20), seed=st.integers(0, 99))
@@ -65,10 +67,10 @@ def test_a_network_trained_on_noisy_labels_differs():
     weights = []
     for fraction in (0.2, 0.0):
         experiment = config.find("demo", "convnet-noise20", {**shared, "noise_fraction": fraction})
-        data = runs.prepare(experiment)
+        data = single.prepare(experiment)
         assert int(data.corrupted.sum()) == round(100 * fraction)
         assert torch.equal(data.train.labels != data.dataset.train.labels, data.corrupted)
         network = models.create("convnet", 2, 10, seed=0)
-        training.train(network, data.train.images, data.train.labels, experiment, normalize=data.normalize, seed=0)
+        loop.train(network, data.train.images, data.train.labels, experiment, normalize=data.normalize, seed=0)
         weights.append(torch.cat([p.flatten() for p in network.parameters()]))
     assert not torch.equal(*weights)

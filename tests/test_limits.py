@@ -10,9 +10,11 @@ import time
 import pytest
 import torch
 
-from smooth_interpolation import config, limits, locations, models, runs, store, sweep, work
-from smooth_interpolation.checkpoints import DiskKeeper
+from smooth_interpolation import config, locations
 from smooth_interpolation.errors import ConfigError
+from smooth_interpolation.runs import limits, single, store, sweep, work
+from smooth_interpolation.runs.checkpoints import DiskKeeper
+from smooth_interpolation.train import models
 
 TINY = {
     "n_train": 160, "n_test": 40, "batch_size": 64, "epochs": 30, "n_evaluations": 2, "n_clean_points": 4,
@@ -158,7 +160,7 @@ def test_a_half_done_sweep_is_moved_and_goes_on_elsewhere(tmp_path):
     assert len(outcome.complete) == len(todo) - len(done) and time.monotonic() - begun_again < 100
     for run in todo:
         record = store.read(run, there / "results")
-        assert without_origin(record) == without_origin(runs.run(run, device="cpu"))
+        assert without_origin(record) == without_origin(single.run(run, device="cpu"))
         assert bool(record["provenance"]["resumed"]) == (run in begun)
 
 
@@ -177,7 +179,7 @@ def test_a_checkpoint_is_of_no_device(tmp_path, devices):
             assert last
         except KeyboardInterrupt:
             assert not last
-    record, alone = store.read(todo[0], tmp_path), runs.run(todo[0], device="cpu")
+    record, alone = store.read(todo[0], tmp_path), single.run(todo[0], device="cpu")
     if "cuda" not in devices:
         assert without_origin(record) == without_origin(alone)
     for ours, theirs in zip(record["history"], alone["history"], strict=True):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from smooth_interpolation import locks
+from smooth_interpolation.runs import locks
 
 
 @pytest.fixture

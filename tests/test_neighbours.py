@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from smooth_interpolation import models, neighbours
 from smooth_interpolation.errors import ConfigError, DataError
+from smooth_interpolation.measure import neighbours
+from smooth_interpolation.train import models
 
 
 def test_nearest_agrees_with_a_plain_search():

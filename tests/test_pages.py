@@ -13,8 +13,10 @@ import nbformat
 import pytest
 import yaml
 
-from smooth_interpolation import config, figures, locations, pages, store
+from smooth_interpolation import config, figures, locations
+from smooth_interpolation.book import pages
 from smooth_interpolation.errors import ConfigError
+from smooth_interpolation.runs import store
 
 ROOT = locations.repository()
 PAGES = {

@@ -5,7 +5,9 @@ import pytest
 import torch
 import yaml
 
-from smooth_interpolation import config, counts, datasets, locations, preparation
+from smooth_interpolation import config, locations
+from smooth_interpolation.config import counts
+from smooth_interpolation.data import datasets, preparation
 from smooth_interpolation.errors import ConfigError
 
 FILES = sorted((locations.repository() / "params").glob("*/*.yaml"))

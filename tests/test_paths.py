@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smooth_interpolation.errors import ConfigError, DataError
-from smooth_interpolation.paths import segment_lengths, shift_paths, svd_paths
+from smooth_interpolation.measure.paths import segment_lengths, shift_paths, svd_paths
 
 
 def images(n=3, h=32, w=32, seed=0, dtype=torch.float32):

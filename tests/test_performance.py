@@ -8,8 +8,11 @@ import torch
 from benchmarks import baseline, cpu, flops, gpu, step, timing
 from matplotlib import pyplot as plt
 
-from smooth_interpolation import config, cost, locations, models, performance, performance_figures, predictions
+from smooth_interpolation import config, locations
+from smooth_interpolation.book import performance, performance_figures, predictions
 from smooth_interpolation.errors import RecordError
+from smooth_interpolation.runs import cost
+from smooth_interpolation.train import models
 
 COMMITTED = locations.repository() / "benchmarks" / "results"
 

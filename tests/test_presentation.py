@@ -9,8 +9,12 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from smooth_interpolation import alt_text, book_files, config, figures, locations, pages, presentation, store
+import book_files
+from smooth_interpolation import config, figures, locations
+from smooth_interpolation.book import pages, presentation
 from smooth_interpolation.errors import ConfigError
+from smooth_interpolation.figures import alt_text
+from smooth_interpolation.runs import store
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,11 @@ import typer.main
 import yaml
 from benchmarks import clusters, reliability  # noqa: F401 (it adds its scenarios)
 
-from smooth_interpolation import cli, cluster, config, limits, locations, locks, ray_engine, store, sweep, work
-from smooth_interpolation.cluster import Request
+from smooth_interpolation import cli, config, locations
 from smooth_interpolation.errors import ConfigError
+from smooth_interpolation.runs import limits, locks, store, sweep, work
+from smooth_interpolation.runs.engines import cluster, ray_engine
+from smooth_interpolation.runs.engines.cluster import Request
 
 PARAMS = "params/demo/convnet-noise20.yaml"
 SHARE = "it must be a share of one GPU, from 0 to 1"
@@ -43,7 +45,7 @@ def test_without_ray_one_sentence_says_what_to_install(monkeypatch, tmp_path):
 
 
 def test_the_other_engines_do_not_load_ray():
-    code = "import sys, smooth_interpolation.progress, smooth_interpolation.ray_engine; sys.exit('ray' in sys.modules)"
+    code = "import sys, smooth_interpolation.runs.progress, smooth_interpolation.runs.engines.ray_engine; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

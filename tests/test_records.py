@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from benchmarks import hostile
 
-from smooth_interpolation import config, record_format, store
+from smooth_interpolation import config
 from smooth_interpolation.errors import RecordError
+from smooth_interpolation.runs import record_format, store
 
 RECORD = store.read_file(hostile.DEMO)
 

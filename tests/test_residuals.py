@@ -7,11 +7,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from smooth_interpolation import evaluation, losses, preparation, sharpness
 from smooth_interpolation.config import find
-from smooth_interpolation.models import ConvNet
-from smooth_interpolation.paths import segment_lengths, svd_paths
-from smooth_interpolation.volumes import integrate_paths, volume_metrics
+from smooth_interpolation.data import preparation
+from smooth_interpolation.measure import losses, sharpness
+from smooth_interpolation.measure.paths import segment_lengths, svd_paths
+from smooth_interpolation.measure.volumes import integrate_paths, volume_metrics
+from smooth_interpolation.train import evaluation
+from smooth_interpolation.train.models import ConvNet
 
 FAST = {"strengths": (2, 5), "n_paths": 2, "n_tangents": 1}
 GAPS = (0, 1, 20, 36, 38, 60, 300, 700)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from smooth_interpolation import config, locations, runs, store
-from smooth_interpolation.evaluation import Evaluator
+from smooth_interpolation import config, locations
+from smooth_interpolation.runs import single, store
+from smooth_interpolation.train.evaluation import Evaluator
 
 ROOT = locations.repository()
 RECORDS = sorted(p for p in (ROOT / "results").rglob("*.json") if "beyond" not in p.parts)
@@ -26,7 +27,7 @@ def test_weights_beside_a_record_are_those_that_were_measured(path):
     run = config.find(record["config"]["scale"], record["config"]["experiment"]).run(
         record["config"]["width"], record["config"]["seed"]
     )
-    found = Evaluator(runs.prepare(run), run, torch.device("cpu")).epoch(runs.network(run))
+    found = Evaluator(single.prepare(run), run, torch.device("cpu")).epoch(single.network(run))
     last = {key: value for key, value in record["history"][-1].items() if key != "epoch"}
     for key, value in last.items():
         assert found[key] == pytest.approx(value, rel=2e-2), key  # other processors round otherwise

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from smooth_interpolation import config, evaluation, files, jobs, locations, memory, progress, runs, store
+from smooth_interpolation import config, files, locations
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
+from smooth_interpolation.runs import jobs, memory, progress, single, store
+from smooth_interpolation.train import evaluation
 
 TINY = {
     "n_train": 100, "n_test": 60, "epochs": 4, "n_evaluations": 3, "n_clean_points": 6, "n_noisy_points": 5,
@@ -25,7 +27,7 @@ def tiny(**changes):
 def record(tmp_path_factory):
     os.environ[locations.CACHE_VARIABLE] = str(tmp_path_factory.getbasetemp() / "cache")
     torch.set_num_threads(1)
-    return runs.run(tiny().run(3, 0))
+    return single.run(tiny().run(3, 0))
 
 
 def without_origin(record):
@@ -55,9 +57,9 @@ def test_a_record_says_everything(record):
 
 
 def test_the_same_configuration_gives_the_same_record_bit_by_bit(record):
-    again = runs.run(tiny().run(3, 0))
+    again = single.run(tiny().run(3, 0))
     assert store.checksum(without_origin(again)) == store.checksum(without_origin(record))
-    other = runs.run(tiny().run(3, 1))
+    other = single.run(tiny().run(3, 1))
     assert other["volumes"] != record["volumes"] and other["data"] == record["data"]
 
 
@@ -83,7 +85,7 @@ def test_all_points_are_weighted_back_to_the_true_share():
 
 
 def test_asymmetric_noise_reports_test_error_by_group():
-    found = runs.run(
+    found = single.run(
         tiny(noise="asymmetric", n_corrupted_classes=3, noise_fraction=0.8, n_train=150, n_noisy_points=5).run(2, 0)
     )
     groups = found["history"][-1]["test_error_by_group"]
@@ -96,7 +98,7 @@ def test_asymmetric_noise_reports_test_error_by_group():
 
 def test_a_diverged_run_is_recorded_and_not_drawn(tmp_path):
     run = tiny(learning_rate=1e6, warmup_epochs=0).run(3, 0)
-    record = runs.run(run)
+    record = single.run(run)
     assert record["status"] == "diverged" and record["volumes"] is None
     store.write(record, run, tmp_path)
     assert store.read(run, tmp_path)["status"] == "diverged"
@@ -105,29 +107,29 @@ def test_a_diverged_run_is_recorded_and_not_drawn(tmp_path):
 
 def test_the_trained_network_can_be_measured_again_without_training(record):
     run = tiny().run(3, 0)
-    network = runs.network(run)
-    measured = evaluation.Evaluator(runs.prepare(run), run, torch.device("cpu")).volumes(network)
+    network = single.network(run)
+    measured = evaluation.Evaluator(single.prepare(run), run, torch.device("cpu")).volumes(network)
     for ours, theirs in zip(measured, record["volumes"], strict=True):
         assert ours["jacobian_norm"]["mean"] == pytest.approx(theirs["jacobian_norm"]["mean"], rel=1e-5)
     finer = tiny(strengths=[2, 4, 6]).run(3, 0)
-    assert runs.weights_path(finer) == runs.weights_path(run)
+    assert single.weights_path(finer) == single.weights_path(run)
     with pytest.raises(RecordError, match="No weights"):
-        runs.network(tiny().run(7, 0))
+        single.network(tiny().run(7, 0))
 
 
 def test_side_by_side_gives_the_records_of_runs_alone(record):
     todo = [tiny().run(width, seed) for width, seed in ((3, 0), (2, 0), (3, 1))]
-    found = dict(runs.run_side_by_side(todo, at_once=2))
+    found = dict(single.run_side_by_side(todo, at_once=2))
     assert set(found) == set(todo)
     assert store.checksum(without_origin(found[todo[0]])) == store.checksum(without_origin(record))
-    alone = runs.run(todo[2])  # it took over the trainer of (3, 0)
+    alone = single.run(todo[2])  # it took over the trainer of (3, 0)
     assert store.checksum(without_origin(found[todo[2]])) == store.checksum(without_origin(alone))
     assert found[todo[0]]["provenance"]["at_once"] == 2
     assert found[todo[0]]["provenance"]["side_by_side"] == 2
     with pytest.raises(ConfigError, match="at least 1"):
-        list(runs.run_side_by_side(todo, at_once=0))
+        list(single.run_side_by_side(todo, at_once=0))
     with pytest.raises(ConfigError, match="of one experiment"):
-        list(runs.run_side_by_side([todo[0], tiny(epochs=5).run(3, 0)]))
+        list(single.run_side_by_side([todo[0], tiny(epochs=5).run(3, 0)]))
 
 
 def test_a_run_that_cannot_be_measured_does_not_take_others_along(monkeypatch):
@@ -141,12 +143,12 @@ def test_a_run_that_cannot_be_measured_does_not_take_others_along(monkeypatch):
 
     monkeypatch.setattr(evaluation.Evaluator, "volumes", fails_once)
     todo = [tiny().run(width, 7) for width in (1, 2)]
-    (_, failed), (_, record) = runs.run_side_by_side(todo, at_once=2)
+    (_, failed), (_, record) = single.run_side_by_side(todo, at_once=2)
     assert isinstance(failed, MemoryError) and record["status"] == "complete"
-    assert all(runs.weights_path(run).exists() for run in todo)
+    assert all(single.weights_path(run).exists() for run in todo)
     with pytest.raises(MemoryError):
         calls.clear()
-        runs.run(todo[0])
+        single.run(todo[0])
 
 
 def test_freed_memory_is_kept_where_the_c_library_can_be_told(monkeypatch):
@@ -161,11 +163,11 @@ def test_freed_memory_is_kept_where_the_c_library_can_be_told(monkeypatch):
 def test_bad_settings_end_before_training(monkeypatch):
     monkeypatch.setattr(jobs, "Trainer", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(ConfigError, match="n_noisy_points 50"):
-        runs.run(tiny(n_noisy_points=50).run(3, 0))
+        single.run(tiny(n_noisy_points=50).run(3, 0))
     with pytest.raises(ConfigError, match="no device 'cuda:9'"):
-        runs.run(tiny().run(3, 0), device="cuda:9")
+        single.run(tiny().run(3, 0), device="cuda:9")
     with pytest.raises(DataError, match="No images of 'nowhere'"):
-        runs.run(tiny(dataset="nowhere").run(3, 0))
+        single.run(tiny(dataset="nowhere").run(3, 0))
 
 
 # Records on disk
@@ -228,7 +230,7 @@ def test_records_of_different_images_are_not_mixed(record, tmp_path, monkeypatch
         store.read_all([first, second], tmp_path)
     with pytest.raises(RecordError, match="not on the images found here"):
         store.check_same_data(first, "1" * 64, tmp_path)
-    monkeypatch.setattr("smooth_interpolation.runs.run", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr("smooth_interpolation.runs.single.run", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(RecordError, match="w004-s0.json was measured on"):
         progress.measure(tiny(widths=[3, 4]).run(7, 0), tmp_path)
 

@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-from smooth_interpolation import config, sampling_error, store
+from smooth_interpolation import config
+from smooth_interpolation.book import sampling_error
+from smooth_interpolation.runs import store
 
 PLANNED = config.find("gpu", "convnet-noise20").model_copy(
     update={"scale": "paper", "n_clean_points": 400, "n_noisy_points": 100, "n_paths": 8}

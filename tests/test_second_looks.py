@@ -8,9 +8,11 @@ import pytest
 from tests import worlds
 from tests.worlds import World, made, together
 
-from smooth_interpolation import claims, config, locations, second_looks, store, verdicts
-from smooth_interpolation.board import Board
+from smooth_interpolation import claims, config, locations
+from smooth_interpolation.book.board import Board
+from smooth_interpolation.claims import second_looks, verdicts
 from smooth_interpolation.errors import ConfigError
+from smooth_interpolation.runs import store
 
 HERE = "laptop/convnet-noise20"
 

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from smooth_interpolation.errors import ConfigError, DataError
-from smooth_interpolation.foreign import measuring
-from smooth_interpolation.models import ConvNet, ResNet18
-from smooth_interpolation.sharpness import chunk_length, jacobian_norm, loss_gradients, tangent_hessian_norm
+from smooth_interpolation.measure.foreign import measuring
+from smooth_interpolation.measure.sharpness import chunk_length, jacobian_norm, loss_gradients, tangent_hessian_norm
+from smooth_interpolation.train.models import ConvNet, ResNet18
 
 N, M, DELTA = 12, 4, 0.1
 
@@ -193,7 +193,7 @@ def test_chunk_length_follows_the_memory_budget():
 def test_memory_is_bounded_whatever_the_number_of_points():
     code = """
 import resource, torch
-from smooth_interpolation.sharpness import jacobian_norm, tangent_hessian_norm
+from smooth_interpolation.measure.sharpness import jacobian_norm, tangent_hessian_norm
 model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
 images, labels = torch.rand(1, 3, 32, 32), torch.zeros(100_000, dtype=torch.long)
 def peak():

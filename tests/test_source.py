@@ -27,11 +27,12 @@ sys.modules |= {name: None for name in ("typer", "ray", "matplotlib", "jupytext"
 """
 RUN = """
 import json
-from smooth_interpolation import config, runs, sweep
+from smooth_interpolation import config
+from smooth_interpolation.runs import single, sweep
 small = {"n_train": 50, "n_test": 50, "epochs": 2, "n_clean_points": 2, "n_noisy_points": 2, "n_paths": 1}
 for seed in (0, 1):
-    record = runs.run(config.find("demo", "convnet-noise20", small).run(2, seed), device="cpu")
-print(json.dumps({name: record["provenance"][name] for name in ("version", "commit", "dirty")} | {"at": runs.__file__}))
+    record = single.run(config.find("demo", "convnet-noise20", small).run(2, seed), device="cpu")
+print(json.dumps({name: record["provenance"][name] for name in ("version", "commit", "dirty")} | {"at": single.__file__}))
 """
 TINY = ["n_train=50", "n_test=50", "epochs=1", "n_evaluations=1", "n_clean_points=2", "n_noisy_points=2", "n_paths=1"]
 
@@ -74,8 +75,8 @@ def test_the_version_is_that_of_the_copy_itself(source):
         ("project = 3", None),
     ):
         (source / "pyproject.toml").write_text(text)
-        package = "from pathlib import Path; print(provenance._version(Path(provenance.__file__).parent))"
-        result = python(source, "-c", f"{LIBRARY}\nfrom smooth_interpolation import provenance; {package}")
+        package = "from pathlib import Path; print(provenance._version(Path(provenance.__file__).parents[1]))"
+        result = python(source, "-c", f"{LIBRARY}\nfrom smooth_interpolation.runs import provenance; {package}")
         assert result.stdout.strip() == str(version), (text[:40], result.stderr)
 
 

@@ -9,8 +9,10 @@ import shutil
 
 import pytest
 
-from smooth_interpolation import config, locations, pages, runs, store
+from smooth_interpolation import config, locations
+from smooth_interpolation.book import pages
 from smooth_interpolation.errors import RecordError
+from smooth_interpolation.runs import single, store
 
 ROOT = locations.repository()
 EARLY, LATE = 0.01, 0.5
@@ -26,7 +28,7 @@ def committed():
 
 def test_a_committed_record_is_measured_again(committed):
     run, before = committed
-    again = json.loads(json.dumps(runs.run(run, device="cpu", threads=before["provenance"]["threads"])))
+    again = json.loads(json.dumps(single.run(run, device="cpu", threads=before["provenance"]["threads"])))
     assert {key: again[key] for key in ("config", "digest", "data", "schema", "status", "epochs_run")} == {
         key: before[key] for key in ("config", "digest", "data", "schema", "status", "epochs_run")
     }

@@ -9,9 +9,12 @@ import torch
 import torchvision
 from torch.nn import functional as F
 
-from smooth_interpolation import checkpoints, config, graphs, inputs, models, runs, stacks, step, training
+from smooth_interpolation import config
+from smooth_interpolation.data import inputs
 from smooth_interpolation.errors import ConfigError
-from smooth_interpolation.models import ConvNet, ResNet18
+from smooth_interpolation.runs import checkpoints, single
+from smooth_interpolation.train import graphs, loop, models, stacks, step
+from smooth_interpolation.train.models import ConvNet, ResNet18
 
 SMALL = {"n_train": 100, "n_test": 50, "epochs": 3, "n_evaluations": 2, "n_clean_points": 4, "n_noisy_points": 4}
 
@@ -57,10 +60,10 @@ def test_training_is_a_plain_loop(family, optimizer, monkeypatch):
     if family == "resnet18":  # batch normalisation puts many values near the ReLU's kink, where rounding decides
         monkeypatch.setattr(models.F, "relu", lambda x, inplace: F.softplus(x))
     settings = settings_of(model=family, optimizer=optimizer, warmup_epochs=2, learning_rate=0.003, batch_size=50)
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     ours, theirs = models.create(family, 2, 10, seed=1), models.create(family, 2, 10, seed=1)
     assert torch.equal(flat(ours), flat(theirs))
-    training.train(ours, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=3)
+    loop.train(ours, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=3)
     theirs.train()
     plain_loop(theirs, data, settings, seed=3)
     torch.testing.assert_close(flat(ours), flat(theirs), rtol=2e-3, atol=2e-4)
@@ -73,11 +76,11 @@ def test_training_is_a_plain_loop(family, optimizer, monkeypatch):
 @pytest.mark.parametrize("augment", [False, True])
 def test_the_same_seed_gives_the_same_bits(precision, augment):
     settings = settings_of(precision=precision, augment=augment)
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
 
     def trained(seed):
         network = models.create("convnet", 3, 10, seed=seed)
-        training.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=seed)
+        loop.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=seed)
         return flat(network)
 
     assert torch.equal(trained(0), trained(0))
@@ -88,15 +91,15 @@ def test_the_same_seed_gives_the_same_bits(precision, augment):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_trainer_starts_anew_for_another_seed(optimizer, augment):
     settings = settings_of(model="resnet18", optimizer=optimizer, augment=augment, epochs=2)
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     train = data.train
     there = inputs.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
-    trainer = training.Trainer(models.create("resnet18", 1, 10, seed=0), there, settings, 0)
+    trainer = loop.Trainer(models.create("resnet18", 1, 10, seed=0), there, settings, 0)
     trainer.launch()
     trainer.finish()
     trainer.start(1, models.create("resnet18", 1, 10, seed=1).state_dict())
     alone = models.create("resnet18", 1, 10, seed=1)
-    training.train(alone, train.images, train.labels, settings, normalize=data.normalize, seed=1)
+    loop.train(alone, train.images, train.labels, settings, normalize=data.normalize, seed=1)
     while not trainer.done:
         trainer.launch()
         trainer.finish()
@@ -108,11 +111,10 @@ def in_a_stack(data, settings, seeds=(0, 1, 2), dtype=torch.float32):
     train = data.train
     there = inputs.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
     there = dataclasses.replace(there, images=there.images.to(dtype))
-    uncompiled = training.Acceleration(compile=False)
+    uncompiled = loop.Acceleration(compile=False)
     networks = [models.create(settings.model, 1 + seed, 10, seed).to(dtype) for seed in seeds]
     trainers = [
-        training.Trainer(network, there, settings, seed, uncompiled)
-        for network, seed in zip(networks, seeds, strict=True)
+        loop.Trainer(network, there, settings, seed, uncompiled) for network, seed in zip(networks, seeds, strict=True)
     ]
     for trainer in trainers:
         trainer.graphed = True
@@ -121,7 +123,7 @@ def in_a_stack(data, settings, seeds=(0, 1, 2), dtype=torch.float32):
 
 def train_all(trainers):
     while active := [trainer for trainer in trainers if not trainer.done]:
-        training.launch(active)
+        loop.launch(active)
         for trainer in active:
             trainer.finish()
 
@@ -129,7 +131,7 @@ def train_all(trainers):
 @pytest.mark.parametrize(("family", "optimizer"), [("convnet", "sgd"), ("convnet", "adam"), ("resnet18", "adam")])
 def test_networks_trained_as_one_are_each_alone(family, optimizer):
     settings = settings_of(model=family, batch_size=30, warmup_epochs=2, optimizer=optimizer)  # a shorter last batch
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     trainers = in_a_stack(data, settings, dtype=torch.float64)
     train_all(trainers)
     assert trainers[0].graph is trainers[2].graph and trainers[0].graph.stacked
@@ -145,7 +147,7 @@ def test_networks_trained_as_one_are_each_alone(family, optimizer):
 
 def test_networks_trained_as_one_are_augmented_each_by_itself():
     settings = settings_of(augment=True, epochs=2)
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     trainers, alone = in_a_stack(data, settings), in_a_stack(data, settings)
     for trainer in alone:
         trainer.graphed = False
@@ -157,11 +159,11 @@ def test_networks_trained_as_one_are_augmented_each_by_itself():
 
 def test_networks_trained_as_one_are_stopped_and_resumed():
     settings = settings_of(epochs=4)
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     whole, first, rest = (in_a_stack(data, settings) for _ in range(3))
     train_all(whole)
     for _ in range(2):
-        training.launch(first)
+        loop.launch(first)
         progress = [trainer.finish() for trainer in first]
     for trainer, other, found in zip(first, rest, progress, strict=True):
         so_far = SimpleNamespace(step=trainer.step, epoch=found.epoch, done=None)
@@ -174,7 +176,7 @@ def test_networks_trained_as_one_are_stopped_and_resumed():
 
 def test_a_lost_network_takes_no_other_of_its_stack_along():
     settings = settings_of(epochs=3)
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     trainers, others = in_a_stack(data, settings), in_a_stack(data, settings, (0, 2))
     with torch.no_grad():
         trainers[1].model.linear.weight.fill_(1e38)
@@ -206,7 +208,7 @@ def test_a_compiled_step_is_the_step(n_networks):
 
 def test_without_a_compiler_steps_are_captured_as_they_are(monkeypatch, caplog):
     settings = settings_of(epochs=1)
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     trained = []
     graphs._say_once.cache_clear()
 
@@ -218,7 +220,7 @@ def test_without_a_compiler_steps_are_captured_as_they_are(monkeypatch, caplog):
     for compiled in (False, True):
         trainers = in_a_stack(data, settings)
         for trainer in trainers:
-            trainer.acceleration = training.Acceleration(compile=compiled)
+            trainer.acceleration = loop.Acceleration(compile=compiled)
         train_all(trainers)
         trained.append(flat(trainers[0].model))
     assert torch.equal(*trained) and caplog.text.count("no compiler") == 1
@@ -227,11 +229,11 @@ def test_without_a_compiler_steps_are_captured_as_they_are(monkeypatch, caplog):
 @pytest.mark.parametrize("off", ["channels_last", "data_on_device"])  # test_device has the graph
 def test_acceleration_changes_rounding_alone(off):
     settings = settings_of()
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     trained = []
-    for acceleration in (training.Acceleration(), training.Acceleration(**{off: False})):
+    for acceleration in (loop.Acceleration(), loop.Acceleration(**{off: False})):
         network = models.create("convnet", 3, 10, seed=0)
-        training.train(
+        loop.train(
             network,
             data.train.images,
             data.train.labels,
@@ -246,18 +248,18 @@ def test_acceleration_changes_rounding_alone(off):
 
 def test_bf16_trains_in_bfloat16_on_float32_weights():
     settings = settings_of(precision="bf16")
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     network, seen = models.create("convnet", 2, 10, seed=0), []
     network.linear.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    training.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=0)
+    loop.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=0)
     assert set(seen) == {torch.bfloat16} and {p.dtype for p in network.parameters()} == {torch.float32}
 
 
 def test_divergence_ends_training():
     settings = settings_of(learning_rate=1e6, warmup_epochs=0)
-    data = runs.prepare(settings)
+    data = single.prepare(settings)
     network, seen = models.create("convnet", 4, 10, seed=0), []
-    completed = training.train(
+    completed = loop.train(
         network,
         data.train.images,
         data.train.labels,
@@ -271,30 +273,30 @@ def test_divergence_ends_training():
 
 def test_warm_up_is_linear_then_constant():
     settings = settings_of(warmup_epochs=2, learning_rate=0.01, warmup_learning_rate=0.002)
-    rates = [training.learning_rate(step, 4, settings) for step in range(10)]
+    rates = [loop.learning_rate(step, 4, settings) for step in range(10)]
     assert rates[:9] == pytest.approx([0.002 + 0.001 * step for step in range(8)] + [0.01]) and rates[9] == 0.01
 
 
 def test_images_are_normalised_by_their_own_statistics_or_by_those_that_are_set():
-    own = runs.prepare(settings_of())
+    own = single.prepare(settings_of())
     images = own.train.images.double() / 255
     assert own.normalize.mean == pytest.approx(images.mean(dim=(0, 2, 3)).tolist())
     assert own.normalize.std == pytest.approx(images.std(dim=(0, 2, 3), correction=0).tolist())
     mean, std = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.201)
-    both = runs.prepare(settings_of(input_mean=mean, input_std=std))
+    both = single.prepare(settings_of(input_mean=mean, input_std=std))
     assert (both.normalize.mean, both.normalize.std) == (mean, std)
     assert (both.description()["mean"], both.description()["std"]) == (list(mean), list(std))
-    half = runs.prepare(settings_of(input_std=std)).normalize
+    half = single.prepare(settings_of(input_std=std)).normalize
     assert (half.mean, half.std) == (own.normalize.mean, std)
 
 
 def test_evaluated_epochs_are_log_spaced():
-    epochs = training.evaluation_epochs(400, 20)
+    epochs = loop.evaluation_epochs(400, 20)
     assert epochs[0] == 1 and epochs[-1] == 400 and len(epochs) <= 20 and epochs == sorted(set(epochs))
     late = [b / a for a, b in zip(epochs[8:], epochs[9:], strict=False)]
     assert max(late) / min(late) < 1.1
-    assert training.evaluation_epochs(3, 20) == [1, 2, 3]
-    assert training.evaluation_epochs(7, 1) == [7] and training.evaluation_epochs(1, 1) == [1]
+    assert loop.evaluation_epochs(3, 20) == [1, 2, 3]
+    assert loop.evaluation_epochs(7, 1) == [7] and loop.evaluation_epochs(1, 1) == [1]
 
 
 @pytest.mark.parametrize(
@@ -302,12 +304,12 @@ def test_evaluated_epochs_are_log_spaced():
 )
 def test_the_last_tenth_of_the_epochs_is_evaluated_at_evenly_spaced_moments(epochs, n_last):
     there = [e for e in range(1, epochs + 1) if 10 * e > 9 * epochs]
-    late = training.evaluation_epochs(epochs, 1, n_last)
+    late = loop.evaluation_epochs(epochs, 1, n_last)
     assert len(late) == max(1, min(n_last, len(there))) and late[-1] == epochs
     assert set(late) <= set(there) and late == sorted(set(late))
     steps = [b - a for a, b in zip([there[0] - 1, *late], late, strict=False)]
     assert not n_last or max(steps) - min(steps) <= 1
-    assert set(training.evaluation_epochs(epochs, 9, n_last)) == {*training.evaluation_epochs(epochs, 9), *late}
+    assert set(loop.evaluation_epochs(epochs, 9, n_last)) == {*loop.evaluation_epochs(epochs, 9), *late}
 
 
 def test_crops_are_windows_of_the_padded_image():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from smooth_interpolation import trial, trial_tables
+from smooth_interpolation.book import trial, trial_tables
 from smooth_interpolation.errors import RecordError
 
 

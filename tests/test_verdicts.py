@@ -7,7 +7,10 @@ from tests import worlds
 from tests.worlds import CASES, World, made, of_the_paper, together
 from typer.testing import CliRunner
 
-from smooth_interpolation import claims, cli, config, locations, pages, store, verdicts
+from smooth_interpolation import claims, cli, config, locations
+from smooth_interpolation.book import pages
+from smooth_interpolation.claims import verdicts
+from smooth_interpolation.runs import store
 
 DEMO = "params/demo/convnet-noise20.yaml"
 LAPTOP = config.find("laptop", claims.NOISY)

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.transforms import functional as jitter
 
-from smooth_interpolation import neighbourhoods, tangents
 from smooth_interpolation.errors import ConfigError, DataError
-from smooth_interpolation.models import ConvNet
-from smooth_interpolation.paths import segment_lengths, svd_paths
-from smooth_interpolation.sharpness import jacobian_norm, tangent_hessian_norm
-from smooth_interpolation.training import Normalization
-from smooth_interpolation.volumes import METRICS, anchor_metrics, integrate_paths, volume_metrics
+from smooth_interpolation.measure import anchors, tangents
+from smooth_interpolation.measure.paths import segment_lengths, svd_paths
+from smooth_interpolation.measure.sharpness import jacobian_norm, tangent_hessian_norm
+from smooth_interpolation.measure.volumes import METRICS, anchor_metrics, integrate_paths, volume_metrics
+from smooth_interpolation.train.loop import Normalization
+from smooth_interpolation.train.models import ConvNet
 
 NORMALIZE = Normalization((0.5, 0.4, 0.6), (0.2, 0.25, 0.3))
 SMALL = {"normalize": NORMALIZE, "strengths": (5, 20), "n_paths": 3, "n_tangents": 2, "seed": 7}
@@ -175,7 +175,7 @@ def test_float32_agrees_with_float64():
 def test_volume_size_zero_is_the_point():
     model, (images, labels) = network(), points(4)
     found = volume_metrics(model, images, labels, **SMALL)
-    near = neighbourhoods.make(images, **{k: v for k, v in SMALL.items() if k != "normalize"})
+    near = anchors.make(images, **{k: v for k, v in SMALL.items() if k != "normalize"})
     alone = anchor_metrics(model, near.anchors[:, :1], near.jitters[:, :1], labels, NORMALIZE, delta=0.1)
     assert found._fields == (*METRICS, "exact_fit")
     for metric in METRICS:

@@ -12,23 +12,12 @@ import pytest
 from benchmarks import torture
 from typer.testing import CliRunner
 
-from smooth_interpolation import (
-    cli,
-    config,
-    cost,
-    evaluation,
-    locations,
-    locks,
-    progress,
-    store,
-    supervision,
-    sweep,
-    training,
-    watching,
-    work,
-)
+from smooth_interpolation import cli, config, locations
+from smooth_interpolation.cli import supervision
 from smooth_interpolation.errors import RecordError
-from smooth_interpolation.watching import Status, StatusFile
+from smooth_interpolation.runs import cost, locks, progress, store, sweep, watching, work
+from smooth_interpolation.runs.watching import Status, StatusFile
+from smooth_interpolation.train import evaluation, loop
 
 TINY = {
     "n_train": 160, "n_test": 40, "batch_size": 64, "epochs": 4, "n_evaluations": 2, "n_clean_points": 4,
@@ -181,7 +170,7 @@ def test_a_run_that_fails_in_training_stops_no_other(tmp_path, monkeypatch, at_o
 
         return fails
 
-    place = training.Trainer if where == "train_on" else evaluation.Evaluator
+    place = loop.Trainer if where == "train_on" else evaluation.Evaluator
     monkeypatch.setattr(place, where, broken(getattr(place, where)))
     outcome = sweep.serial(todo, root=tmp_path, device="cpu", at_once=at_once)
     assert sorted(outcome.complete, key=str) == [todo[0], todo[2]]

@@ -10,10 +10,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from smooth_interpolation import dead_leaves, files, models, store
+from smooth_interpolation import files
+from smooth_interpolation.data import dead_leaves
 from smooth_interpolation.errors import ConfigError, DataError
-from smooth_interpolation.sharpness import jacobian_norm, loss_gradients, tangent_hessian_norm
-from smooth_interpolation.volumes import METRICS, volume_metrics
+from smooth_interpolation.measure.sharpness import jacobian_norm, loss_gradients, tangent_hessian_norm
+from smooth_interpolation.measure.volumes import METRICS, volume_metrics
+from smooth_interpolation.runs import store
+from smooth_interpolation.train import models
 from smooth_interpolation.your_network import examine, scaled_strengths
 
 FAST = {"n_paths": 1, "n_tangents": 1, "strengths": (2, 5)}

@@ -7,8 +7,9 @@ import functools
 import numpy as np
 import pandas as pd
 
-from smooth_interpolation import checks, store
-from smooth_interpolation.evidence import AT_POINTS, Evidence
+from smooth_interpolation.claims import checks
+from smooth_interpolation.claims.evidence import AT_POINTS, Evidence
+from smooth_interpolation.runs import store
 
 SHARPNESS = tuple(checks.SHARPNESS.values())
 NORMS = SHARPNESS[1:]

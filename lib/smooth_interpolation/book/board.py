@@ -1,0 +1,139 @@
+"""The claims at all scales, as a page of the book shows them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+from IPython.display import Markdown
+
+from .. import claims
+from ..claims import second_looks, verdicts
+from ..errors import ConfigError
+from ..runs.tables import markdown
+from . import facts
+
+
+class Board:
+    """Every claim at every scale, for a page of the book.
+
+    Args:
+        table: as `verdicts.overview`, which it is by default.
+    """
+
+    def __init__(self, table: pd.DataFrame | None = None) -> None:
+        self.table = verdicts.overview() if table is None else table
+        self._explained: set[str] = set()
+
+    def counts(self) -> Any:
+        """How many claims are in each state, a row per scale."""
+        return Markdown(verdicts.counts(self.table))
+
+    def figure(self, name: str) -> Any:
+        """The claims made with a figure, or in the abstract alone, against scales."""
+        return Markdown(verdicts.matrix(self.table, name))
+
+    def why(self, *names: str) -> Any:
+        """What the verdicts on these claims rest on, wherever they are contradicted or inconclusive."""
+        self._known(names)
+        self._explained |= set(names)
+        return Markdown(verdicts.explained(self.table, names))
+
+    def others(self) -> Any:
+        """The same for all claims that were not asked about yet."""
+        return self.why(*(set(verdicts.not_supported(self.table).index) - self._explained))
+
+    def thought(self, text: str, *names: str, states: tuple[str, ...] = ("contradicted", "inconclusive")) -> Any:
+        """A thought about why these claims do not hold, said only where one of them has such a verdict; marked as a thought."""
+        self._known(names)
+        rows = self.table[self.table.index.isin(list(names)) & self.table.verdict.isin(list(states))]
+        if rows.empty:
+            return None
+        where = ", ".join(
+            f"`{scale}/{name}`" for scale, name in dict.fromkeys(zip(rows.scale, rows.experiment, strict=True))
+        )
+        return Markdown(f"*A thought, on {where}.* {text}")
+
+    def says(self, template: str, experiment: str, *names: str, verdict: str = "supported") -> Any:
+        """A sentence about an experiment's records at every scale where all these claims have that verdict; else nothing.
+
+        Its numbers are filled in by `facts.Facts`.
+        """
+        self._known(names)
+        said = []
+        for scale in claims.SCALES:
+            if names and all(self.state(name, scale, experiment) == verdict for name in names):
+                records, plan = second_looks.records_of(scale, experiment)
+                said.append(f"- `{scale}`: {facts.Facts(records, plan).fill(template)}")
+        return Markdown("\n".join(said)) if said else None
+
+    def measured(self) -> Any:
+        """What was measured, a row per scale and experiment."""
+        return _table(second_looks.measured())
+
+    def agreement(self) -> Any:
+        """How often the claims that two scales can judge have the same verdict at both."""
+        both = self.table.set_index(["experiment", "scale"], append=True).verdict.unstack("scale")
+        said = []
+        for a, b in itertools.combinations(verdicts.measured_scales(self.table), 2):
+            judged = both[(both[[a, b]].notna() & (both[[a, b]] != verdicts.NOTHING)).all(axis=1)]
+            opposite = (judged[a] != judged[b]) & judged[[a, b]].isin(["supported", "contradicted"]).all(axis=1)
+            if len(judged):
+                said.append(
+                    f"Of {len(judged)} claims judged at `{a}` and `{b}`, {(judged[a] == judged[b]).sum()} have the same verdict at "
+                    f"both; supported at one and contradicted at the other: {opposite.sum()}."
+                )
+        return Markdown(" ".join(said)) if said else None
+
+    def state(self, name: str, scale: str, experiment: str) -> str:
+        """The verdict on one claim."""
+        self._known([name])
+        rows = self.table[(self.table.scale == scale) & (self.table.experiment == experiment)]
+        return str(rows.verdict.get(name, verdicts.NOTHING))
+
+    def _known(self, names: Iterable[str]) -> None:
+        unknown = set(names) - {claim.name for claim in claims.CLAIMS}
+        if unknown:
+            raise ConfigError(f"There is no claim {', '.join(sorted(unknown))}.")
+
+    def criteria(self) -> Any:
+        """The thresholds of judgement, and since when they are fixed."""
+        return Markdown(f"{verdicts.criteria()}\n\nFixed in {verdicts.fixed()}.")
+
+    def thresholds(self) -> Any:
+        """The interpolation threshold, its range over the moments, and what it would be with some training error."""
+        return _table(second_looks.thresholds())
+
+    def peaks(self) -> Any:
+        """Where the peaks are, with their range over seeds and moments."""
+        return _table(second_looks.peaks())
+
+    def by_seed(self, scale: str, experiment: str, metric: str, subset: str = "all") -> Any:
+        """A metric at the end of training, a row per width and a column per seed; nothing without records."""
+        return _table(second_looks.by_seed(scale, experiment, metric, subset))
+
+    def by_tolerance(self) -> Any:
+        """The verdicts that hang on how the threshold is read."""
+        return _table(second_looks.by_tolerance())
+
+    def over_epochs(self) -> Any:
+        """Correlations over all epochs, and after the first descent, and a sentence that counts the latter."""
+        found = second_looks.over_epochs()
+        later = found[[name for name in found if "after" in name]].to_numpy()
+        later = later[later != "–"].astype(float)
+        if not later.size:
+            return _table(found)
+        counted = (
+            f"After the first descent {(later > 0).sum()} of {later.size} are positive; "
+            f"they go from {later.min():.2f} to {later.max():.2f}."
+        )
+        return Markdown(f"{_table(found).data}\n\n{counted}")
+
+
+def _table(frame: pd.DataFrame) -> Any:
+    """A table with its texts in full, as Markdown."""
+    if frame.empty:
+        return Markdown("None.")
+    return Markdown(markdown(frame.rename("`{}`".format).rename_axis("Records")))

@@ -1,0 +1,194 @@
+"""Numbers for sentences: what a page's prose says of its records is filled in from them, never typed.
+
+A sentence is a template, such as "From w = {threshold} on the test error falls to {test.last}%." Its fields are the
+attributes of `Facts`; each curve over width (a mean over seeds) has those of `Curve`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from ..claims import moments, trends
+from ..claims.evidence import Plan, planned
+from ..errors import ConfigError
+from ..runs import store
+
+UNKNOWN = "(not measured)"
+COURSES = {
+    "test": "test_error",
+    "loss": "train_crossentropy",
+    "jacobian": "jacobian_norm",
+    "hessian": "tangent_hessian_norm",
+}
+
+
+# What can be said of a curve, of its values by width or epoch; names with `_at` say where, names with `share` a percentage.
+OF_CURVES: dict[str, Callable[[pd.Series], Any]] = {
+    "first": lambda values: values.iloc[0],  # of the narrowest network
+    "last": lambda values: values.iloc[-1],  # of the widest network
+    "lowest": lambda values: values.min(),
+    "lowest_at": lambda values: values.idxmin(),
+    "highest": lambda values: values.max(),
+    "highest_at": lambda values: values.idxmax(),
+    "rebound": lambda values: values.loc[values.idxmin() :].max(),  # the highest value after the lowest one
+    "rebound_at": lambda values: values.loc[values.idxmin() :].idxmax(),
+    "fall": lambda values: values.max() / values.iloc[-1] if values.iloc[-1] else float("inf"),  # highest over widest
+    "share": lambda values: values.iloc[-1],
+    "first_share": lambda values: values.iloc[0],
+}
+# The same of a curve with a peak, as `trends` has it, at its i-th value.
+OF_PEAKS: dict[str, Callable[[pd.Series, int], Any]] = {
+    "peak": lambda values, i: values.iloc[i],
+    "peak_at": lambda values, i: values.index[i],
+    "dip": lambda values, i: values.iloc[:i].min(),  # the lowest value before the peak
+    "dip_at": lambda values, i: values.iloc[:i].idxmin(),
+    "drop": lambda values, i: values.iloc[i] - values.iloc[-1],  # from the peak to the end, as a difference
+}
+
+
+class Curve:
+    """A metric over width or epoch, as text for sentences: three significant digits, or one decimal for percentages.
+
+    Its fields are `at_threshold` and the names of `OF_CURVES` and `OF_PEAKS`.
+    """
+
+    def __init__(self, values: pd.Series, threshold: int | None = None, percent: bool = False):
+        self._values, self._percent = values.dropna().sort_index(), percent
+        self.at_threshold = self.at(str(threshold))
+
+    def __getattr__(self, name: str) -> str:
+        if name in OF_CURVES:
+            return UNKNOWN if self._values.empty else self._said(name, OF_CURVES[name](self._values))
+        if name in OF_PEAKS:
+            return UNKNOWN if self._peak is None else self._said(name, OF_PEAKS[name](self._values, self._peak))
+        raise AttributeError(name)
+
+    def at(self, place: str) -> str:
+        """At a width or epoch that another curve named."""
+        known = place.isdigit() and int(place) in self._values.index
+        return self._said("at", float(self._values[int(place)])) if known else UNKNOWN
+
+    def _said(self, name: str, value: Any) -> str:
+        if name.endswith("_at"):
+            return str(value)
+        if name.endswith("share"):
+            return f"{value:.1%}"
+        if self._percent:
+            return f"{value:.1f}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+    @cached_property
+    def _peak(self) -> int | None:
+        top = trends.peak(self._values, trends.POINTS) if self._percent else trends.log_peak(self._values)
+        return None if top is None else int(self._values.index.get_loc(top.at))
+
+
+class Place:
+    """A metric at the points (`point`) and over the largest volume (`volume`)."""
+
+    def __init__(self, volumes: pd.DataFrame, threshold: int | None):
+        sizes = sorted(volumes["size"].unique())
+        curves = [volumes[volumes["size"] == size].groupby("width")["mean"].mean() for size in sizes]
+        none = pd.Series(dtype=float)
+        self.point = Curve(curves[0] if curves else none, threshold)
+        self.volume = Curve(curves[-1] if curves else none, threshold)
+
+
+class Subsets:
+    """A metric around `all`, `clean` and `noisy` points, each a `Place`."""
+
+    def __init__(self, volumes: pd.DataFrame, threshold: int | None):
+        self.all, self.clean, self.noisy = (Place(volumes[volumes.subset == s], threshold) for s in store.SUBSETS)
+
+
+class Course:
+    """One width over the epochs: the curves `test`, `loss`, `jacobian` and `hessian`, the latter at training points."""
+
+    def __init__(self, history: pd.DataFrame, width: str):
+        part = history[(history.width.astype(str) == width) & (history.subset == "all")]
+        for name, metric in COURSES.items():
+            curve = part[part.metric == metric].groupby("epoch").value.mean()
+            setattr(self, name, Curve(curve, percent=name == "test"))
+
+
+class Facts:
+    """Everything that a template can name.
+
+    `threshold`, `narrowest`, `widest`, `n_seeds`, `n_widths`, `n_train`, `n_test`, `epochs`; the errors at the end of
+    training `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; `accuracy`,
+    `crossentropy`, `jacobian` and `hessian`, each a `Subsets`: "{jacobian.noisy.volume.highest_at}"; and the courses over
+    the epochs of the `wide` network, and of the `peaked` one, at the peak of the test error, each a `Course`. What is said
+    of the end of training is the mean over its moments, see `moments`.
+
+    Args:
+        records: of an experiment.
+        plan: its widths and seeds; nothing is said of other records.
+    """
+
+    def __init__(self, records: Iterable[store.Record], plan: Plan | None = None):
+        records = planned(records, plan)
+        history, self._volumes = store.history_table(records), store.volumes_table(records)
+        reached = store.threshold_of(records)
+        self._history = moments.settled(history)
+        self._threshold = reached
+        widths = sorted(self._history.width.unique())
+        self.threshold = UNKNOWN if reached is None else str(reached)
+        self.narrowest, self.widest = (str(widths[0]), str(widths[-1])) if widths else (UNKNOWN, UNKNOWN)
+        self.n_widths, self.n_seeds = str(len(widths)), str(self._history.seed.nunique())
+        first = records[0] if records else {"data": {}, "config": {}}
+        self.n_train, self.n_test = (f"{first['data'].get(name, 0):,}" for name in ("n_train", "n_test"))
+        self.epochs = f"{first['config'].get('epochs', 0):,}"
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in OF_RECORDS:
+            raise AttributeError(name)
+        return self.__dict__.setdefault(name, OF_RECORDS[name](self))
+
+    def _error(self, metric: str, subset: str = "all") -> Curve:
+        last = store.last_epoch(self._history, metric, subset)
+        return Curve(last.groupby("width").value.mean(), self._threshold, percent=True)
+
+    def _around(self, metric: str) -> Subsets:
+        return Subsets(self._volumes[self._volumes.metric == metric], self._threshold)
+
+    def _course(self, width: str) -> Course:
+        return Course(self._history, width)
+
+    def fill(self, template: str) -> str:
+        """The template with its fields filled in.
+
+        Raises:
+            ConfigError: for a field that is no fact.
+        """
+        try:
+            return template.format_map(_Fields(self))
+        except (AttributeError, KeyError) as error:
+            raise ConfigError(f"A sentence names what is no fact: {error}") from None
+
+
+OF_RECORDS: dict[str, Callable[[Facts], Any]] = {
+    "test": lambda facts: facts._error("test_error"),
+    "training": lambda facts: facts._error("train_error"),
+    "corrupted": lambda facts: facts._error("test_error_by_group", "corrupted_classes"),
+    "untouched": lambda facts: facts._error("test_error_by_group", "other_classes"),
+    "training_at_test_peak": lambda facts: facts.training.at(facts.test.peak_at),
+    "wide": lambda facts: facts._course(facts.widest),
+    "peaked": lambda facts: facts._course(facts.test.peak_at),
+    "accuracy": lambda facts: facts._around("accuracy"),
+    "crossentropy": lambda facts: facts._around("crossentropy"),
+    "jacobian": lambda facts: facts._around("jacobian_norm"),
+    "hessian": lambda facts: facts._around("tangent_hessian_norm"),
+}
+
+
+class _Fields(dict):
+    def __init__(self, facts: Facts):
+        super().__init__()
+        self.facts = facts
+
+    def __missing__(self, name: str):
+        return getattr(self.facts, name)

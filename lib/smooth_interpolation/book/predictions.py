@@ -1,0 +1,144 @@
+"""What every scale costs, predicted from the benchmarks, beside what was paid."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from .. import config
+from ..cli import display
+from ..config import Experiment
+from ..runs import cost, store
+from ..train import loop
+from .performance import AFTER, Benchmarks, NotMeasured, as_used
+
+EXPERIMENTS = ("convnet-noise20", "convnet-asymmetric", "convnet-cifar100", "resnet18-noise20")
+Rates = dict[int, float]
+
+
+def predicted_hours(experiment: Experiment, benchmarks: Benchmarks) -> dict[str, float]:
+    """Hours of training, and of evaluating and measuring, that an experiment takes from the benchmarked rates.
+
+    Rates are interpolated in the logarithm of the width; beyond the widest they fall with its square, as the operations
+    grow. A forward pass counts as half a gradient.
+
+    Returns:
+        "training", "measuring", and "longest": that of the run that takes longest, trained beside no other. NaN for what
+        was not measured of this family of networks, in this precision.
+    """
+    train, alone, gradient = _rates(benchmarks, experiment)
+    n_train, n_test = _size(experiment.n_train, 50_000), _size(experiment.n_test, 10_000)
+    points = experiment.n_clean_points + experiment.n_noisy_points
+    n_evaluations = len(
+        loop.evaluation_epochs(experiment.epochs, experiment.n_evaluations, experiment.n_last_evaluations)
+    )
+    directions = 1 + experiment.n_tangents
+    at_epoch = (n_train + n_test) / 2 + points * directions
+    at_end = points * directions * (1 + experiment.n_paths * len(experiment.strengths))
+    hours = {"training": 0.0, "measuring": 0.0, "longest": 0.0}
+    for run in experiment.runs():
+        learning, measuring = n_train * run.epochs / 3600, (n_evaluations * at_epoch + at_end) / 3600
+        hours["training"] += learning / _at(train, run.width)
+        hours["measuring"] += measuring / _at(gradient, run.width)
+        longest = learning / _at(alone, run.width) + measuring / _at(gradient, run.width)
+        hours["longest"] = float(np.maximum(hours["longest"], longest))  # NaN stays
+    return hours
+
+
+def cost_table(name: str, cpu: Benchmarks) -> pd.DataFrame:
+    """Predicted and measured hours of an experiment at every scale, on one thread of the benchmarked CPU."""
+    rows = []
+    for scale in config.SCALES:
+        experiment = config.find(scale, name)
+        hours = predicted_hours(experiment, cpu)
+        rows.append(
+            {
+                "scale": scale,
+                "runs": len(experiment.runs()),
+                "training": _duration(hours["training"]),
+                "evaluating and measuring": _duration(hours["measuring"]),
+                "together": _duration(hours["training"] + hours["measuring"]),
+                "measured": _paid(experiment, "cpu", cpu.hardware),
+            }
+        )
+    return pd.DataFrame(rows).set_index("scale")
+
+
+def gpu_cost_table(gpu: Benchmarks, scales: tuple[str, ...] = ("gpu", "paper")) -> pd.DataFrame | NotMeasured:
+    """Predicted hours of the experiments on 1, 2 and 8 GPUs: an even share each, but no less than the longest run; and paid."""
+    if (lacking := gpu.lacking("step", "precisions", "measuring")) is not None:
+        return lacking
+    rows = []
+    for scale in scales:
+        for name in EXPERIMENTS:
+            experiment = config.find(scale, name)
+            hours = predicted_hours(experiment, gpu)
+            whole = hours["training"] + hours["measuring"]
+            rows.append(
+                {
+                    "scale": scale,
+                    "experiment": name,
+                    "runs": len(experiment.runs()),
+                    "precision": experiment.precision,
+                    "training": _duration(hours["training"]),
+                    "evaluating and measuring": _duration(hours["measuring"]),
+                    "1 GPU": _duration(whole),
+                    **{f"{n} GPUs": _duration(max(whole / n, hours["longest"])) for n in (2, 8)},
+                    "paid": _paid(experiment, "cuda", gpu.hardware),
+                }
+            )
+    return pd.DataFrame(rows).set_index(["scale", "experiment"])
+
+
+def _paid(experiment: Experiment, kind: str, hardware: str) -> str:
+    """What a machine spent on the runs that have records, and where it was not the benchmarks'."""
+    runs = experiment.runs()
+    here = [record for record in store.read_all(runs) if record["provenance"]["device"] == kind]
+    if not here:
+        return "-"
+    others = sorted({record["provenance"]["device_name"] for record in here} - set(hardware.split("; ")))
+    where = f" on {', '.join(others)}" if others else ""
+    return f"{_duration(cost.machine_seconds(here) / 3600)} ({len(here)} of {len(runs)} runs{where})"
+
+
+def _rates(benchmarks: Benchmarks, experiment: Experiment) -> tuple[Rates, Rates, Rates]:
+    """Images trained on with networks side by side, and with one alone, and gradients measured, per second, by width."""
+    train: Rates = {}
+    alone: Rates = {}
+    if benchmarks.name == "cpu":
+        train = {row["width"]: row["library"]["median"] for row in benchmarks["training"]}  # in bf16
+        if experiment.precision != "bf16":  # a CPU has no TensorFloat-32
+            slower = {int(w): ratio["median"] for w, ratio in benchmarks["explorations"]["training: float32"].items()}
+            train = {width: rate / _at(slower, width) for width, rate in train.items()}
+        alone, points = train, {row["width"]: row["library"]["median"] for row in benchmarks["measuring"]}
+    else:
+        for row in [*benchmarks["step"], *benchmarks["precisions"]]:
+            kind = row["family"], row["precision"], row["variant"]
+            if kind == (experiment.model, experiment.precision, AFTER):
+                width, rate = row["width"], row["images_per_s"]["median"]
+                train[width] = max(train.get(width, 0.0), rate)
+                if row["networks"] == 1 or width not in alone:
+                    alone[width] = rate / row["networks"]
+        used = as_used(benchmarks) if experiment.model == "convnet" else []
+        points = {row["width"]: row["points_per_s"]["median"] for row in used}
+    return train, alone, {width: 125 * rate for width, rate in points.items()}  # 25 anchors, 1 + 4 gradients at each
+
+
+def _at(rates: Rates, width: int) -> float:
+    if not rates:
+        return math.nan
+    widths = sorted(rates)
+    found = float(np.exp(np.interp(np.log(width), np.log(widths), np.log([rates[w] for w in widths]))))
+    return found / max(1.0, width / widths[-1]) ** 2
+
+
+def _duration(hours: float) -> str:
+    if math.isnan(hours):
+        return "not measured"
+    return f"{hours / 24:,.1f} days" if hours >= 48 else display.duration(3600 * hours)
+
+
+def _size(asked: int | None, whole: int) -> int:
+    return whole if asked is None else asked

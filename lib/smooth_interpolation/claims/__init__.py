@@ -1,0 +1,75 @@
+"""What the paper claims, as functions that look at the runs and answer.
+
+A claim answers `supported`, `contradicted`, `inconclusive` or `not measured`, with an effect size, its spread and a
+sentence. `registry` says how, and `trends` holds the thresholds of judgement; the claims stand in `width_claims` (Figures 1 to 4),
+`epoch_claims` (Figures 5 and 11), `setting_claims` (Figures 6 and 7) and `correlation_claims` (the abstract).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from .. import config
+from ..runs import store
+from . import correlations, epochs, settings, widths  # noqa: F401 (they add to CLAIMS)
+from .evidence import Evidence, Plan
+from .registry import ASYMMETRIC, CLAIMS, CLEAN, NOISY, RESNET, STATES, Claim, State, Verdict
+
+__all__ = ["ASYMMETRIC", "CLAIMS", "CLEAN", "COLUMNS", "EXPERIMENTS", "NOISY", "RESNET", "SCALES", "STATES", "Claim",
+           "Evidence", "State", "Verdict", "about", "judge"]  # fmt: skip
+
+
+def figure_order(figure: str = "Figure 99") -> tuple[int, str]:
+    """For sorting: 'Figure 1d' comes after 'Figure 1c' and before 'Figure 11'."""
+    name = figure.removeprefix("Figure ")
+    return int(name.rstrip("abcd")), name
+
+
+EXPERIMENTS = (NOISY, CLEAN, RESNET, ASYMMETRIC)
+SCALES = tuple(
+    scale for scale in config.SCALES if scale != "demo"
+)  # `demo` is for trying things out: no verdict there counts
+
+CLAIMS.sort(key=lambda one: figure_order(*one.figures[:1]))  # the paper's order, the abstract last
+
+
+def about(experiment: str) -> list[Claim]:
+    """The claims that are judged on an experiment's records."""
+    return [one for one in CLAIMS if experiment in one.experiments]
+
+
+COLUMNS = ["claim", "experiment", "place", "figures", "statement", "verdict", "effect", "low", "high", "over",
+           "measure", "seeds", "sentence"]  # fmt: skip
+
+
+def judge(records: Iterable[store.Record], experiment: str = NOISY, plan: Plan | None = None) -> pd.DataFrame:
+    """The claims about an experiment in the light of its records, a row per claim, indexed by its name.
+
+    Args:
+        records: of any family of networks.
+        experiment: whose claims are judged.
+        plan: the widths and seeds to judge, such as `config.find(scale, experiment)`; records outside it are ignored.
+            Without one, the largest complete grid of widths and seeds among the records is judged.
+
+    Returns:
+        Columns: `COLUMNS`. The effect is in the unit that `measure` names; `low` and `high` enclose 95% of it `over` seeds,
+        moments at the end of training, widths and test images, whichever apply; where they are missing, the spread is
+        unknown. Without records every claim is not measured.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> plan = config.find("demo", "convnet-noise20")
+        >>> verdicts = judge(store.read_all(plan.runs()), plan=plan)
+        >>> set(verdicts.verdict) <= set(STATES)
+        True
+    """
+    evidence = Evidence.of(records, plan)
+    rows = []
+    for one in about(experiment):
+        v = one(evidence)
+        rows.append((one.name, experiment, one.place, one.figures, one.statement, v.state, v.effect, v.low, v.high,
+                     v.over, v.measure, v.n_seeds, v.sentence))  # fmt: skip
+    table = pd.DataFrame(rows, columns=COLUMNS).set_index("claim")
+    return table.astype({"effect": float, "low": float, "high": float})

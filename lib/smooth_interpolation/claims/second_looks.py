@@ -1,0 +1,171 @@
+"""Looks at the records beside the claims, to see why one does not hold. They change no verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+
+from .. import claims, config, locations
+from ..runs import store
+from . import checks, moments, trends
+from .evidence import Evidence, View, planned
+
+METRICS = ("jacobian_norm", "tangent_hessian_norm")
+
+
+def records_of(scale: str, experiment: str) -> tuple[list[store.Record], config.Experiment | None]:
+    """The planned records of an experiment at a scale, and the plan; none where there is no params file."""
+    if not locations.params_file(scale, experiment).is_file():
+        return [], None
+    plan = config.find(scale, experiment)
+    return planned(store.read_all(plan.runs()), plan), plan
+
+
+def evidences(scale: str, tolerance: float = 0.0) -> dict[str, Evidence]:
+    """The experiments with enough records at a scale; a threshold with a tolerance is for looks alone."""
+    found = {}
+    for experiment in claims.EXPERIMENTS:
+        records, plan = records_of(scale, experiment)
+        evidence = Evidence.of(records, plan, tolerance)
+        if evidence.seeds and len(evidence.widths) >= trends.MIN_WIDTHS:
+            found[experiment] = evidence
+    return found
+
+
+def measured(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+    """What was measured of the plan of every experiment."""
+    rows = {}
+    for scale in scales:
+        for experiment in claims.EXPERIMENTS:
+            records, plan = records_of(scale, experiment)
+            if records and plan is not None:
+                settings, widths = records[0]["config"], {record["config"]["width"] for record in records}
+                rows[f"{scale}/{experiment}"] = {
+                    "training images": f"{records[0]['data']['n_train']:,}",
+                    "epochs": f"{settings['epochs']:,}",
+                    "widths": f"{len(widths)} of {len(plan.widths)}, {min(widths)} to {max(widths)}",
+                    "seeds": f"{len({record['config']['seed'] for record in records})} of {len(plan.seeds)}",
+                }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def thresholds(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+    """The threshold that decides, its range over the moments, and those with some training error allowed."""
+    rows = {}
+    for scale in scales:
+        for experiment, evidence in evidences(scale).items():
+            rows[f"{scale}/{experiment}"] = {
+                "threshold": _or_none(evidence.threshold),
+                "... over the moments": _range(evidence.thresholds),
+                "errors that none avoids": f"{evidence.irreducible:.2g}%",
+            } | {
+                f"at {tolerance:g}%": _or_none(
+                    store.interpolation_threshold(
+                        evidence.history, irreducible=evidence.irreducible, tolerance=tolerance
+                    )
+                )
+                for tolerance in trends.TOLERANCES
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def peaks(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+    """Where the peaks of the test error and the Jacobian norm are, with their range over the samples of seeds and moments.
+
+    Percentages are the training error at the peak.
+    """
+    reads: dict[str, Callable[[View], trends.Peak | None]] = {
+        "peak of the test error": lambda view: trends.peak(view.end(*checks.TEST_ERROR), trends.POINTS),
+        "... Jacobian norm at the points": lambda view: trends.log_peak(view.sharpness(METRICS[0])),
+        "... over the largest volume": lambda view: trends.log_peak(view.volume(METRICS[0], size=view.sizes[-1])),
+    }
+    rows = {}
+    for scale in scales:
+        for experiment, evidence in evidences(scale).items():
+            row = {"threshold": _or_none(evidence.threshold)}
+            for name, read in reads.items():
+                top, sampled = read(evidence.view()), [found for _, found in evidence.samples(read)]
+                row[name] = _top(evidence.view(), top)
+                if top is not None and sampled:
+                    row[name] += f", {_range([one.at if one else None for one in sampled])}"
+            rows[f"{scale}/{experiment}"] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def by_seed(scale: str, experiment: str, metric: str, subset: str = "all") -> pd.DataFrame:
+    """A metric of the training history at the end of training, a row per width and a column per seed: mean, and range over moments."""
+    table = moments.at_end(store.history_table(records_of(scale, experiment)[0]))
+    table = table[(table.metric == metric) & (table.subset == subset)]
+    if table.empty:
+        return pd.DataFrame()
+    spread = table.low.map("{:.1f}".format) + " to " + table.high.map("{:.1f}".format)
+    text = table["mean"].map("{:.1f}".format) + np.where(table.low < table.high, " (" + spread + ")", "")
+    wide = table.assign(text=text).pivot(index="width", columns="seed", values="text").fillna("")
+    return wide.rename(columns="seed {}".format, index="w = {}".format)
+
+
+def over_epochs(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+    """Rank correlation of test error and sharpness over epochs, past the threshold: from the first epoch on, and from the
+    epoch of the lowest early test error on, that is over rise and second descent; '–' where it does not rise. Means over
+    widths."""
+    rows = {}
+    for scale in scales:
+        for experiment, evidence in evidences(scale).items():
+            if evidence.threshold is not None:
+                view = evidence.view()
+                rows[f"{scale}/{experiment}"] = {
+                    f"{name}, {when}": _mean_correlation(view, metric, rise)
+                    for metric, name in zip(METRICS, ("Jacobian norm", "Hessian norm"), strict=True)
+                    for rise, when in ((False, "all epochs"), (True, "after the first descent"))
+                }
+    return pd.DataFrame.from_dict(rows, orient="index").map(lambda value: "–" if np.isnan(value) else f"{value:.2f}")
+
+
+def by_tolerance(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+    """The claims whose verdict would be another one if the threshold allowed some training error."""
+    rows = []
+    for scale in scales:
+        for experiment, evidence in evidences(scale).items():
+            others = {tolerance: evidences(scale, tolerance)[experiment] for tolerance in trends.TOLERANCES}
+            for claim in claims.about(experiment):
+                before = claim(evidence).state
+                after = {f"at {t:g}%": claim(other).state for t, other in others.items()}
+                if set(after.values()) != {before}:
+                    rows.append(
+                        {"records": f"{scale}/{experiment}", "claim": claim.statement, "verdict": before, **after}
+                    )
+    columns = ["records", "claim", "verdict", *(f"at {tolerance:g}%" for tolerance in trends.TOLERANCES)]
+    return pd.DataFrame(rows, columns=columns).set_index("records")
+
+
+def _or_none(width: int | None) -> str:
+    return "none" if width is None else f"w = {width}"
+
+
+def _range(widths: Iterable[int | None]) -> str:
+    found = sorted(set(widths), key=lambda width: (width is None, width or 0))
+    if len(found) == 1:
+        return _or_none(found[0])
+    return f"{found[0]} to {'none' if found[-1] is None else found[-1]}"
+
+
+def _top(view: View, top: trends.Peak | None) -> str:
+    return "none" if top is None else f"w = {top.at} ({view.end('train_error')[top.at]:.1f}%)"
+
+
+def _mean_correlation(view: View, metric: str, after_first_descent: bool) -> float:
+    found = []
+    for width in view.widths:
+        if width < view.threshold:
+            continue
+        error, sharpness = view.epochs("test_error", width).align(view.epochs(metric, width), join="inner")
+        if after_first_descent:
+            top = trends.peak(error, trends.POINTS)
+            if top is None:  # no rise: nothing comes after the first descent
+                continue
+            start = error[error.index < top.at].idxmin()
+            error, sharpness = error.loc[start:], sharpness.loc[start:]
+        found.append(trends.rank_correlation(sharpness.to_numpy(), error.to_numpy()))
+    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")

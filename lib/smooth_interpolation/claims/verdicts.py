@@ -1,0 +1,216 @@
+"""Verdicts as text: tables of claims for the book's pages and the command line."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .. import claims, config, locations
+from ..runs import store
+from ..runs.tables import markdown
+from . import evidence, moments, trends
+
+PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
+NOTHING = "not measured"
+LEGEND = (
+    "In italics: the effect, in brackets its interval over seeds, moments and test images, and what it measures. A verdict "
+    "stands only if the seeds and moments agree on it; [the page of claims](claims.html) has all criteria."
+)
+TRIAL = "Scale `{scale}` is for trying things out: what is said of it here tries the criteria, and is no verdict on the paper."
+
+
+def overview(root: Path | None = None) -> pd.DataFrame:
+    """Every claim on every experiment that it is about, at every scale that counts: `claims.judge` with a column `scale`.
+
+    A scale that has no params file of an experiment has no rows of it; `demo` has none at all, see `claims.SCALES`.
+    """
+    tables = []
+    for scale in claims.SCALES:
+        for experiment in claims.EXPERIMENTS:
+            if locations.params_file(scale, experiment).is_file():
+                plan = config.find(scale, experiment)
+                tables.append(claims.judge(store.read_all(plan.runs(), root), experiment, plan).assign(scale=scale))
+    return pd.concat(tables) if tables else claims.judge([]).iloc[:0].assign(scale="")
+
+
+def measured_scales(table: pd.DataFrame) -> list[str]:
+    """The scales of an overview at which anything was measured."""
+    found = set(table[table.verdict != NOTHING].scale)
+    return [scale for scale in claims.SCALES if scale in found]
+
+
+def trial(scale: str) -> str:
+    """That nothing at this scale counts, if it is so."""
+    return "" if scale in claims.SCALES else TRIAL.format(scale=scale)
+
+
+def groups(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """The rows of an overview by figure, or 'Abstract', and experiment, in the order of the paper."""
+    figures = table.figures.str[0]
+    for figure in [*sorted(figures.dropna().unique(), key=claims.figure_order), None]:
+        part = table[figures.isna() if figure is None else figures == figure]
+        for experiment in claims.EXPERIMENTS:
+            rows = part[part.experiment == experiment]
+            if len(rows):
+                yield (figure or "Abstract", experiment), rows
+
+
+def of_figure(table: pd.DataFrame, figure: str) -> pd.DataFrame:
+    """The rows of claims that the paper makes with a figure; 'Figure 1' has those of Figures 1c and 1d."""
+    return table[[any(name.rstrip("abcd") == figure or name == figure for name in names) for names in table.figures]]
+
+
+def effect(row) -> str:
+    return "" if np.isnan(row.effect) else number(row.effect)
+
+
+def spread(row) -> str:
+    """The interval of an effect and what it is over, or that it is unknown."""
+    if row.verdict == NOTHING or np.isnan(row.effect):
+        return ""
+    if np.isnan(row.low):
+        return "one seed"
+    over = "" if row.over == "seeds" else f" over {row.over}"
+    return f"{number(row.low)} to {number(row.high)}{over}" + (", one seed" if row.seeds == 1 else "")
+
+
+def number(value: float) -> str:
+    """With two significant digits."""
+    rounded = float(f"{value:.1e}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 10 else f"{rounded:.2g}"
+
+
+def as_table(table: pd.DataFrame, figure: str) -> str:
+    """The claims made with a figure, with a verdict, a sentence, the effect and its spread, as Markdown."""
+    rows = []
+    for row in of_figure(table, figure).itertuples():
+        value = f"<br>*{effect(row)} ({spread(row)}): {row.measure}*" if effect(row) else ""
+        rows.append((row.statement, f"**{row.verdict}**", row.sentence + value))
+    return markdown(pd.DataFrame(rows, columns=["The paper", "Verdict", "What was found"])) if rows else ""
+
+
+def by_scale(tables: Mapping[str, pd.DataFrame], figure: str) -> str:
+    """The claims made with a figure, and the verdict at each of these scales, as Markdown."""
+    if not tables:
+        return ""
+    rows = of_figure(next(iter(tables.values())), figure)
+    found = pd.DataFrame({f"`{scale}`": table.verdict[rows.index] for scale, table in tables.items()})
+    return markdown(found.set_axis(rows.statement).rename_axis("The paper"))
+
+
+def count(table: pd.DataFrame) -> str:
+    """Such as: **15 supported, 3 contradicted and 1 not measured** of 19 claims."""
+    found = table.verdict.value_counts()
+    parts = [f"{found[state]} {state}" for state in claims.STATES if state in found]
+    words = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+    return f"**{words}** of {len(table)} claims"
+
+
+def counts(table: pd.DataFrame) -> str:
+    """How many claims an overview finds in each state, a row per scale, as Markdown."""
+    scales = measured_scales(table)
+    if not scales:
+        return "Nothing is measured yet."
+    found = pd.crosstab(table.scale, table.verdict).reindex(index=scales, columns=claims.STATES, fill_value=0)
+    return markdown(found.rename("`{}`".format).rename_axis("Scale"))
+
+
+def matrix(table: pd.DataFrame, figure: str) -> str:
+    """An overview's claims made with a figure, or with none ('Abstract'), against scales: a Markdown table per experiment."""
+    scales = measured_scales(table)
+    if not scales:
+        return "Not measured."
+    part = table[table.figures.map(len) == 0] if figure == "Abstract" else of_figure(table, figure)
+    found = []
+    for experiment in claims.EXPERIMENTS:
+        rows = []
+        for _, same in part[part.experiment == experiment].groupby(level=0, sort=False):
+            by_scale = {row.scale: row for row in same.itertuples()}
+            measure = next(filter(None, same.measure), "")
+            what = same.statement.iloc[0] + (f"<br>*{measure}*" if measure else "")
+            rows.append([what, *(_cell(by_scale.get(scale)) for scale in scales)])
+        if rows:
+            found.append(markdown(pd.DataFrame(rows, columns=[f"`{name}`" for name in (experiment, *scales)])))
+    return "\n\n".join(found)
+
+
+def _cell(row) -> str:
+    if row is None:
+        return "–"
+    value = f"<br>{effect(row)} ({spread(row)})" if effect(row) else ""
+    return f"**{row.verdict}**{value}" if row.verdict != NOTHING else NOTHING.replace(" ", "&nbsp;")
+
+
+def not_supported(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of an overview that are contradicted or inconclusive."""
+    return table[table.verdict.isin(["contradicted", "inconclusive"])]
+
+
+def explained(table: pd.DataFrame, names: Iterable[str]) -> str:
+    """What these claims' verdicts rest on where they are not supported, as a Markdown list: an entry per claim and experiment."""
+    lines = []
+    for (figure, experiment), part in groups(not_supported(table[table.index.isin(list(names))])):
+        page = page_of(figure)
+        place = f"[{figure}]({page}.html)" if page else figure
+        for _, rows in part.groupby(level=0, sort=False):
+            found = " ".join(f"At `{row.scale}` **{row.verdict}**: {row.sentence}" for row in rows.itertuples())
+            lines.append(f"- *{rows.statement.iloc[0]}* ({place}, `{experiment}`) {found}")
+    return "\n".join(lines) or "None."
+
+
+def fixed() -> str:
+    """Since which commit the thresholds of judgement are what they are: the last one that changed `trends`."""
+    # A renaming changes no criterion.
+    found = _git("log", "-1", "--follow", "--diff-filter=AM", "--format=%h of %cs", "--", Path(trends.__file__).name)
+    return f"commit `{found.split()[0]}` of {found.split()[-1]}" if found else "a commit that is unknown outside of git"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(trends.__file__).resolve().parent), *arguments]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""
+
+
+def criteria() -> str:
+    """The thresholds of judgement, as Markdown."""
+    percent = ", ".join(f"{tolerance:g}" for tolerance in trends.TOLERANCES)
+    rows = [
+        ("The interpolation threshold", f"the smallest width from which on, at the last epoch, no label is missed in any seed that did not diverge, apart from errors that no function of the image avoids; thresholds at {percent}% of training error are shown and decide nothing"),
+        ("What is judged", f"the widths and seeds of the params file, if there are {trends.MIN_WIDTHS} widths or more with a common seed; a seed that lacks a width is left out"),
+        ("The end of training", f"the mean over the evaluated epochs of the last {1 - moments.LATE:.0%}, the moments, for errors, and for loss and norms at the points themselves; volumes are measured once, after the last epoch"),
+        ("A loss or sharpness rises or falls", f"by a factor of {trends.STEP:g} or more; no ratio is formed of two values below {trends.NOTHING:g} of the curve's largest"),
+        ("... markedly, considerably, largely", f"by a factor of {trends.MARKED:g} or more"),
+        ("An error or accuracy rises or falls", f"by {trends.POINTS:g} percentage point or more"),
+        ("Two test errors differ", f"by {trends.POINTS:g} percentage point, and by more than q standard errors (of the test images, and of the mean over seeds); q = {trends.selected(2):.2f} for two widths known beforehand, and for a highest or lowest of n widths the 95% point of the range of n normal values, {trends.selected(10):.2f} for n = 10 (Tukey 1949)"),
+        ("A curve has a peak", f"it rises to it from an earlier value and falls from it to a later one, for a loss or sharpness by {trends.STEP:g} and beyond the noise of the seeds, q as above; it is there at least {trends.VANISHED:g} of its largest value. A test error must also end lower by as much as it must rise. Contradicted only if it would be no peak with the noise added"),
+        ("A peak is at the threshold", f"within a factor of {trends.NEAR:g} in width, whatever was measured between; contradicted without a peak"),
+        ("A trend that is said of many curves", f"supported if {trends.MOST:.0%} of them show it, contradicted below {trends.FEW:.0%}"),
+        ("It grows with width", f"order (Goodman and Kruskal's gamma) {trends.MONOTONE:g} or more, contradicted below {trends.NOT_MONOTONE:g}"),
+        ("It tends to 0", f"at the widest network at most {trends.VANISHED:g} of its largest value, contradicted above {trends.REMAINS:g}"),
+        ("It falls beyond the threshold", "the test error of the widest network is lower than that at the threshold, by what two test errors must differ; contradicted if it would not be so with the noise added"),
+        ("It is higher around noisy points", f"near the threshold its largest value is larger there by a factor of {trends.STEP:g} or more"),
+        ("The loss increases with the volume", f"at the threshold, from the point to the largest volume, by a factor of {trends.MARKED:g} or more, and in order"),
+        ("It becomes low in wide networks", f"from its largest value near the threshold to the widest network a curve falls by a factor of {trends.MARKED:g} or more"),
+        ("The largest volume is considerably sharper", f"than the next smaller one, by a factor of {trends.MARKED:g} or more at {trends.MOST:.0%} of the widths; contradicted if by {trends.STEP:g} at less than {trends.FEW:.0%}"),
+        ("The trend disappears for the corrupted classes", "no peak beyond noise, where the peak of the untouched classes would have been beyond it"),
+        ("The label is predicted over a volume", f"over {trends.MOST:.0%} of it or more, contradicted below {trends.FEW:.0%}"),
+        ("Small networks fit hardly any noisy points", f"the narrowest predicts less than {trends.HARDLY:.0%} of their labels and less than half the share that it predicts of clean ones, contradicted if no smaller a share"),
+        ("It is so over the epochs, on one side of the threshold", f"at least {trends.MIN_NETWORKS} networks there to judge by, with at least {trends.MIN_EPOCHS} evaluated epochs, the last {1 - moments.LATE:.0%} counting as one"),
+        ("A loss or sharpness does not decrease over the epochs", f"at the end it is at least 1/{trends.STEP:g} of what it was at the epoch of the lowest test error"),
+        ("They go together", f"rank correlation of {trends.STRONG:g} or more and an interval above 0, contradicted if it lies below {trends.STRONG:g}"),
+        ("The samples agree", f"{trends.AGREE:.1%} of them give the verdict; up to {evidence.EXACT} seeds they are all bootstrap samples of the seeds at every moment, with the threshold of that moment"),
+    ]  # fmt: skip
+    return markdown(pd.DataFrame(rows, columns=["What is said", "What is asked"]))
+
+
+def page_of(figure: str) -> str | None:
+    """The page of the book that shows a figure; None if there is none."""
+    page = PAGES.get(figure) or "fig" + figure.removeprefix("Figure ").rstrip("abcd")
+    return page if (locations.repository() / "book" / f"{page}.md").is_file() else None

@@ -1,0 +1,91 @@
+"""Records and claims as a person reads them on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+from rich.table import Table
+
+from ..claims import verdicts
+from ..runs import cost, store
+
+SHORT = {"supported": "yes", "contradicted": "no", "inconclusive": "open", "not measured": "-"}
+METRICS = {
+    "accuracy": "accuracy",
+    "crossentropy": "crossentropy",
+    "jacobian_norm": "Jacobian norm",
+    "tangent_hessian_norm": "Hessian norm",
+    "residual_norm": "residual norm",
+    "sensitivity": "sensitivity",
+}
+COLOURS = {"supported": "green", "contradicted": "red", "inconclusive": "yellow", "not measured": "dim"}
+
+
+def record_summary(record: store.Record) -> Iterator[str | Table]:
+    """What was run, how it went, its volumes, and where it comes from."""
+    settings, data, origin = record["config"], record["data"], record["provenance"]
+    yield (
+        f"[bold]{settings['scale']}/{settings['experiment']}, {settings['model']} of width {settings['width']}, "
+        f"seed {settings['seed']}: {record['status']}[/]"
+    )
+    if record["history"]:
+        last = record["history"][-1]
+        train = ", ".join(f"{subset} {value:.2f}%" for subset, value in last["train_error"].items())
+        yield f"Epoch {last['epoch']}: test error {last['test_error']:.2f}%; training error {train}"
+    if record["volumes"]:
+        names = [name.replace("residual norm", "residual") for name in METRICS.values()]  # 80 characters are a line
+        table = Table("points", *names, box=None, padding=(0, 1, 0, 0), header_style="bold")
+        for row in sorted(record["volumes"], key=lambda r: (r["subset"], r["size"])):
+            means = (f"{row[metric]['mean']:.4g}" for metric in METRICS)
+            table.add_row(f"{row['subset']} {row['size']}", *means)
+        yield table
+        yield "The number beside them: augmentations per path; 0 is the point itself."
+    changes = ", with changes" if origin["dirty"] else ""
+    yield (
+        f"{data['n_train']:,} training images, {data['n_corrupted']:,} with a wrong label; {store.describe_data(record)}\n"
+        f"{origin['device_name']}, {origin['threads']} thread(s), {origin['precision']}, "
+        f"{duration(cost.seconds(record))}; commit {(origin['commit'] or 'unknown')[:12]}{changes}"
+    )
+
+
+def claims_by_scale(overview: pd.DataFrame) -> Iterator[str | Table]:
+    """Every claim at every scale with records, in a line of 80 characters: the verdict and the size of the effect."""
+    scales = verdicts.measured_scales(overview)
+    for (figure, experiment), part in verdicts.groups(overview):
+        table = Table(f"{figure}, {experiment}", *scales, box=None, padding=(0, 1, 0, 0), header_style="bold")
+        table.columns[0].width = 40
+        for column in table.columns[1:]:
+            column.width = 12
+        for name, rows in part.groupby(level=0, sort=False):
+            by_scale = {row.scale: row for row in rows.itertuples()}
+            table.add_row(f" {name}", *(_short(by_scale.get(scale)) for scale in scales))
+        yield table
+    yield ""
+    for scale in scales:
+        yield f"{scale}: {verdicts.count(overview[overview.scale == scale]).replace('**', '')}."
+    yield (
+        "yes: supported; no: contradicted; open: inconclusive; -: not measured. Beside it, the size of the effect.\n"
+        "With a params file: what was found, the spread, and what the effect is."
+    )
+
+
+def _short(row) -> str:
+    if row is None:
+        return ""
+    return f"[{COLOURS[row.verdict]}]{SHORT[row.verdict]:<4}[/] {verdicts.effect(row)}"
+
+
+def claims_of_one(table: pd.DataFrame) -> Iterator[str | Table]:
+    """The claims about one experiment, in sentences."""
+    for name, row in zip(table.index, table.itertuples(), strict=True):
+        yield f"[bold]{row.statement}[/] ({row.place}; {name})"
+        value = f" {row.measure}: {verdicts.effect(row)} ({verdicts.spread(row)})." if verdicts.effect(row) else ""
+        yield f"  [{COLOURS[row.verdict]}]{row.verdict}[/]: {row.sentence}{value[:2].upper()}{value[2:]}"
+    yield f"{verdicts.count(table).replace('**', '').capitalize()}."
+
+
+def duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -1,0 +1,112 @@
+"""What the commands of `cli` share: options, how they are checked, and the experiment that they name."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import config, locations
+from ..config import Experiment, params_file, validation
+from ..errors import ConfigError
+from ..runs import limits
+
+if TYPE_CHECKING:  # looking at records needs no PyTorch
+    from ..train.loop import Acceleration
+
+MAX_WORKERS = 1024  # processes, threads or networks side by side
+MAX_IN_FLIGHT = 100_000
+ENGINES = ("processes", "serial", "ray")
+
+Params = Annotated[
+    Path, typer.Argument(help="The experiment, such as params/demo/convnet-noise20.yaml.", show_default=False)
+]
+
+
+def whole(name: str, least: int, most: int) -> dict[str, Any]:
+    """An option that takes a whole number: how it is checked and called."""
+    return {"parser": lambda value: validation.whole(name, value, least, most), "metavar": "NUMBER"}
+
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Set a field apart from the file; can be repeated."),
+]
+Device = Annotated[str, typer.Option(help="cpu, one GPU such as cuda:1, cuda, or auto: what there is.")]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Turn off channels_last, data_on_device, cuda_graph, compile or stack, to compare; can be repeated."
+    ),
+]
+Results = Annotated[
+    Path | None,
+    typer.Option(
+        help="Directory of the records, instead of results/.",
+        show_default=False,
+        file_okay=False,
+        callback=lambda path: path and locations.expanded(path),  # which a shell leaves in --results=~/mine
+    ),
+]
+
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        help="End by itself before so long has passed, such as 9m or 1h30m, with checkpoints to go on from.",
+        parser=limits.parse,
+        metavar="TIME",
+        show_default=False,
+    ),
+]
+
+
+def experiment_of(params: Path, set_: list[str] | None) -> Experiment:
+    overrides = {}
+    for text in set_ or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {validation.plain(text)}: write --set FIELD=VALUE, such as --set epochs=20.")
+        try:
+            overrides[name.strip()] = params_file.value(value)
+        except params_file.FlatYamlError as error:
+            raise ConfigError(f"--set {validation.plain(name)}={validation.quoted(value)}: {error.problem}.") from None
+        if overrides[name.strip()] is None:
+            raise ConfigError(f"--set {validation.plain(text)}: write a value; a field that is not set is the file's.")
+    return config.load(params, overrides)
+
+
+def check_engine(engine: str, of_this_machine: dict[str, Any], of_ray: dict[str, Any]) -> None:
+    if engine not in ENGINES:
+        raise ConfigError(f"--engine: {config.unknown_name(engine, ENGINES)}")
+    foreign = of_this_machine if engine == "ray" else of_ray
+    if engine == "serial":
+        foreign = foreign | {"workers": of_this_machine["workers"]}
+    for name, value in foreign.items():
+        if value is not None:  # 0 was given, too
+            raise ConfigError(f"--{name.replace('_', '-')} does not go with --engine {engine}.")
+
+
+def acceleration_of(without: list[str] | None) -> Acceleration:
+    from ..train.loop import Acceleration
+
+    parts = Acceleration.__dataclass_fields__
+    for name in without or []:
+        if name not in parts:
+            raise ConfigError(f"--without: {config.unknown_name(name, parts)}")
+    return Acceleration(**dict.fromkeys(without or [], False))
+
+
+def again(words: Sequence[str]) -> str:
+    """The command that was given, to give it again."""
+    program = Path(words[0])
+    name = "python -m smooth_interpolation.cli" if program.suffix == ".py" else program.name
+    return f"{name} {shlex.join(words[1:])}"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

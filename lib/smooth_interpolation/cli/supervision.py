@@ -1,0 +1,146 @@
+"""Sweeps as their supervisor sees them: what would run and what it costs, and what runs now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from ..config import Run
+from ..runs import cost, locks, store
+from ..runs.watching import Found, under_way
+from .display import duration
+
+
+def plan(
+    todo: list[Run], planned: list[Run], workers: int, device: str, root: Path | None = None
+) -> Iterator[str | Table]:
+    """What a sweep would do: each run with its predicted cost, where it would begin, and the whole.
+
+    Args:
+        todo: the runs that it would do.
+        planned: runs of the same experiment, whose records on the same kind of device tell the cost.
+        workers: runs side by side.
+        device: "cpu" or "cuda".
+        root: of the records.
+    """
+    records = store.read_all(planned, root)
+    table = Table("run", "begins", "predicted time")
+    total, known, n = 0.0, True, 0
+    for run in todo:
+        verdict, owner = locks.Observer().verdict(store.lock_path(run, root))
+        name = f"w = {run.width}, seed {run.seed}"
+        if verdict in ("alive", "undecided"):
+            table.add_row(name, f"in progress on {owner}: left out", "-")
+            continue
+        begins = _reached(run, root)[1]
+        seconds = seconds_left([run], records, device, root)
+        n += 1
+        if seconds is None:
+            known = False
+        else:
+            total += seconds
+        table.add_row(name, begins, "unknown" if seconds is None else duration(seconds))
+    yield table
+    runs = "1 run" if n == 1 else f"{n} runs"
+    if not known:
+        yield f"{runs} would be done; none like them has been measured on this kind of device, so their time is unknown."
+    else:
+        beside = f", or {duration(total / workers)} on {workers} side by side" if workers > 1 and n > 1 else ""
+        yield f"{runs} would be done, in about {duration(total)}{beside}. Nothing was started."
+
+
+def seconds_left(
+    runs: Iterable[Run], records: Sequence[store.Record], device: str, root: Path | None = None
+) -> float | None:
+    """How long runs take from their checkpoints on, by the records of a kind of device; None if there are none."""
+    total = 0.0
+    for run in runs:
+        whole = cost.predict_seconds([run], records, device)
+        if whole is None:
+            return None
+        total += whole * (1 - _reached(run, root)[0] / run.epochs)
+    return total
+
+
+def costs(
+    todo: Iterable[Run], records: Sequence[store.Record], device: str, root: Path | None = None
+) -> dict[Run, float]:
+    """What is left of runs of one experiment, beside each other: see `cost.relative`."""
+    return {
+        run: whole * (1 - 0.95 * _reached(run, root)[0] / run.epochs)  # a trained network is still to be measured
+        for run, whole in cost.relative(todo, records, device).items()
+    }
+
+
+def left(
+    missing: Sequence[Run], n: int, planned: Sequence[Run], workers: int, device: str, root: Path | None = None
+) -> str:
+    """What a limit of time left of a sweep, in words.
+
+    Args:
+        missing: the runs that it did not finish.
+        n: how many it was asked for.
+        planned, workers, device, root: as of `plan`.
+    """
+    seconds = seconds_left(missing, store.read_all(planned, root), device, root)
+    one, where = ("core", "cores") if device == "cpu" else ("GPU", "GPUs")
+    on = f"one {one}" if workers == 1 else f"{workers} {where}"
+    time = "" if seconds is None else f", about {duration(seconds / workers)} on {on}"
+    return f"{len(missing)} of {n} runs are left{time}"
+
+
+def time_left(missing: Sequence[Run], records: Sequence[store.Record]) -> str:
+    """How long the missing runs take on the kind of device that has records of such: "2 min 10 s on one core"."""
+    if not missing:
+        return "-"
+    for device, where in (("cpu", "one core"), ("cuda", "a GPU")):
+        seconds = cost.predict_seconds(missing, records, device)
+        if seconds is not None:
+            return f"{duration(seconds)} on {where}"
+    return "unknown"
+
+
+def _reached(run: Run, root: Path | None) -> tuple[int, str]:
+    """The epoch that its latest sound checkpoint is in or has finished, and where the run would begin."""
+    from ..runs import checkpoints  # it needs PyTorch, which looking at files does not
+
+    for path in checkpoints.DiskKeeper(run, root).paths():
+        try:
+            progress = checkpoints.read_file(path)[1]["progress"]
+            epoch = int(progress["epoch"])
+            return epoch, "trained: is measured" if progress["done"] else f"goes on in epoch {epoch} of {run.epochs}"
+        except (ValueError, KeyError, TypeError):
+            continue
+    return 0, "anew"
+
+
+def in_progress(runs: Iterable[Run], root: Path | None = None) -> Iterator[str | Table]:
+    """For each directory of these runs' records a table of the runs in progress there, and those that stopped or failed."""
+    for directory in dict.fromkeys(store.path_of(run, root).parent for run in runs):
+        title = f"{directory.parent.name}/{directory.name}, in progress"
+        table, others = (
+            Table("run", "doing", "error", "speed", "time left", "where", title=title, title_justify="left"),
+            [],
+        )
+        for found in under_way(directory):
+            if (directory / f"w{found.width:03d}-s{found.seed}.json").exists():
+                continue  # it was killed just after its record was written
+            name = f"w{found.width}-s{found.seed}"
+            if found.alive is False:
+                others.append(f"{directory.parent.name}/{directory.name} {name}: {found}")
+            else:
+                table.add_row(name, *_row(found))
+        if table.row_count:
+            yield table
+        yield from others
+
+
+def _row(found: Found) -> tuple[str, ...]:
+    unit = {"train": "epochs", "measure": "points"}.get(found.stage, "")
+    speed = f"{found.per_second:.3g} {unit}/s" if found.per_second and found.alive else "-"
+    left = "-" if found.seconds_left is None else duration(found.seconds_left)
+    error = "-" if found.error is None else f"{found.error:.1f}%"
+    where = found.host if found.device == "cpu" else f"{found.device} of {found.host}"
+    return str(found), error, speed, left, f"{where}, {found.pid}, {found.engine}"

@@ -1,0 +1,114 @@
+"""The types of the fields of a params file: what each may hold.
+
+The upper bounds are far above what anybody would run, and below what would fill a machine's memory or overflow.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from .. import locations
+from . import params_file
+
+MAX_SEED = 2**31 - 1
+MAX_WIDTH = 1024
+MAX_RUNS = 100_000  # of one experiment
+MAX_ANCHORS = 512  # of one point
+MAX_DRAWN = 200_000  # dead_leaves: images of a split
+
+
+ADDED = "added"  # marks a field that schema 3 did not have
+
+
+def added(default: Any) -> Any:
+    """The value of a settings field that is new: `weight_decay: Share = fields.added(0.0)` in `config.Settings`.
+
+    That line is all that a new field needs. Records, checkpoints, weights and params files from before it are read as
+    having this default, and while a run has it, neither its record nor its digest names the field. So the default must
+    stand for what was done before there was the field, and must never change. It is of the form that the field holds: a
+    tuple, not a list.
+    """
+    return Field(default, json_schema_extra={ADDED: True}, validate_default=True)
+
+
+def number(value: Any) -> Any:
+    # YAML 1.1 reads 1e-3, without a point, as text.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def listed(value: Any) -> Any:
+    if isinstance(value, str):  # papermill's -p passes [1, 2] as text
+        try:
+            value = params_file.value(value)
+        except params_file.FlatYamlError:
+            return value
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _increasing(values: tuple[int, ...]) -> tuple[int, ...]:
+    for before, after in zip(values, values[1:], strict=False):
+        if after <= before:
+            raise ValueError(f"must increase strictly: {after} does not follow {before}")
+    return values
+
+
+def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(values)) < len(values):
+        twice = next(value for value in values if values.count(value) > 1)
+        raise ValueError(f"must not repeat: {twice} is there more than once")
+    return values
+
+
+def _per_channel(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(values) != 3:
+        raise ValueError(f"must hold three numbers, one per channel, not {len(values)}")
+    return values
+
+
+def _place_name(name: str) -> str:
+    # It becomes part of file names, and names a folder or zip.
+    if not re.fullmatch(r"\w[\w .+-]*", name):
+        raise ValueError(
+            "must be a name of letters, digits, spaces and . _ + -, not a path: images are in $"
+            f"{locations.DATA_VARIABLE} or data/"
+        )
+    return name
+
+
+Positive = Annotated[float, BeforeValidator(number), Field(gt=0, le=1e9, allow_inf_nan=False)]
+Share = Annotated[float, BeforeValidator(number), Field(ge=0, le=1, allow_inf_nan=False)]
+Means = Annotated[
+    tuple[Annotated[float, BeforeValidator(number), Field(ge=-1e6, le=1e6, allow_inf_nan=False)], ...],
+    BeforeValidator(listed),
+    AfterValidator(_per_channel),
+]
+Deviations = Annotated[
+    tuple[Annotated[float, BeforeValidator(number), Field(ge=1e-6, le=1e6, allow_inf_nan=False)], ...],
+    BeforeValidator(listed),
+    AfterValidator(_per_channel),
+]
+Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
+Images = Annotated[int, Field(ge=1, le=1_000_000)]
+Points = Annotated[int, Field(ge=0, le=1_000_000)]
+Directions = Annotated[int, Field(ge=1, le=64)]
+Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Strength = Annotated[int, Field(ge=1, le=32)]  # images are 32 pixels wide
+Strengths = Annotated[tuple[Strength, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(_increasing)]
+Widths = Annotated[tuple[Width, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(_increasing)]
+Seeds = Annotated[
+    tuple[Seed, ...], BeforeValidator(listed), Field(min_length=1, max_length=1000), AfterValidator(_distinct)
+]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(listed)]
+Delta = Annotated[float, BeforeValidator(number), Field(ge=1e-6, le=100, allow_inf_nan=False)]
+Classes = Annotated[int, Field(ge=2, le=10_000)]
+Source = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_place_name)]

@@ -1,0 +1,1 @@
+"""Images and labels: data sets in one canonical order, label noise, the points to measure around."""

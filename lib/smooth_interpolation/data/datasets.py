@@ -1,0 +1,295 @@
+"""Images as tensors: CIFAR-10 and CIFAR-100, folders or zips of images, and the built-in `dead_leaves`.
+
+Every source becomes one in-memory `Dataset` of uint8 tensors, is put into the order of `canonical`, cached as one file and
+fingerprinted: the same images are the same data, whatever they came in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import files, locations
+from ..errors import DataError
+from . import dead_leaves, image_folders, image_sources
+from .image_names import Listing
+from .image_sources import CIFAR
+
+log = logging.getLogger(__name__)
+VERSION = 3  # part of the cache's key: raise it when the order of the images changes, or which are read
+MAX_CACHE = 10 << 30  # bytes of a cached dataset: two splits of the largest size, and more
+
+
+@dataclass(frozen=True)
+class Split:
+    """N images (N, 3, H, W) uint8 and their labels (N,) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, indices: Tensor) -> Split:
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split, the names of the classes, where it comes from, and its fingerprint."""
+
+    name: str
+    source: str  # "torchvision archive", "image folder (PNG)", "zip of images (WEBP)", "drawn"; no part of the data
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    fingerprint: str
+    place: Path | None = None  # of a folder or zip
+
+
+def load(
+    name: str, n_classes: int = 10, n_train: int | None = None, n_test: int | None = None, seed: int = 0
+) -> Dataset:
+    """A dataset by name, from the cache where it was decoded before.
+
+    Args:
+        name: `cifar10`, `cifar100`, `dead_leaves`, or an image folder or zip (`train/<class>/*`, `test/<class>/*`)
+            in one of the data directories.
+        n_classes, n_train, n_test, seed: what to draw, for `dead_leaves` only; other sources are read whole.
+
+    Raises:
+        DataError: naming the places searched, how to fetch the data, and what needs none.
+
+    Example:
+        >>> data = load("dead_leaves", n_classes=10, n_train=20, n_test=10)
+        >>> data.train.images.shape, data.train.images.dtype, len(data.test)
+        (torch.Size([20, 3, 32, 32]), torch.uint8, 10)
+    """
+    if name == "dead_leaves":
+        if not 10 <= n_classes <= 100:
+            raise DataError(f"dead_leaves has 10 to 100 classes, not {n_classes}.")
+        key = f"dead_leaves-v{dead_leaves.VERSION}-{n_classes}-{n_train}-{n_test}-{seed}"
+        return _cached(name, "drawn", key, lambda: _drawn(n_classes, n_train or 1000, n_test or 1000, seed))
+    listing = look(name)
+    if listing is not None:
+        data = _cached(name, _source(listing), f"{name}-{_state(listing)}", lambda: _read_folder(listing))
+        return replace(data, place=listing.place)
+    # Its checksum is the key of what is in it.
+    return _cached(name, "torchvision archive", f"{name}-{CIFAR[name][2]}", lambda: _read_torchvision(name))
+
+
+def look(name: str) -> Listing | None:
+    """What is in the folder or zip of a dataset; None where there is none and none is needed. Nothing is written or fetched.
+
+    Raises:
+        DataError: as `load`, as far as names tell.
+    """
+    if name == "dead_leaves":
+        return None
+    place = image_sources.find(name)
+    if place is not None:
+        return image_sources.read(name, place)
+    if name not in CIFAR:
+        image_sources.refuse_similar(name)
+        how = "put a folder or zip with train/<class>/* and test/<class>/* there under this name"
+        raise DataError(image_sources.missing(name, how))
+    return None
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """SHA-256 of the tensors' types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().data.cast("B"))
+    return digest.hexdigest()
+
+
+def canonical(classes: tuple[str, ...], *splits: Split) -> tuple[tuple[str, ...], tuple[Split, ...]]:
+    """Classes by name, and each split's images by the SHA-256 of their label and pixels: one order of the same images.
+
+    What is hashed is the label in the new order of the classes as one little-endian int64, then the pixels as C x H x W
+    bytes. Identical images with the same label are interchangeable.
+
+    Example:
+        >>> images, labels = torch.arange(48, dtype=torch.uint8).reshape(4, 3, 2, 2), torch.tensor([0, 1, 1, 0])
+        >>> _, (first,) = canonical(("cat", "dog"), Split(images, labels))
+        >>> _, (second,) = canonical(("dog", "cat"), Split(images, 1 - labels)[torch.tensor([2, 0, 3, 1])])
+        >>> torch.equal(first.images, second.images), torch.equal(first.labels, second.labels)
+        (True, True)
+    """
+    order = sorted(range(len(classes)), key=classes.__getitem__)
+    numbers = torch.empty(len(order), dtype=torch.int64)
+    numbers[order] = torch.arange(len(order))
+    return tuple(classes[i] for i in order), tuple(_ordered(Split(s.images, numbers[s.labels])) for s in splits)
+
+
+def _ordered(split: Split) -> Split:
+    labels, images = split.labels.numpy().astype("<i8"), split.images.contiguous().numpy()
+    digests = [
+        hashlib.sha256(label.tobytes() + image.tobytes()).digest() for label, image in zip(labels, images, strict=True)
+    ]
+    return split[torch.tensor(sorted(range(len(digests)), key=digests.__getitem__))]
+
+
+def balanced_subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
+    """Indices of a random subset with the same number of points, to within one, of every class.
+
+    Raises:
+        DataError: if a class has too few points.
+
+    Example:
+        >>> labels = torch.tensor([0, 1] * 50)
+        >>> labels[balanced_subset(labels, 10, seed=0)].bincount()
+        tensor([5, 5])
+    """
+    if n is None or n == len(labels):
+        return torch.arange(len(labels))
+    generator = np.random.default_rng(seed)
+    classes = torch.unique(labels).tolist()
+    share, extra = divmod(n, len(classes))
+    chosen = []
+    for rank, label in enumerate(generator.permutation(classes)):
+        members = np.flatnonzero(labels.numpy() == label)
+        wanted = share + (rank < extra)
+        if wanted > len(members):
+            raise DataError(
+                f"A balanced subset of {n} needs {wanted} points of class {label}: there are {len(members)}."
+            )
+        chosen.append(generator.permutation(members)[:wanted])
+    return torch.from_numpy(np.sort(np.concatenate(chosen)))
+
+
+def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[str, ...], Split, Split]]) -> Dataset:
+    path = locations.cache() / "datasets" / f"{key}-v{VERSION}.safetensors"
+    if path.is_file():
+        try:
+            tensors, metadata = files.read_tensors(path, MAX_CACHE)
+            splits = (
+                Split(tensors["train_images"], tensors["train_labels"]),
+                Split(tensors["test_images"], tensors["test_labels"]),
+            )
+            classes = tuple(metadata["classes"].split("\n"))
+            if all(_sound(split, len(classes)) for split in splits):
+                found = fingerprint(*tensors_of(*splits))
+                if found == metadata["fingerprint"]:
+                    return Dataset(name, source, classes, *splits, found)
+            log.warning("%s is damaged: decoding the images again.", path)
+        except (OSError, KeyError, ValueError):
+            log.warning("%s cannot be read: decoding the images again.", path)
+    classes, train, test = build()
+    classes, (train, test) = canonical(classes, train, test)
+    found = fingerprint(*tensors_of(train, test))
+    tensors = {
+        "train_images": train.images,
+        "train_labels": train.labels,
+        "test_images": test.images,
+        "test_labels": test.labels,
+    }
+    try:
+        files.write_tensors(path, tensors, {"fingerprint": found, "classes": "\n".join(classes)})
+    except OSError as error:
+        log.warning(
+            "Could not cache the images in %s (%s); they will be decoded again next time.", path, error.strerror
+        )
+    return Dataset(name, source, classes, train, test, found)
+
+
+def _sound(split: Split, n_classes: int) -> bool:
+    images, labels = split.images, split.labels
+    return (
+        (images.dtype, images.ndim, labels.dtype, labels.ndim) == (torch.uint8, 4, torch.int64, 1)
+        and len(images) == len(labels) > 0
+        and images.shape[1] == 3
+        and 0 <= int(labels.min()) <= int(labels.max()) < n_classes
+    )
+
+
+def tensors_of(train: Split, test: Split) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return train.images, train.labels, test.images, test.labels
+
+
+def _drawn(n_classes: int, n_train: int, n_test: int, seed: int) -> tuple[tuple[str, ...], Split, Split]:
+    splits = []
+    for split, n_images in enumerate((n_train, n_test)):
+        images, labels = dead_leaves.draw(n_images, n_classes, seed, split)
+        splits.append(Split(torch.from_numpy(images), torch.from_numpy(labels)))
+    train, test = splits
+    return tuple(f"leaves {i:02}" for i in range(n_classes)), train, test
+
+
+def _read_torchvision(name: str) -> tuple[tuple[str, ...], Split, Split]:
+    import torchvision.datasets as sources
+
+    root = image_sources.find_archive(name)
+    kind = sources.CIFAR10 if name == "cifar10" else sources.CIFAR100
+    _check_archive(kind, root)
+    try:
+        train, test = (kind(root, train=train, download=True) for train in (True, False))
+    except Exception as error:  # no network, a broken download, a full disk: torchvision raises many kinds
+        how = "put torchvision's archive or an image folder there, or run this once with a network"
+        raise DataError(f"{image_sources.missing(name, how)} (The download failed: {type(error).__name__}.)") from None
+    first, second = (
+        Split(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
+        for part in (train, test)
+    )
+    return tuple(train.classes), first, second
+
+
+def _check_archive(kind: Any, root: Path) -> None:
+    """Refuse parts of torchvision's archive that are not the original ones: they are pickles, which could run anything.
+
+    torchvision unpickles no file without its checksum either, but would fetch changed ones again and say nothing.
+    """
+    import torchvision.datasets as sources
+
+    parts = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+    unpacked = [(root / kind.base_folder / name, checksum) for name, checksum in parts]
+    if not all(path.exists() for path, _ in unpacked):
+        archive = root / kind.filename
+        if (root / kind.base_folder).exists() and not archive.exists():
+            lost = next(path for path, _ in unpacked if not path.exists())
+            raise DataError(f"{lost} is missing: remove {lost.parent}, and it is fetched again, or complete it.")
+        unpacked.append((archive, kind.tgz_md5))
+    for path, checksum in unpacked:
+        if path.exists() and not (path.is_file() and sources.cifar.check_integrity(path, checksum)):
+            raise DataError(
+                f"{path} is damaged or was changed: its checksum is not the original's. "
+                "Remove it, and it is fetched again if there is a network."
+            )
+
+
+def _state(listing: Listing) -> str:
+    """A digest of where the images are, of their names, and of the size and time of every file."""
+    place = listing.place
+    files_there = [tuple(entry) for entry in listing.entries] if place.is_dir() else [_size_and_time(place)]
+    return hashlib.sha256(repr((os.fspath(place.resolve()), files_there)).encode()).hexdigest()[:16]
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _source(listing: Listing) -> str:
+    suffixes = {PurePosixPath(entry.name).suffix.lower() for entry in listing.entries}
+    kind = "image folder" if listing.place.is_dir() else "zip of images"
+    return f"{kind} ({', '.join(sorted(s[1:].upper() for s in suffixes))})"
+
+
+def _read_folder(listing: Listing) -> tuple[tuple[str, ...], Split, Split]:
+    classes, splits = image_folders.read(listing)
+    train, test = (
+        Split(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
+        for images, labels in splits
+    )
+    return classes, train, test

@@ -1,0 +1,103 @@
+"""Where the images of a dataset are: one folder, zip or archive of its name, or a sentence on why there is none."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from .. import locations
+from ..errors import DataError
+from . import image_names
+
+# Of torchvision's archives: the folder, the file and its checksum, which says what is in it; and the number of classes.
+CIFAR = {
+    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", 10),
+    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", 100),
+}
+
+
+def find(name: str) -> Path | None:
+    """The image folder `name/` or zip `name.zip` in the first data directory that has one; for CIFAR it may be that itself.
+
+    Raises:
+        DataError: if there are two in one directory, or a link to nothing.
+    """
+    for directory in locations.data_directories():
+        here = [path for path in (directory / name, directory / f"{name}.zip") if os.path.lexists(path)]
+        if len(here) > 1:
+            raise DataError(f"{here[0]} and {here[1]} are both images of '{name}': rename or remove one of them.")
+        for path in here:
+            if not path.exists():
+                raise DataError(f"{path} is a link to nothing ({os.readlink(path)!r:.80}): remove or mend it.")
+            if path.suffix != ".zip" and not path.is_dir():
+                raise DataError(f"{path} is no folder and no zip of images: rename or remove it.")
+            if archive := next((a for a in _archives(name, directory) if a.exists()), None):
+                image_names.say(f"The images of {name} are read from {path}, not from {archive}.")
+            return path
+    archives = [archive for directory in locations.data_directories() for archive in _archives(name, directory)]
+    if name in CIFAR and not any(archive.exists() for archive in archives):
+        return next((d for d in locations.data_directories() if (d / "train").is_dir()), None)
+    return None
+
+
+def read(name: str, place: Path) -> image_names.Listing:
+    """What is in it, of as many classes as the name says.
+
+    Raises:
+        DataError: naming the place.
+    """
+    listing = image_names.read(place)
+    classes = listing.classes["train"]
+    if name in CIFAR and len(classes) != CIFAR[name][-1]:
+        raise DataError(
+            f"{place} holds {len(classes)} classes and {name} has {CIFAR[name][-1]}: those are other images, or a part of "
+            f"them; name the place of {name} in ${locations.DATA_VARIABLE}, or put a folder {name}/ there."
+        )
+    return listing
+
+
+def find_archive(name: str) -> Path:
+    """The directory with torchvision's archive, or the one that it is downloaded to.
+
+    Raises:
+        DataError: if something is there that looks like these images, but is not whole or has another name.
+    """
+    directories = locations.data_directories()
+    for directory in directories:
+        unpacked, packed = _archives(name, directory)
+        if unpacked.exists() or packed.exists():
+            return directory
+    refuse_similar(name)
+    return directories[0]
+
+
+def refuse_similar(name: str) -> None:
+    """Refuse to go on without, or to download, images that may be there under nearly the same name.
+
+    Raises:
+        DataError: naming what is there.
+    """
+    for directory in locations.data_directories():
+        for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+            if image_names.hidden(path.name) or not (path.is_dir() or path.suffix.lower() == ".zip"):
+                continue
+            stem = path.name if path.is_dir() else path.stem
+            part = path.suffix == ".zip" and re.match(re.escape(name) + r"[-_ ]", path.name)
+            if part or re.sub(r"[\W_]", "", stem).lower() == re.sub(r"[\W_]", "", name).lower():
+                suffix = "/" if path.is_dir() else ".zip"
+                raise DataError(
+                    f"{path} may be images of '{name}', all or a part: if they are all, name it {name}{suffix}; else move it away."
+                )
+
+
+def missing(name: str, how: str) -> str:
+    places = " and ".join(str(d) for d in locations.data_directories())
+    return (
+        f"No images of '{name}' in {places}: {how}, name another place in ${locations.DATA_VARIABLE}, "
+        "or choose scale demo (-p scale demo), which needs none."
+    )
+
+
+def _archives(name: str, directory: Path) -> list[Path]:
+    return [directory / part for part in CIFAR[name][:2]] if name in CIFAR else []

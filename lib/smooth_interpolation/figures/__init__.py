@@ -1,0 +1,43 @@
+"""The figures: one function each, from a table to a matplotlib figure."""
+
+from .paper import (
+    COLUMNS,
+    FIGURES,
+    HEATMAPS,
+    PANELS,
+    data,
+    draw,
+    fig1c,
+    fig1d,
+    fig2,
+    fig3,
+    fig4,
+    fig5,
+    fig6a,
+    fig6b,
+    fig7a,
+    fig7b,
+    save,
+    written,
+)
+
+__all__ = [
+    "COLUMNS",
+    "FIGURES",
+    "HEATMAPS",
+    "PANELS",
+    "data",
+    "draw",
+    "fig1c",
+    "fig1d",
+    "fig2",
+    "fig3",
+    "fig4",
+    "fig5",
+    "fig6a",
+    "fig6b",
+    "fig7a",
+    "fig7b",
+    "save",
+    "written",
+]

@@ -1,0 +1,273 @@
+"""Checkpoints within a run: everything that the rest of it depends on, so that a stopped run goes on with the same bits.
+
+A checkpoint is a safetensors file, written atomically: tensors, and text as JSON; reading it executes nothing. Its
+checksum is the SHA-256 of the file with zeros in the checksum's place. The last two are kept, or one, in the directory `.work`
+beside the records. Nothing in it is of a machine, a path or a device: a run goes on wherever its file is brought to. A damaged one is passed over, with a warning, for the one before; one of another configuration,
+schema or set of images is refused with an error, as such a record is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .. import files
+from ..config import SCHEMA, Run, completed, validation
+from ..errors import RecordError
+from . import store
+
+if TYPE_CHECKING:
+    from ..train.loop import Trainer
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # of checkpoints; raise it whenever their content changes
+KEPT = 2
+SECONDS = 180.0  # between checkpoints, by default
+UNSIGNED = "0" * 64
+TEXT = {"format": int, "schema": int, "digest": str, "config": dict, "fingerprint": str, "progress": dict}
+
+
+@dataclass
+class Progress:
+    """How far a run is, apart from its tensors."""
+
+    epoch: int  # that the trainer is in, or has finished
+    step: int
+    done: str | None  # "complete" when all epochs are trained
+    history: list[dict[str, Any]]
+    seconds: dict[str, float]
+    cpu_seconds: float
+    networks: float  # side by side, on average, so far
+    origin: dict[str, Any]  # of the part before
+    stopped: str = ""  # when this was written
+    resumed: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Keeper:
+    """Where a run's checkpoints go; this one keeps none."""
+
+    def load(self, fingerprint: str) -> tuple[dict[str, Tensor], Progress] | None:
+        """The latest sound checkpoint; None if there is none."""
+        return None
+
+    def due(self, epoch: int) -> bool:
+        return False
+
+    def save(self, tensors: dict[str, Tensor], progress: Progress, fingerprint: str) -> None:
+        """Write a checkpoint; that it cannot be written is no reason to stop training."""
+
+
+class DiskKeeper(Keeper):
+    """Keeps the last checkpoints of a run beside its record.
+
+    Args:
+        run: whose they are.
+        root: of the records.
+        seconds: between checkpoints.
+        epochs: between checkpoints; None: time alone decides.
+        check: called before anything is written; raises if the run is not ours any more.
+        kept: how many, at most.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        root: Path | None = None,
+        seconds: float = SECONDS,
+        epochs: int | None = None,
+        check: Callable[[], None] = lambda: None,
+        kept: int = KEPT,
+    ):
+        self.run, self.root, self.seconds, self.epochs, self.check, self.kept = run, root, seconds, epochs, check, kept
+        self.directory = store.work_directory(store.path_of(run, root))
+        self._last, self._last_epoch, self._warned = time.monotonic(), 0, False
+
+    def paths(self) -> list[Path]:
+        """The checkpoints there are, the latest first."""
+        return sorted(self.directory.glob(f"{self.run.path.stem}.*.safetensors"), reverse=True)
+
+    def load(self, fingerprint: str) -> tuple[dict[str, Tensor], Progress] | None:
+        found = self.paths()
+        for path in found:
+            try:
+                tensors, progress = read(path, self.run, fingerprint)
+            except ValueError as error:
+                rest = "the one before is taken" if path != found[-1] else "training starts anew"
+                log.warning("The checkpoint %s is damaged (%s): %s.", path, error, rest)
+                continue
+            self._last_epoch = progress.epoch
+            return tensors, progress
+        return None
+
+    def due(self, epoch: int) -> bool:
+        by_epochs = self.epochs is not None and epoch - self._last_epoch >= self.epochs
+        return by_epochs or time.monotonic() - self._last >= self.seconds
+
+    def save(self, tensors: dict[str, Tensor], progress: Progress, fingerprint: str) -> None:
+        path = self.directory / f"{self.run.path.stem}.{progress.step:012d}.safetensors"
+        try:
+            self.check()
+            write(path, tensors, progress, self.run, fingerprint)
+            found = self.paths()
+            # Later ones than this were passed over, damaged.
+            kept = [other for other in found if other.name <= path.name][: self.kept]
+            for other in found:
+                if other not in kept:
+                    other.unlink(missing_ok=True)
+            self._warned = False
+        except OSError as error:
+            if not self._warned:
+                log.warning(
+                    "No checkpoint of %s could be written to %s (%s): training goes on; if it were stopped, it would start "
+                    "again from the one before.", self.run, path.parent, error.strerror or error
+                )  # fmt: skip
+            self._warned = True
+        self._last, self._last_epoch = time.monotonic(), progress.epoch
+
+    def discard(self) -> None:
+        """Remove the checkpoints, once the record is written, and what killed processes left half-written."""
+        for path in [*self.paths(), *self.directory.glob(f".{self.run.path.stem}.*.tmp")]:
+            path.unlink(missing_ok=True)
+
+
+def write(path: Path, tensors: dict[str, Tensor], progress: Progress, run: Run, fingerprint: str) -> None:
+    """Save a checkpoint atomically, in a directory that exists.
+
+    Raises:
+        OSError: if it cannot be written; earlier ones are left as they were.
+    """
+    from safetensors.torch import save
+
+    text = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "digest": run.digest,
+        "config": run.canonical(),
+        "fingerprint": fingerprint,
+        "progress": dataclasses.asdict(progress),
+    }
+    content = save(tensors, {"checkpoint": json.dumps(text), "checksum": UNSIGNED})
+    place = content.index(UNSIGNED.encode())
+    signature = hashlib.sha256(content).hexdigest().encode()
+    parts = content[:place], signature, content[place + len(signature) :]
+    files.write_atomically(path, lambda file: file.writelines(parts), make_directory=False)
+
+
+def read(path: Path, run: Run, fingerprint: str) -> tuple[dict[str, Tensor], Progress]:
+    """A run's checkpoint.
+
+    Raises:
+        ValueError: if it is damaged, or cannot be read.
+        RecordError: if it is sound and of another configuration, schema or set of images.
+    """
+    tensors, text = read_file(path)
+    progress = _progress(text["progress"])
+    advice = f"remove {path} to train anew"
+    if (text["schema"], text["format"]) != (SCHEMA, FORMAT):
+        raise RecordError(f"{path} has schema {text['schema']} and this code resumes schema {SCHEMA}: {advice}.")
+    theirs, ours = completed(text["config"]), run.model_dump(mode="json")
+    if text["digest"] != run.digest or theirs != ours:
+        field = store.first_difference(theirs, ours)
+        raise RecordError(
+            f"{path} is a checkpoint of another configuration ({field}): {advice}, or restore the params file."
+        )
+    if text["fingerprint"] != fingerprint:
+        raise RecordError(
+            f"{path} was trained on other images (fingerprint {text['fingerprint'][:12]}) than those found here "
+            f"({fingerprint[:12]}): point SMOOTH_INTERPOLATION_DATA at those, or {advice}."
+        )
+    return tensors, progress
+
+
+def _progress(values: dict[str, Any]) -> Progress:
+    """Raises ValueError for anything but what `write` wrote."""
+    kinds = {field.name: field.type for field in dataclasses.fields(Progress)}
+    allowed = {"int": (int,), "float": (float, int), "str": (str,), "str | None": (str, type(None))}
+    for name, kind in kinds.items():
+        if type(values.get(name)) not in allowed.get(str(kind), (dict if str(kind).startswith("dict") else list,)):
+            raise ValueError(f"its {name} is {validation.shown(values.get(name))}")
+    if values.keys() != kinds.keys():
+        raise ValueError("it is no checkpoint")
+    return Progress(**values)
+
+
+def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and text of a checkpoint whose checksum is right, whatever run it is of.
+
+    Raises:
+        ValueError: if it is damaged, or cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        content = files.read_bytes(path, files.MAX_TENSORS)
+        end = 8 + int.from_bytes(content[:8], "little")
+        if not 8 < end <= len(content):
+            raise ValueError("it is cut short")
+        metadata = json.loads(content[8:end])["__metadata__"]
+        signature = metadata["checksum"].encode()
+        place = content.index(signature, 8, end)
+        digest = hashlib.sha256(content[:place])
+        digest.update(UNSIGNED.encode())
+        digest.update(memoryview(content)[place + len(signature) :])
+        if len(signature) != len(UNSIGNED) or digest.hexdigest().encode() != signature:
+            raise ValueError("its checksum does not match")
+        text = json.loads(metadata["checkpoint"])
+        if not {name: type(value) for name, value in text.items()}.items() >= TEXT.items():
+            raise ValueError("it is no checkpoint")
+        return load(content), text
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+    except (KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+        raise ValueError(f"it is no checkpoint: {type(error).__name__}") from None
+
+
+def capture(trainer: Trainer) -> dict[str, Tensor]:
+    """Copies, on the host, of everything that the rest of the training depends on.
+
+    Within an epoch that is the generator as the epoch began, from which its order and its augmentation are drawn again.
+    """
+    generator = trainer.epoch_began if trainer.within_epoch else trainer.generator.get_state()
+    tensors = {f"model.{name}": tensor for name, tensor in trainer.model.state_dict().items()}
+    tensors |= {
+        f"optimizer.{i}.{name}": value
+        for i, parameter in enumerate(trainer.model.parameters())
+        for name, value in trainer.optimizer.state[parameter].items()
+        if isinstance(value, Tensor)
+    }
+    tensors |= {"generator": generator, "sums": trainer.sums}
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def restore(trainer: Trainer, tensors: dict[str, Tensor], progress: Progress) -> None:
+    """Put a trainer where `capture` found one, in place, so that a captured graph stays valid."""
+    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    trainer.start(0, weights)
+    for i, parameter in enumerate(trainer.model.parameters()):
+        state, prefix = trainer.optimizer.state[parameter], f"optimizer.{i}."
+        for name, saved in tensors.items():
+            if not name.startswith(prefix):
+                continue
+            key = name.removeprefix(prefix)
+            if key not in state:  # with the parameter's layout, as the optimiser makes them
+                like = saved.shape == parameter.shape
+                state[key] = torch.empty_like(parameter if like else saved, device=parameter.device, dtype=saved.dtype)
+            state[key].copy_(saved)
+    trainer.generator.set_state(tensors["generator"])
+    trainer.sums.copy_(tensors["sums"])
+    trainer.step, trainer.done = progress.step, progress.done
+    within = progress.step < progress.epoch * trainer.steps_per_epoch
+    trainer.epoch = progress.epoch - within  # the epoch is begun again, and its first batches skipped

@@ -1,0 +1,86 @@
+"""How long runs take, judged by those that are done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import numpy as np
+
+from ..config import Run
+from .store import Record
+
+
+def seconds(record: Record) -> float:
+    """Time of a run: training, evaluating, measuring.
+
+    On one CPU thread the processor's time, which other work on the machine does not stretch; else wall time. Of networks
+    side by side each has its share of the time; records that do not say so hold the whole, of `at_once` networks.
+    """
+    origin = record["provenance"]
+    wall = sum(origin["wall_s"].values())
+    if origin["device"] == "cpu" and origin["threads"] == 1:
+        return min(wall, origin.get("cpu_s", wall))
+    return wall if "side_by_side" in origin else wall / origin.get("at_once", 1)
+
+
+def machine_seconds(records: Iterable[Record]) -> float:
+    """Time that a machine spent on the runs: where they overlapped on a GPU, it counts once."""
+    total, spans = 0.0, []
+    for record in records:
+        origin = record["provenance"]
+        if origin["device"] == "cpu":
+            total += seconds(record)
+        else:
+            # A run that was stopped and resumed was at work between, not while it lay still.
+            starts = [origin["start"], *(part["start"] for part in origin.get("resumed", []))]
+            ends = [*(part["stopped"] for part in origin.get("resumed", [])), origin["end"]]
+            spans += [[datetime.fromisoformat(t) for t in part] for part in zip(starts, ends, strict=True)]
+    latest = None
+    for start, end in sorted(spans):
+        start = start if latest is None else max(start, latest)
+        if end > start:
+            total += (end - start).total_seconds()
+        latest = end if latest is None else max(latest, end)
+    return total
+
+
+def relative(runs: Iterable[Run], records: Iterable[Record], device: str = "cpu") -> dict[Run, float]:
+    """What runs of one experiment cost beside each other, in a unit of its own.
+
+    By the records of networks that trained alone on this kind of device, if there are any; networks side by side are told
+    equal shares of their time, whatever their width. Else by a model of the time for an image, 1 + (w / a)^b: a = 10, b = 1
+    on a GPU, which moves activations (w) more than it multiplies (w^2), and a = 4, b = 1.4 on a CPU, as measured there.
+    """
+    alone = [r for r in records if r["provenance"].get("side_by_side", r["provenance"].get("at_once", 1)) <= 1]
+    a, b = (4.0, 1.4) if device == "cpu" else (10.0, 1.0)
+    found = {}
+    for run in runs:
+        predicted = predict_seconds([run], alone, device)
+        found[run] = run.epochs * (1 + (run.width / a) ** b) if predicted is None else predicted
+    return found
+
+
+def predict_seconds(missing: Iterable[Run], records: Iterable[Record], device: str = "cpu") -> float | None:
+    """How long the missing runs take on one worker, from the times of the ones done there; None before the first.
+
+    Only records of this kind of device ("cpu" or "cuda") count: a GPU's times say nothing of a CPU's.
+
+    Between measured widths the time is interpolated in the logarithms; beyond them it grows with the slope of the last
+    two widths.
+    """
+    times: dict[int, list[float]] = {}
+    for record in records:
+        if record["status"] == "complete" and record["provenance"]["device"] == device:
+            times.setdefault(record["config"]["width"], []).append(seconds(record))
+    if not times:
+        return None
+    x = np.log([w for w in sorted(times)])
+    y = np.log([np.mean(times[w]) for w in sorted(times)])
+    slope = (y[-1] - y[-2]) / (x[-1] - x[-2]) if len(x) > 1 else 1.0
+    total = 0.0
+    for run in missing:
+        position = np.log(run.width)
+        beyond = max(0.0, position - x[-1])
+        total += float(np.exp(np.interp(position, x, y) + max(slope, 0.0) * beyond))
+    return total

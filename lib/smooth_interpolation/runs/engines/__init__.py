@@ -1,0 +1,1 @@
+"""Where runs are done: processes of this machine, or Ray."""

@@ -1,0 +1,215 @@
+"""Worker processes of this machine, each on its device, and the handing out of runs to them.
+
+A worker is handed runs through a pipe, as many as it trains side by side, and another whenever one is finished; it reports
+through the same pipe. A worker that dies takes the runs with it that it had begun, and no others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from ...config import Run
+from .. import hand_out, limits, locks, store, work
+from ..outcomes import Event, Tally
+from ..watching import Status
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process, as its parent sees it."""
+
+    process: multiprocessing.process.BaseProcess
+    connection: Connection
+    device: str
+    load: hand_out.Load
+    dismissed: bool = False
+
+    def send(self, run: Run | None) -> None:
+        """Hand it a run; None: there will be no more."""
+        with contextlib.suppress(OSError):  # of one that has died it is noticed when it is listened to
+            self.connection.send(run)
+        self.dismissed = run is None
+
+
+class Pool:
+    """Processes that do runs, and what they report."""
+
+    def __init__(self, options: work.Options, tally: Tally, queue: hand_out.Queue, own: bool):
+        self.options, self.tally, self.queue, self.own = options, tally, queue, own
+        self.context = multiprocessing.get_context("spawn")
+        self.observer = locks.Observer()
+        self.workers: dict[Connection, _Worker] = {}
+        self.over = False  # it is time to stop
+
+    def run(self, devices: list[str]) -> None:
+        """Do all runs of the queue on these devices, a process on each."""
+        until = self.options.until
+        try:
+            if not self.own:
+                for device in devices:
+                    self._start(device)
+            while True:
+                self.over = self.over or (until is not None and time.monotonic() + limits.SPARE >= until)
+                if self.over:
+                    self._dismiss()
+                elif self.own:
+                    self._start_own(devices)
+                else:
+                    self._deal()
+                if not self.workers:
+                    break
+                patience = None if until is None else max(0.0, until - limits.LAST - time.monotonic())
+                ready = wait(list(self.workers), patience)
+                for connection in ready:
+                    self._listen(self.workers[connection])  # type: ignore[index]
+                if not ready:  # one that cannot stop by itself
+                    break
+        finally:
+            stopped = [run for worker in self.workers.values() for run in worker.load.costs]
+            _stop(list(self.workers.values()), until)
+        for run in [*stopped, *self.queue.waiting]:
+            if self.over or stopped:
+                done = store.path_of(run, self.options.root).is_file() and not self.options.force
+                self.tally.report(run, "skipped" if done else "stopped", "has a record already" if done else None)
+            else:
+                self.tally.report(run, "failed", "no process is left to do it: see why the others failed")
+
+    def _start(self, device: str) -> _Worker:
+        ours, theirs = self.context.Pipe()
+        arguments = (replace(self.options, device=device), theirs, os.getpid())
+        process = self.context.Process(target=_work, args=arguments, daemon=True)
+        with _starting():
+            process.start()
+        theirs.close()
+        worker = self.workers[ours] = _Worker(process, ours, device, hand_out.Load(self.options.at_once))
+        return worker
+
+    def _start_own(self, devices: list[str]) -> None:
+        """A process for each run, as many at a time as there are devices, which are the same."""
+        while len(self.queue) and len(self.workers) < len(devices):
+            run = self.queue.waiting.pop(0)
+            why = self._left_out(run)
+            if why:
+                self.tally.report(run, "skipped", why)
+                continue
+            worker = self._start(devices[0])
+            worker.load.costs[run] = 1.0
+            self._hand(worker, run)
+            worker.send(None)
+
+    def _deal(self) -> None:
+        loads = {worker: worker.load for worker in self.workers.values()}
+        for worker, run in self.queue.deal(loads):
+            self._hand(worker, run)
+        if not len(self.queue):
+            self._dismiss()
+
+    def _hand(self, worker: _Worker, run: Run) -> None:
+        worker.send(run)
+        self.tally.watch(Event(run, Status("start", 0, 1), device=worker.device))
+
+    def _dismiss(self) -> None:
+        for worker in self.workers.values():
+            if not worker.dismissed:
+                worker.send(None)
+
+    def _listen(self, worker: _Worker) -> None:
+        """Take in one message of a worker, or its end."""
+        try:
+            run, kind, content = worker.connection.recv()
+        except (EOFError, OSError):  # the end of the whole process
+            worker.process.join()
+            worker.connection.close()
+            del self.workers[worker.connection]
+            for run in worker.load.costs:  # one that stopped at the limit may not have taken in what it was handed
+                stopped = self.over and worker.process.exitcode == 0
+                why = f"its process ended with code {worker.process.exitcode}"
+                self.tally.report(run, "stopped" if stopped else "failed", why)
+            return
+        if kind == "status":
+            if content.stage == "train":
+                whole = self.queue.costs[run] if self.queue.costs else 1.0
+                worker.load.costs[run] = whole * (1 - content.done / content.total)
+            self.tally.report(run, kind, content, worker.device)
+        elif kind == "stopped" and self.options.until is None:  # by whoever; when it ends, the run has failed
+            return
+        else:
+            self.over = self.over or kind == "stopped"
+            del worker.load.costs[run]
+            self.tally.report(run, kind, content)
+
+    def _left_out(self, run: Run) -> str | None:
+        """Why a run needs no process: another sweep has done it or does it now."""
+        if not self.options.force and store.path_of(run, self.options.root).is_file():
+            return "has a record already"
+        with contextlib.suppress(OSError):
+            verdict, owner = self.observer.verdict(store.lock_path(run, self.options.root))
+            return f"in progress on {owner}" if verdict == "alive" else None
+        return None
+
+
+def _stop(workers: list[_Worker], until: float | None = None) -> None:
+    """Have processes write their checkpoints and end; a second Ctrl-C, and the limit of time, ends them at once."""
+    for worker in workers:
+        worker.connection.close()  # nobody listens any more: who tells does not wait
+    for worker in workers:
+        worker.process.terminate()
+    try:
+        for worker in workers:
+            worker.process.join(None if until is None else max(0.0, until - time.monotonic()))
+    finally:
+        for worker in workers:
+            worker.process.kill()
+
+
+def _work(options: work.Options, connection: Connection, parent: int) -> None:
+    """The body of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
+    dismissed = False
+
+    def more() -> list[Run] | None:
+        nonlocal dismissed
+        found: list[Run] = []
+        try:
+            while not dismissed and connection.poll():
+                run = connection.recv()
+                dismissed = run is None
+                found += [] if run is None else [run]
+        except (EOFError, OSError):
+            dismissed = True
+        return found if found or not dismissed else None
+
+    def report(run: Run, kind: str, content: Any) -> None:
+        with contextlib.suppress(OSError):  # a parent that is gone is noticed by `stop`
+            connection.send((run, kind, content))
+
+    with contextlib.suppress(KeyboardInterrupt):
+        work.do([], options, report, stop=lambda: os.getppid() != parent, more=more)
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """How a worker starts: with one thread per library, and deaf to Ctrl-C from its first moment on."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        yield
+    finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

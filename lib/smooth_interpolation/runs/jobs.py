@@ -1,0 +1,252 @@
+"""A run under way: its network in training, its history, its time, its checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..config import SCHEMA, Run
+from ..data.inputs import TrainingData
+from ..data.preparation import Prepared
+from ..errors import UserError
+from ..train import loop, models
+from ..train.evaluation import Evaluator
+from ..train.loop import Acceleration, Trainer
+from . import checkpoints, provenance, store
+from .checkpoints import Keeper
+from .limits import Limit
+from .watching import Status
+from .weights import save_network
+
+Watch = Callable[[Status], None]
+Result = TypeVar("Result")
+
+
+class Later(Exception):
+    """Whether a run may begin is not known yet: others are to be tried first."""
+
+
+def train_an_epoch(jobs: list[Job], stop: Callable[[], bool]) -> None:
+    """An epoch of each, with checkpoints where they are due; what must not be lost is written before anything else."""
+
+    def failed(trainer: Trainer, error: Exception) -> None:
+        next(job for job in jobs if job.trainer is trainer).error = error
+
+    new = [job for job in jobs if job.trainer.graphed and not job.trainer.graph]
+    if new:
+        with _timed() as spent:
+            loop.capture([job.trainer for job in new], failed)
+        for job in new:
+            job._spend("compile", spent, len(new))
+        new[0].bench.limit.began(spent.wall)
+    with _timed() as spent:
+
+        def between() -> None:
+            # At the end of an epoch its evaluation comes first.
+            sound = [job for job in jobs if not job.error]
+            within = [job for job in sound if job.trainer.within_epoch and not job.trainer.graph]
+            stopping = len(within) == len(sound) and stop()
+            for job in within:
+                if stopping or job.keeper.due(job.trainer.epoch - 1):
+                    job.save(spent.so_far(), len(jobs))
+            if stopping:
+                raise KeyboardInterrupt
+
+        loop.launch((job.trainer for job in jobs if not job.error), between, failed)
+        epochs = {job: job.guarded(job.trainer.finish) for job in jobs if not job.error}
+    for job, progress in epochs.items():
+        if progress:
+            job.guarded(partial(job.after_epoch, progress, spent, len(jobs)))
+    stopping = stop()
+    for job in jobs:
+        if job.error:
+            continue
+        if job.trainer.done == "complete":
+            save_network(job.trainer.model, job.config, job.bench.data.dataset.fingerprint)
+        if stopping or job.trainer.done == "complete" or job.keeper.due(job.trainer.epoch):
+            job.save()
+    if stopping:
+        raise KeyboardInterrupt
+
+
+class Bench:
+    """What runs of one experiment share: the data where it is trained on, the evaluator, captured graphs."""
+
+    def __init__(
+        self, config: Run, data: Prepared, device: torch.device, at_once: int, acceleration: Acceleration, limit: Limit
+    ) -> None:
+        self.data, self.device, self.at_once, self.acceleration = data, device, at_once, acceleration
+        self.config, self.limit = config, limit
+        self.code = provenance.code()
+        if multiprocessing.parent_process() is None:  # a sweep says it for its workers
+            provenance.warn_of_unknown()
+        self.evaluator = Evaluator(data, config, device)
+        place = device if acceleration.data_on_device else torch.device("cpu")
+        train = data.train
+        self.training_data = TrainingData.of(train.images, train.labels, data.normalize, config.precision, place)
+        self.idle: dict[int, list[Trainer]] = {}  # by width, for the next seed
+
+    def trainer(self, config: Run) -> Trainer:
+        model = models.create(config.model, config.width, config.n_classes, config.seed)
+        if self.idle.get(config.width):
+            trainer = self.idle[config.width].pop()
+            trainer.start(config.seed, model.state_dict())
+            return trainer
+        return Trainer(model.to(self.device), self.training_data, config, config.seed, self.acceleration)
+
+
+class Job:
+    """A run under way."""
+
+    def __init__(
+        self,
+        config: Run,
+        bench: Bench,
+        watch: Callable[[Run, Status], None],
+        keeper: Keeper,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.config, self.bench, self.watch, self.keeper, self.stop = config, bench, watch, keeper, stop
+        self.error: Exception | None = None  # what ended the run, while those beside it go on
+        self.origin = {
+            **bench.code,
+            **provenance.machine(bench.device),
+            "precision": config.precision,
+            "at_once": bench.at_once,
+            "acceleration": dataclasses.asdict(bench.acceleration),
+            "start": provenance.now(),
+        }
+        self.seconds = {"compile": 0.0, "train": 0.0, "evaluate": 0.0, "measure": 0.0}
+        self.cpu_seconds = self.networks = 0.0
+        self.history: list[dict[str, Any]] = []
+        self.resumed: list[dict[str, Any]] = []
+        self.evaluate_at = set(loop.evaluation_epochs(config.epochs, config.n_evaluations, config.n_last_evaluations))
+        found = keeper.load(bench.data.dataset.fingerprint)
+        self.trainer = bench.trainer(config)
+        if found:
+            self._resume(*found)
+
+    def _resume(self, tensors: dict[str, Tensor], found: checkpoints.Progress) -> None:
+        checkpoints.restore(self.trainer, tensors, found)
+        self.seconds, self.cpu_seconds, self.networks = found.seconds, found.cpu_seconds, found.networks
+        self.history = found.history
+        before = {name: found.origin[name] for name in ("commit", "device_name", "threads")}
+        self.resumed = [
+            *found.resumed,
+            {"epoch": found.epoch, "stopped": found.stopped, "start": self.origin["start"], **before},
+        ]
+        self.origin["start"] = found.origin["start"]
+
+    def guarded(self, step: Callable[[], Result]) -> Result | None:
+        """A step of this run alone: what goes wrong in it ends the run, and none beside it."""
+        try:
+            return step()
+        except Exception as error:
+            self.error = error
+            return None
+
+    def save(self, spent: _Spent | None = None, shared_by: int = 1) -> None:
+        """A checkpoint, `spent` after the last epoch; that the run is not ours any more ends it, beside others."""
+        seconds, cpu_seconds = dict(self.seconds), self.cpu_seconds
+        if spent:
+            seconds["train"] += spent.wall / shared_by
+            cpu_seconds += spent.cpu / shared_by
+        progress = checkpoints.Progress(
+            epoch=self.trainer.epoch,
+            step=self.trainer.step,
+            done=self.trainer.done,
+            history=self.history,
+            seconds=seconds,
+            cpu_seconds=cpu_seconds,
+            networks=self.networks,
+            origin=self.origin,
+            stopped=provenance.now(),
+            resumed=self.resumed,
+        )
+        try:
+            with _timed() as writing:
+                self.keeper.save(checkpoints.capture(self.trainer), progress, self.bench.data.dataset.fingerprint)
+            self.bench.limit.wrote(writing.wall)
+        except UserError as error:
+            self.error = error
+
+    def after_epoch(self, progress: loop.Progress, spent: _Spent, active: int) -> None:
+        """Evaluate where it is time; the time of the epoch is shared among the networks that trained in it."""
+        self._spend("train", spent, active)
+        self.networks += active / self.config.epochs
+        if progress.epoch in self.evaluate_at and not progress.diverged:
+            with _timed() as spent:
+                entry = self.bench.evaluator.epoch(self.trainer.model)
+            self._spend("evaluate", spent)
+            self.history.append({"epoch": progress.epoch, **entry})
+        self._tell(Status("train", progress.epoch, self.config.epochs, progress.loss, progress.error))
+
+    def record(self) -> store.Record:
+        """Measure the trained network and put everything together."""
+        config, trainer, bench = self.config, self.trainer, self.bench
+        measured = None
+        if trainer.done == "complete":
+            with _timed() as spent:
+                measured = bench.evaluator.volumes(trainer.model, self._after_points)
+            self._spend("measure", spent)
+        data = bench.data
+        origin = self.origin | {
+            "end": provenance.now(),
+            "resumed": self.resumed,
+            "wall_s": {stage: round(value, 2) for stage, value in self.seconds.items()},
+            "cpu_s": round(self.cpu_seconds, 2),
+            "side_by_side": round(self.networks, 2),
+            "images_per_s": round(trainer.epoch * len(data.train) / self.seconds["train"], 1),
+            "peak_memory_mib": provenance.peak_memory_mib(bench.device),
+            "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        }
+        return {
+            "schema": SCHEMA,
+            "status": trainer.done,
+            "digest": config.digest,
+            "config": config.canonical(),
+            "data": data.description(),
+            "epochs_run": trainer.epoch,
+            "history": self.history,
+            "volumes": measured,
+            "provenance": origin,
+        }
+
+    def _after_points(self, done: int, n: int) -> None:
+        self._tell(Status("measure", done, n))
+        if self.stop():  # the checkpoint of the last epoch is there already
+            raise KeyboardInterrupt
+
+    def _tell(self, status: Status) -> None:
+        self.watch(self.config, status)
+
+    def _spend(self, stage: str, spent: _Spent, shared_by: int = 1) -> None:
+        self.seconds[stage] += spent.wall / shared_by
+        self.cpu_seconds += spent.cpu / shared_by
+
+
+class _Spent:
+    """Seconds by the clock, and of the processor."""
+
+    def __init__(self, wall: float = 0.0, cpu: float = 0.0):
+        self.wall, self.cpu = wall, cpu
+        self._began = time.perf_counter(), time.process_time()
+
+    def so_far(self) -> _Spent:
+        return _Spent(time.perf_counter() - self._began[0], time.process_time() - self._began[1])
+
+
+@contextlib.contextmanager
+def _timed() -> Iterator[_Spent]:
+    spent = _Spent()
+    yield spent
+    now = spent.so_far()
+    spent.wall, spent.cpu = now.wall, now.cpu

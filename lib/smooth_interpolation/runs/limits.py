@@ -1,0 +1,86 @@
+"""A limit of time: what runs ends by itself before it, with checkpoints written, as after Ctrl-C.
+
+A process can stop between two steps of training, on a GPU between two epochs, and between two images measured. So that it is
+over in time it stops early: by the longest that it was ever busy between two such moments, twice what writing a checkpoint of each
+network in training took at most, and `SPARE`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+from ..config import validation
+from ..errors import ConfigError
+
+SPARE = 10.0  # seconds, for processes to end, and for what was not foreseen
+LAST = 2.0  # seconds before the limit at which whoever still runs is told to stop; at the limit it is killed
+LEAST, MOST = 20.0, 366 * 86400.0  # seconds that can be a limit
+
+
+class TimeUp(KeyboardInterrupt):
+    """Time was up, and everything was put in order."""
+
+
+def parse(text: str) -> float:
+    """Seconds of a time such as 90, 90s, 9m or 1h30m.
+
+    Raises:
+        ConfigError: if it is none.
+
+    Example:
+        >>> parse("90s"), parse("9m"), parse("1h30m"), parse("0.5h")
+        (90.0, 540.0, 5400.0, 1800.0)
+    """
+    number = r"(\d{1,9}(?:\.\d{1,9})?)"
+    found = re.fullmatch(
+        rf"(?:{number}h)?(?:{number}m(?:in)?)?(?:{number}s?)?", "".join(text.lower().split()), re.ASCII
+    )
+    hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
+    total = 3600 * hours + 60 * minutes + seconds
+    if not LEAST <= total <= MOST:
+        raise ConfigError(
+            f"--time-limit {validation.plain(text)}: write a time such as 90s, 9m or 1h30m, from 20 seconds to a year."
+        )
+    return total
+
+
+class Limit:
+    """How much time a process has.
+
+    Args:
+        until: when everything must be over, by `time.monotonic`, which the processes of a machine share; None: never.
+    """
+
+    def __init__(self, until: float | None = None):
+        self.until = until
+        self.networks = 0  # in training
+        self.writing = 0.0  # seconds that a checkpoint took at most
+        self.beginning = 0.0  # seconds that a run took at most before its first step
+        self.busy = 0.0  # seconds at most between two questions
+        self.reached = False
+        self._asked = time.monotonic()
+
+    def up(self) -> bool:
+        """Whether it is time to stop; asked wherever that is possible."""
+        now = time.monotonic()
+        self.busy, self._asked = max(self.busy, now - self._asked), now
+        self.reached = self.reached or self._short(0.0)
+        return self.reached
+
+    def too_short_to_begin(self) -> bool:
+        """Whether another run would hardly be begun when it is time to stop."""
+        return self._short(self.beginning)
+
+    def began(self, seconds: float) -> None:
+        """A run took so long to begin, in which nobody asked."""
+        self.beginning, self._asked = max(self.beginning, seconds), time.monotonic()
+
+    def wrote(self, seconds: float) -> None:
+        """A checkpoint took so long."""
+        self.writing = max(self.writing, seconds)
+
+    def _short(self, more: float) -> bool:
+        if self.until is None:
+            return False
+        return time.monotonic() + more + self.busy + 2 * self.writing * self.networks + SPARE >= self.until

@@ -1,0 +1,206 @@
+"""Records on disk, verified when they are read, and the tables made of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import config, files, locations
+from ..config import Run, validation
+from ..errors import ConfigError, RecordError
+from . import record_format
+from .record_format import ADVICE, SUBSETS, VOLUME_METRICS, Record, checksum
+from .tables import history_table, uncollected, volumes_table
+
+WORK = ".work"  # the directory of checkpoints, locks and status files, beside the records
+
+__all__ = ["SUBSETS", "VOLUME_METRICS", "Record", "checksum", "history_table", "volumes_table"]
+
+
+def path_of(run: Run, root: Path | None = None) -> Path:
+    return (locations.expanded(root) if root else locations.results()) / run.path
+
+
+def work_directory(record: Path) -> Path:
+    """Where runs under way keep what is theirs, beside their records: locks, status, logs, checkpoints."""
+    return record.parent / WORK
+
+
+def lock_path(run: Run, root: Path | None = None) -> Path:
+    """The lock that whoever does a run holds."""
+    record = path_of(run, root)
+    return work_directory(record) / f"{record.stem}.lock"
+
+
+def write(record: Record, run: Run, root: Path | None = None) -> Path:
+    """Save a record where its configuration says, atomically.
+
+    Raises:
+        RecordError: when it cannot be written; an earlier record at that place is left as it was.
+    """
+    path = path_of(run, root)
+    content = record_format.encode(record)
+    try:
+        files.write_atomically(path, lambda file: file.write(content))
+    except OSError as error:
+        raise RecordError(f"Cannot write {path}: {files.unwritable(error)}.") from None
+    return path
+
+
+def read(run: Run, root: Path | None = None) -> Record | None:
+    """The record of a run; None if there is none.
+
+    Raises:
+        RecordError: if it is damaged, of another schema, or made from another configuration.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> record = read(config.find("demo", "convnet-noise20").run(width=8, seed=0))
+        >>> record["status"], record["config"]["width"]
+        ('complete', 8)
+    """
+    path = path_of(run, root)
+    if not path.exists():
+        return None
+    record = record_format.read_file(path)
+    theirs, ours = config.completed(record["config"]), run.model_dump(mode="json")
+    if record["digest"] != run.digest or theirs != ours:
+        field = first_difference(theirs, ours)
+        raise RecordError(
+            f"{path} was made from another configuration ({field}): {ADVICE}, or restore the params file."
+        )
+    return record
+
+
+def read_file(path: Path) -> Record:
+    """The record in a file, whatever run it is of.
+
+    Raises:
+        RecordError: if it is missing, damaged, changed by hand or of another schema.
+    """
+    path = locations.given(path)
+    record = record_format.read_file(path)
+    try:
+        run = config.build(Run, record["config"], "its configuration")
+    except ConfigError as error:
+        raise RecordError(f"{path} is damaged ({str(error).rstrip('.')}): {ADVICE}.") from None
+    if record["digest"] != run.digest:
+        raise RecordError(f"{path} is damaged (its digest is of another configuration): {ADVICE}.")
+    return record
+
+
+@uncollected()
+def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
+    """The records of those runs that have one.
+
+    Raises:
+        RecordError: as `read`, and if records were made from different data.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> len(read_all(config.find("demo", "convnet-noise20").runs()))
+        5
+    """
+    found = [(run, record) for run in runs if (record := read(run, root)) is not None]
+    for run, record in found[1:]:
+        first, other = found[0]
+        if record["data"]["fingerprint"] != other["data"]["fingerprint"]:
+            raise RecordError(
+                f"{path_of(run, root)} was measured on {describe_data(record)} and {path_of(first, root)} on "
+                f"{describe_data(other)}: one figure needs one set of images; remove the odd ones."
+            )
+    return [record for _, record in found]
+
+
+def check_same_data(run: Run, fingerprint: str, root: Path | None = None) -> None:
+    """Refuse, before anything is computed, to put a run beside records of other images than those at hand.
+
+    Raises:
+        RecordError: naming such a record.
+    """
+    for path in sorted(path_of(run, root).parent.glob("*.json")):
+        record = read_file(path)
+        if record["data"]["fingerprint"] != fingerprint:
+            raise RecordError(
+                f"{path} was measured on {describe_data(record)}, not on the images found here ({fingerprint[:12]}): "
+                "point SMOOTH_INTERPOLATION_DATA at those images, or keep these results elsewhere "
+                f"(--results or ${locations.RESULTS_VARIABLE})."
+            )
+
+
+def describe_data(record: Record) -> str:
+    data = record["data"]
+    return f"{data['name']}, {data['source']}, fingerprint {data['fingerprint'][:12]}"
+
+
+def last_epoch(history: pd.DataFrame, metric: str, subset: str = "all") -> pd.DataFrame:
+    """The rows of `history_table` with a metric at each run's last epoch."""
+    part = history[(history.metric == metric) & (history.subset == subset)]
+    return part[part.epoch == part.groupby(["width", "seed"]).epoch.transform("max")]
+
+
+def irreducible_error(records: Iterable[Record]) -> float:
+    """Training error in percent that no function of the image avoids: identical images have different labels."""
+    for record in records:
+        data = record["data"]
+        return 100 * data.get("irreducible_errors", 0) / data["n_train"]
+    return 0.0
+
+
+def interpolation_threshold(history: pd.DataFrame, *, irreducible: float = 0.0, tolerance: float = 0.0) -> int | None:
+    """The smallest width from which on, at the last epoch, no label is missed in any seed; None if there is none.
+
+    Runs that diverged could not be fitted and do not count: they have no rows.
+
+    Args:
+        history: as `history_table`.
+        irreducible: training error in percent that does not count, see `irreducible_error`.
+        tolerance: training error in percent that is allowed besides. The threshold that decides has none.
+
+    Example:
+        >>> rows = [(w, 0, 9, "all", "train_error", error) for w, error in ((1, 30.0), (2, 0.0), (4, 0.5), (8, 0.0), (16, 0.0))]
+        >>> history = pd.DataFrame(rows, columns=["width", "seed", "epoch", "subset", "metric", "value"])
+        >>> interpolation_threshold(history), interpolation_threshold(history, tolerance=1.0)
+        (8, 2)
+    """
+    last = last_epoch(history, "train_error")
+    if last.empty:
+        return None
+    worst = last.groupby("width").value.max().sort_index(ascending=False)
+    rounding = 1e-9  # of a percentage; one label of a million is 1e-4
+    interpolating = worst.index[(worst <= irreducible + tolerance + rounding).cummin()]
+    return int(interpolating.min()) if len(interpolating) else None
+
+
+def threshold_of(records: Iterable[Record]) -> int | None:
+    """`interpolation_threshold` of an experiment's records, apart from the errors that none avoids."""
+    records = list(records)
+    return interpolation_threshold(history_table(records), irreducible=irreducible_error(records))
+
+
+def check_writable(run: Run, root: Path | None = None) -> None:
+    """Find out before a run, not after it, whether its record can be kept.
+
+    Raises:
+        RecordError: if it cannot.
+    """
+    directory = path_of(run, root).parent
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise RecordError(f"Cannot write to {directory}: {files.unwritable(error)} for the results.") from None
+
+
+def first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """The first field in which two configurations differ, in words."""
+    for field in sorted({*there, *here}):
+        if there.get(field) != here.get(field):
+            words = validation.shown(there.get(field)), validation.shown(here.get(field))
+            return f"{field if field in here else validation.shown(field)} is {words[0]} there and {words[1]} here"
+    return "the digest differs"

@@ -1,0 +1,1 @@
+"""The two families of networks, and how they are trained and evaluated."""

@@ -1,0 +1,288 @@
+"""The training loop: data on the device, no worker processes, the same bits for the same seed (Section 4).
+
+Images are normalised once and stay on the device as (N, H, W, C), the layout that convolutions like best
+(`channels_last`); batches and augmentation are index operations there. With `bf16`, `torch.autocast` runs the network
+in bfloat16 around float32 weights. A GPU replays the whole step, compiled, as one CUDA graph and is not waited for within
+an epoch; several networks can train on it side by side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..config import Settings
+from ..data.inputs import Normalization, TrainingData, crop_and_flip, network_inputs
+from ..measure.precision import full_precision
+from .graphs import GraphedEpoch, capture
+from .stacks import put_buffer
+from .step import learning_rate, losses_of, optimizer_of
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How an epoch went; `diverged` when its loss was not finite, and training stops."""
+
+    epoch: int
+    loss: float  # mean crossentropy over the epoch's batches, with the labels trained on
+    error: float  # share of wrong predictions over the epoch's batches, in percent
+    diverged: bool
+
+
+@dataclass(frozen=True)
+class Acceleration:
+    """What makes training fast and leaves its results alone but for rounding; each can be turned off to compare."""
+
+    channels_last: bool = True
+    data_on_device: bool = True  # else every batch is copied from the host
+    cuda_graph: bool = True  # on a GPU
+    compile: bool = True  # a graph's step, by PyTorch's compiler, where training is long enough
+    stack: bool = True  # narrow networks in one graph, as one network
+
+
+def evaluation_epochs(epochs: int, n: int, n_last: int = 0) -> list[int]:
+    """At most n epochs, spaced evenly in the logarithm, the first and the last included; and n_last of the last tenth.
+
+    A network trained at a constant rate may still jump from epoch to epoch: its last epoch is one snapshot of it. The
+    n_last epochs e with 0.9 epochs < e <= epochs, evenly spaced, the last included, show how far it jumps; where there
+    are fewer, it is all there are.
+
+    Example:
+        >>> evaluation_epochs(100, 3, n_last=5)
+        [1, 10, 92, 94, 96, 98, 100]
+    """
+    spread = {epochs} if n == 1 else {round(e) for e in np.geomspace(1, epochs, n)} | {1, epochs}
+    there = epochs - 9 * epochs // 10
+    n_last = min(n_last, there)
+    return sorted(spread | {epochs - i * there // n_last for i in range(n_last)})
+
+
+class Trainer:
+    """A network in training, an epoch at a time. It is trained in place, on the device it is on.
+
+    Args:
+        model: from normalised images to logits.
+        data: on the model's device, or on the host without `data_on_device`.
+        settings: optimiser, schedule, batch size, epochs, augmentation, precision.
+        seed: of the order of the batches and of the augmentation.
+        acceleration: how.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: TrainingData,
+        settings: Settings,
+        seed: int,
+        acceleration: Acceleration = Acceleration(),
+    ):
+        self.model, self.data, self.settings, self.acceleration = model, data, settings, acceleration
+        self.device = next(model.parameters()).device
+        if acceleration.channels_last:
+            model.to(memory_format=torch.channels_last)
+        self.steps_per_epoch = math.ceil(len(data) / settings.batch_size)
+        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and of wrong predictions
+        self.optimizer = optimizer_of(model, settings)
+        self.graphed = acceleration.cuda_graph and self.device.type == "cuda" and data.images.device.type == "cuda"
+        self.graph: GraphedEpoch | None = None  # captured before the first epoch
+        self.start(seed)
+
+    def start(self, seed: int, weights: dict[str, Tensor] | None = None) -> None:
+        """Begin anew: from `weights`, or else from the model as it is, keeping a captured graph."""
+        if weights is not None:
+            self.model.load_state_dict(weights)
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                if isinstance(value, Tensor):
+                    value.zero_()
+        self.generator = torch.Generator().manual_seed(seed)
+        self.step = self.epoch = 0
+        self.done: str | None = None  # "complete" or "diverged"
+
+    @property
+    def reusable(self) -> bool:
+        """Can another seed `start` here, in this trainer's captured graph?"""
+        return self.graph is None or not self.graph.stacked
+
+    @property
+    def within_epoch(self) -> bool:
+        return self.step < self.epoch * self.steps_per_epoch
+
+    def launch(self) -> None:
+        """Start the next epoch; a GPU goes on by itself until `finish` waits for it."""
+        launch([self])
+
+    def begin(self) -> tuple[Tensor, Tensor, int]:
+        """Begin the next epoch: the order of its images, the images, and the number of batches that are done already."""
+        self.epoch += 1
+        skip = self.step - (self.epoch - 1) * self.steps_per_epoch  # batches done before a checkpoint within the epoch
+        self.epoch_began = self.generator.get_state()
+        self.model.train()
+        order = torch.randperm(len(self.data), generator=self.generator)
+        inputs = self.data.images
+        if self.settings.augment:
+            inputs = crop_and_flip(inputs, self.data.black, self.generator)
+        if not skip:
+            self.sums.zero_()
+        return order, inputs, skip
+
+    def eager_epoch(self) -> Iterator[None]:
+        """The next epoch's steps, one at each `next`."""
+        order, inputs, skip = self.begin()
+        order = order.to(inputs.device)
+        for batch in order.split(self.settings.batch_size)[skip:]:
+            rate = learning_rate(self.step, self.steps_per_epoch, self.settings)
+            self.optimizer.param_groups[0]["lr"] = rate
+            self.train_on(inputs[batch].to(self.device), self.data.labels[batch].to(self.device))
+            self.step += 1
+            yield
+
+    def finish(self) -> Progress:
+        """Wait for the epoch that was launched."""
+        if self.graph:
+            self.graph.finish()
+        loss, wrong = (self.sums / len(self.data)).tolist()
+        diverged = not (math.isfinite(loss) and _finite(self.model))
+        if diverged or self.epoch == self.settings.epochs:
+            self.done = "diverged" if diverged else "complete"
+        return Progress(self.epoch, loss, 100 * wrong, diverged)
+
+    def train_on(self, images: Tensor, labels: Tensor) -> None:
+        """One step of the optimiser on a batch of images (B, H, W, C)."""
+        precision = self.settings.precision
+        with full_precision(precision == "tf32"):
+            loss, sums = losses_of(self.model, images.permute(0, 3, 1, 2), labels[:, None], precision)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+        self.sums += sums[0]
+
+    def leave_stack(self) -> None:
+        """Go on without the others of a stack, from the start of this epoch."""
+        self.graph, self.acceleration = None, dataclasses.replace(self.acceleration, stack=False)
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.clone()
+            state = self.optimizer.state[parameter]
+            self.optimizer.state[parameter] = {name: value.clone() for name, value in state.items()}
+        for name, buffer in self.model.named_buffers():
+            put_buffer(self.model, name, buffer.clone())
+        self.sums = self.sums.clone()
+        self.generator.set_state(self.epoch_began)
+        self.epoch -= 1
+        self.step = self.epoch * self.steps_per_epoch
+        self.launch()
+        if self.graph:
+            self.graph.finish()
+
+
+def launch(
+    trainers: Iterable[Trainer],
+    between: Callable[[], None] = lambda: None,
+    failed: Callable[[Trainer, Exception], None] | None = None,
+) -> None:
+    """Start the next epoch of each; their steps are given to a GPU in turn, so that they overlap there.
+
+    Args:
+        between: called after a step of each.
+        failed: told what went wrong with one of them, while those beside it go on; None: it is raised.
+    """
+    lost: set[Trainer] = set()
+
+    def lose(trainer: Trainer, error: Exception) -> None:
+        if failed is None:
+            raise error
+        lost.add(trainer)
+        failed(trainer, error)
+
+    trainers = list(trainers)
+    capture(trainers, lose)
+    together: dict[object, list[Trainer]] = {}
+    for trainer in trainers:
+        if trainer not in lost:
+            together.setdefault(trainer.graph or trainer, []).append(trainer)
+    under_way = [(part, _steps(part)) for part in together.values()]
+    while under_way:
+        for part, steps in list(under_way):
+            try:
+                ended = next(steps, steps) is steps
+            except Exception as error:
+                for trainer in part:
+                    lose(trainer, error)
+                ended = True
+            if ended:
+                under_way.remove((part, steps))
+        between()
+
+
+def _steps(part: list[Trainer]) -> Iterator[None]:
+    return part[0].graph.epoch(part) if part[0].graph else part[0].eager_epoch()
+
+
+def train(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    settings: Settings,
+    *,
+    normalize: Normalization,
+    seed: int,
+    after_epoch: Callable[[Progress], None] = lambda progress: None,
+    acceleration: Acceleration = Acceleration(),
+) -> bool:
+    """Train in place with crossentropy, on the device the model is on.
+
+    Args:
+        model: from normalised images to logits.
+        images: (N, C, H, W) uint8.
+        labels: (N,), noisy where noisy.
+        settings: optimiser, schedule, batch size, epochs, augmentation, precision.
+        normalize: applied to images in [0, 1].
+        seed: of the order of the batches and of the augmentation.
+        after_epoch: called with every epoch's progress; it may evaluate the model, and must not change it.
+        acceleration: parts of it can be turned off.
+
+    Returns:
+        True when all epochs were run, False when the loss stopped being finite.
+    """
+    device = next(model.parameters()).device
+    place = device if acceleration.data_on_device else torch.device("cpu")
+    data = TrainingData.of(images, labels, normalize, settings.precision, place)
+    trainer = Trainer(model, data, settings, seed, acceleration)
+    while not trainer.done:
+        trainer.launch()
+        after_epoch(trainer.finish())
+    return trainer.done == "complete"
+
+
+@torch.no_grad()
+@full_precision()
+def predict(model: nn.Module, images: Tensor, normalize: Normalization, chunk_size: int | None = None) -> Tensor:
+    """Logits (N, n_classes), float32, in evaluation mode; the training mode is put back.
+
+    Args:
+        model: from normalised images to logits.
+        images: (N, C, H, W) uint8, or floating point and normalised already, see `network_inputs`.
+        normalize: applied to uint8 images in [0, 1].
+        chunk_size: images per pass; None: 64, or 4,096 on a GPU.
+    """
+    device = next(model.parameters()).device
+    chunk_size = chunk_size or (64 if device.type == "cpu" else 4096)
+    was_training = model.training
+    model.eval()
+    try:
+        parts = []
+        for x in images.split(chunk_size):
+            parts.append(model(network_inputs(x, normalize, device) if x.dtype == torch.uint8 else x.to(device)))
+        return torch.cat(parts)
+    finally:
+        model.train(was_training)
+
+
+def _finite(model: nn.Module) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in model.parameters())

@@ -1,0 +1,234 @@
+"""The paper's measures for a network and data of your own: tables and a figure from one call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, DataError
+from ..measure import foreign, sharpness, volumes
+from ..measure.losses import Loss, losses_of, targets_for
+from ..train.evaluation import summarise
+from . import images as your_data
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..book.presentation import Shown
+
+STRENGTHS = (5, 10, 15, 20, 22, 25)  # of the paper, for 32 singular values
+CHECKED = 4  # images on which the network is tried before it is measured
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What `examine` found.
+
+    Attributes:
+        volumes: a row per network (by width or name), volume size, subset and metric, in the columns of `store.volumes_table`. The metrics
+            are accuracy, crossentropy (or "loss", for a loss of your own), jacobian_norm, tangent_hessian_norm,
+            residual_norm, sensitivity and exact_fit, see `volumes.VolumeMetrics`; NaN where they have no meaning.
+        points: a row per network, point and volume size: index in the data, whether its label is wrong, the metrics.
+    """
+
+    volumes: pd.DataFrame
+    points: pd.DataFrame
+
+    def figure(self) -> Figure:
+        """Four panels: over the volume's size for one network or for several by name, over the width for several by width.
+
+        For one network the shade is one standard error of the mean over points.
+        """
+        from . import figure as your_figure
+
+        return your_figure.draw(self)
+
+    def show(self, name: str = "your-network") -> Shown:
+        """The figure for a notebook, described in words, with its table and itself as files of that name."""
+        from ..book import presentation
+        from . import figure as your_figure
+
+        return presentation.show(self.figure(), self.volumes, name, your_figure.describe(self))
+
+
+def examine(
+    model: nn.Module | Mapping[Any, nn.Module],
+    data: your_data.Data,
+    labels: Any = None,
+    *,
+    normalize: Callable[[Tensor], Tensor] | None = None,
+    loss: Loss | None = None,
+    noisy: Any = None,
+    n_points: int = 100,
+    strengths: Sequence[int] | None = None,
+    n_paths: int = 4,
+    n_tangents: int = 4,
+    delta: float = 0.1,
+    path_kind: str = "svd",
+    seed: int = 0,
+    chunk_size: int | None = None,
+    memory: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Examination:
+    """Accuracy, loss, Jacobian norm and tangent Hessian norm of a network around points of your data (Equation 7).
+
+    Args:
+        model: any `torch.nn.Module` from images to logits, or to whatever your `loss` takes; or several, by their width or name.
+            It is measured in evaluation mode where its parameters are, and left as it was.
+        data: images (N, C, H, W) in [0, 1] or uint8, with `labels`; a pair of both; one image (C, H, W) and its label; a
+            Dataset or DataLoader of (image, label); a folder `<class>/*` of images of one size.
+        labels: those that the network was trained on, wrong where they were wrong; with a `loss`, targets of any kind.
+        normalize: from a batch of images (N, C, H, W) to the network's inputs, each by itself, such as
+            `torchvision.transforms.Normalize`; it may work in place, resize, or be a module. None: it takes images as they are.
+        loss: from outputs, of any kind, and targets to one loss per sample (N,); None: the crossentropy.
+        noisy: (N,) booleans, which labels are wrong; the tables then have the subsets clean, noisy, and all, which is
+            weighted back to their true shares.
+        n_points: at most so many points, drawn by `seed`; half of them noisy where that is known.
+        strengths: of the paths, increasing; None: the paper's, scaled from 32 pixels to the images' shorter side.
+        n_paths, n_tangents, delta, path_kind, seed, chunk_size, memory, progress: as `volumes.volume_metrics`.
+
+    Returns:
+        The tables, and a method that draws them.
+
+    Raises:
+        DataError, ConfigError: for data, settings or networks that cannot be measured, in one sentence.
+
+    Warns:
+        UserWarning: if the data or the network answer at random, or the loss does not change with the images at all.
+
+    Example:
+        >>> import torch
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 5))
+        >>> images, labels = torch.rand(6, 3, 16, 16), torch.tensor([0, 1, 2, 3, 4, 0])
+        >>> found = examine(network, images, labels, n_paths=2)
+        >>> sorted(found.volumes.metric.unique())[:4]
+        ['accuracy', 'crossentropy', 'exact_fit', 'jacobian_norm']
+        >>> len(found.points)  # 6 points at 7 sizes
+        42
+    """
+    networks = _by_width(model)
+    whole = None if noisy is None else foreign.tensor(noisy, "noisy")
+    images, targets, mask, indices = your_data.read(data, labels, noisy=whole, n_points=n_points, seed=seed)
+    sharpness.check_points(images, targets, loss)
+    share = 0.0 if whole is None else whole.double().mean().item()
+    corrupted = torch.zeros(len(images), dtype=torch.bool) if mask is None else mask
+    if path_kind == "svd":
+        strengths = scaled_strengths(min(images.shape[-2:])) if strengths is None else strengths
+    else:
+        strengths = (1, 2, 3, 4) if strengths is None else strengths
+    normalize = foreign.normalizer(normalize)
+    summaries, points = [], []
+    for width, network in networks.items():
+        _try(network, images[:CHECKED], targets, normalize, loss)
+        found = volumes.volume_metrics(
+            network,
+            images,
+            targets,
+            normalize=normalize,
+            strengths=strengths,
+            n_paths=n_paths,
+            n_tangents=n_tangents,
+            delta=delta,
+            seed=seed,
+            path_kind=path_kind,
+            loss=loss,
+            chunk_size=chunk_size,
+            memory=memory,
+            progress=progress,
+        )
+        if not found.jacobian_norm.any():
+            warnings.warn(
+                "The loss does not change with the images at all: is the network saturated, or its output rounded?",
+                stacklevel=2,
+            )
+        metrics = {("loss" if loss and name == "crossentropy" else name): v for name, v in found._asdict().items()}
+        for size, strength in enumerate((0, *strengths)):
+            at = {"width": width, "seed": seed, "size": size, "strength": strength}
+            for name, values in metrics.items():
+                for subset, moments in summarise(values[:, size], corrupted, share).items():
+                    if mask is not None or subset == "all":
+                        summaries.append({**at, "subset": subset, "metric": name, **moments})
+            columns = {name: values[:, size].numpy() for name, values in metrics.items()}
+            points.append(pd.DataFrame({"index": indices.numpy(), "noisy": corrupted.numpy(), **at, **columns}))
+    places = {width: place for place, width in enumerate(networks)}
+    order = ["metric", "subset", "size", "width", "seed"]
+    table = pd.DataFrame(summaries)[["width", "seed", "size", "strength", "subset", "metric", "mean", "std"]]
+    return Examination(
+        table.sort_values(order, ignore_index=True, key=lambda column: _placed(column, places)),
+        pd.concat(points).sort_values(
+            ["width", "index", "size"], ignore_index=True, key=lambda column: _placed(column, places)
+        ),
+    )
+
+
+def _by_width(model: Any) -> dict[Any, nn.Module]:
+    """Networks by increasing width, or by name in the order in which they were given."""
+    if not isinstance(model, Mapping | nn.ModuleDict):
+        return {1: model}
+    networks = dict(model.items())
+    if not networks:
+        raise ConfigError("There is no network to examine.")
+    if all(isinstance(name, str) for name in networks):
+        return networks
+    if any(isinstance(width, bool) or not isinstance(width, int | float | np.number) for width in networks):
+        raise ConfigError(
+            f"Several networks are told apart by their widths, all numbers, or by names, all text, not by {list(networks)}."
+        )
+    return dict(sorted(networks.items()))
+
+
+def _placed(column: pd.Series[Any], places: Mapping[Any, int]) -> pd.Series[Any]:
+    return column.map(places) if column.name == "width" else column
+
+
+def scaled_strengths(side: int) -> tuple[int, ...]:
+    """The paper's strengths, of images with 32 singular values a channel, for images of another size.
+
+    >>> scaled_strengths(32), scaled_strengths(224)
+    ((5, 10, 15, 20, 22, 25), (35, 70, 105, 140, 154, 175))
+    """
+    return tuple(sorted({max(1, round(strength * side / 32)) for strength in STRENGTHS}))
+
+
+def _try(
+    model: nn.Module, images: Tensor, targets: Tensor, normalize: Callable[[Tensor], Tensor], loss: Loss | None
+) -> None:
+    """Evaluate the network on a few images, to say in one sentence what would make measuring it fail or mislead.
+
+    Raises:
+        DataError: if it does not take such images, or mixes the images of a batch.
+    """
+    foreign.check_model(model)
+    dtype, device = foreign.model_type(model)
+    inputs = images.to(device=device, dtype=dtype or images.dtype)
+    every, targets = targets, targets_for(targets[: len(images)], device, loss)
+
+    def losses(part: slice) -> Tensor:
+        return sharpness.evaluate_points(model, inputs[part], targets[part], loss).crossentropy
+
+    with foreign.measuring(model, loss):
+        inputs = normalize(inputs)
+        if loss is None:
+            outputs = foreign.outputs(model, inputs)
+            if isinstance(outputs, Tensor):
+                losses_of(outputs[:1], targets_for(every.max()[None], device, loss))  # the largest label fits
+        together, again = losses(slice(None)), losses(slice(None))
+        if not torch.equal(together, again):
+            warnings.warn(
+                "The network gives another answer each time, in evaluation mode too: what is measured is random.",
+                stacklevel=3,
+            )
+            return
+        alone = torch.cat([losses(slice(i, i + 1)) for i in range(len(inputs))])
+    if not torch.allclose(alone, together, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise DataError(
+            "The network's answer to an image depends on the others of its batch (normalisation by the batch, also in "
+            "evaluation mode?): its loss has no gradient per image."
+        )

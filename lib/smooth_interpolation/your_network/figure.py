@@ -1,0 +1,122 @@
+"""The four panels of `your_network.examine`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from .. import figures
+from ..figures.style import BAND, CORRUPTED, INK, STYLE, TEST, legend_below, letters, sequence, subplots
+
+if TYPE_CHECKING:
+    from .examination import Examination
+
+TITLES = {**figures.PANELS, "accuracy": "Accuracy", "loss": "Loss"}
+COLOURS = {"all": INK, "clean": TEST, "noisy": CORRUPTED}
+STYLES = {"all": "o-", "clean": "o-", "noisy": "s--"}  # of networks by name, which colours tell apart
+LABELS = {"all": "all points", "clean": "clean labels", "noisy": "noisy labels"}
+
+
+def draw(found: Examination) -> Figure:
+    """Metrics over the volume's size for one network or several by name, over the width for several by width."""
+    return by_width(found) if widths(found) else by_size(found)
+
+
+def widths(found: Examination) -> bool:
+    """Whether there are several networks, told apart by numbers."""
+    return found.volumes.width.nunique() > 1 and not named(found)
+
+
+def named(found: Examination) -> list[str]:
+    """The networks' names, if that is what tells them apart."""
+    return [name for name in found.volumes.width.unique() if isinstance(name, str)]
+
+
+def by_size(found: Examination) -> Figure:
+    """A panel per metric over augmentations per path; shaded: one standard error of the mean over points."""
+    metrics = panels(found)
+    with mpl.rc_context(STYLE):
+        figure, axes = subplots(-(-len(metrics) // 2), 2, 2.1, sharex=True)
+        for panel, metric in zip(axes.flat, metrics, strict=False):
+            for network, subset, label, colour, style in each(found):
+                part = _curve(found, metric, subset, network)
+                panel.plot(part["size"], part["mean"], style, color=colour, label=label)
+                low, high = part["mean"] - part["error"], part["mean"] + part["error"]
+                if part["error"].any():
+                    panel.fill_between(part["size"], low, high, color=colour, alpha=BAND, linewidth=0)
+            panel.set_title(TITLES[metric])
+            panel.set_ylim(*((-0.03, 1.03) if metric == "accuracy" else (0, None)))
+        for panel in list(axes.flat)[len(metrics) :]:
+            panel.remove()
+        for panel in list(axes.flat)[max(0, len(metrics) - 2) : len(metrics)]:
+            panel.set_xlabel("augmentations per path")
+            panel.xaxis.set_tick_params(labelbottom=True)
+        letters(list(axes.flat)[: len(metrics)])
+        if len(each(found)) > 1:
+            legend_below(figure, axes[0, 0])
+        return figure
+
+
+def by_width(found: Examination) -> Figure:
+    """As Figure 3 where wrong labels are known, else as Figure 2."""
+    table = found.volumes.replace({"metric": {"loss": "crossentropy"}}).dropna(subset="mean")
+    figure = figures.fig3(table) if len(curves(found)) > 1 else figures.fig2(table)
+    for panel in figure.axes:
+        title = panel.get_title()
+        if "loss" in set(found.volumes.metric) and title.startswith(figures.PANELS["crossentropy"]):
+            panel.set_title(title.replace(figures.PANELS["crossentropy"], TITLES["loss"]))
+    return figure
+
+
+def panels(found: Examination) -> list[str]:
+    """The metrics that have values, in the order of the panels."""
+    known = set(found.volumes.dropna(subset="mean").metric)
+    return [name for name in ("accuracy", "crossentropy", "loss", *list(figures.PANELS)[2:]) if name in known]
+
+
+def curves(found: Examination) -> list[str]:
+    """The subsets that are drawn: clean and noisy where both are known, else all points."""
+    known = set(found.volumes.subset)
+    return ["clean", "noisy"] if {"clean", "noisy"} <= known else ["all"]
+
+
+def each(found: Examination) -> list[tuple[int | str, str, str, str, str]]:
+    """Network, subset, label, colour and style of each curve of a panel over sizes."""
+    names = named(found)
+    if not names:
+        width = found.volumes.width.iloc[0]
+        return [(width, subset, LABELS[subset], COLOURS[subset], "o-") for subset in curves(found)]
+    return [
+        (name, subset, name if subset == "all" else f"{name}, {LABELS[subset]}", colour, STYLES[subset])
+        for name, colour in zip(names, sequence(len(names)), strict=True)
+        for subset in curves(found)
+    ]
+
+
+def describe(found: Examination) -> str:
+    """What the figure shows, in words."""
+    if widths(found):
+        from ..figures import alt_text
+
+        return alt_text.describe(draw(found))
+    sentences = []
+    for metric in panels(found):
+        for network, subset, label, _, _ in each(found):
+            part = _curve(found, metric, subset, network)
+            first, last = part["mean"].iloc[0], part["mean"].iloc[-1]
+            sentences.append(
+                f"{TITLES[metric]}, {label}: {first:.3g} at the points, {last:.3g} over the largest volume."
+            )
+    return " ".join(sentences)
+
+
+def _curve(found: Examination, metric: str, subset: str, network: int | str):
+    """The rows of a curve, with the standard error of each mean."""
+    table = found.volumes[found.volumes.width == network]
+    points = found.points[(found.points.width == network) & (found.points["size"] == 0)]
+    n = {"all": len(points), "noisy": points.noisy.sum(), "clean": (~points.noisy).sum()}[subset]
+    part = table[(table.metric == metric) & (table.subset == subset)].sort_values("size")
+    return part.assign(error=part["std"] / np.sqrt(max(n, 1)))
