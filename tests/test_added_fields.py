@@ -151,7 +151,7 @@ for name, values in {"set": {"weight_decay": "0.1"}, "longer": {"more_strengths"
     store.write(record, off, results)
     assert store.read(off, results) == record == store.read_file(store.path_of(off, results))
     found[name] = {"digest": off.digest, "path": str(off.path), "config": record["config"]}
-page = pages.open_page({"scale": "demo", "experiment": "convnet-noise20", "epochs": 3, "weight_decay": 0.1,
+page = opened({"scale": "demo", "experiment": "convnet-noise20", "epochs": 3, "weight_decay": 0.1,
                         "In": ["# Parameters\\nweight_decay = 0.1\\n"]})
 found["page"] = page.experiment.name
 found["table"] = hyperparameters.table("convnet-noise20").loc["weight_decay"].tolist()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from worlds import opened
 
 from smooth_interpolation import config
 from smooth_interpolation.book import explore, pages
@@ -21,7 +22,7 @@ WIDTHS = (1, 8)  # whose weights are kept beside their records
 
 @pytest.fixture(scope="module")
 def page():
-    return pages.open_page({"scale": "demo", "experiment": "convnet-noise20"})
+    return opened({"scale": "demo", "experiment": "convnet-noise20"})
 
 
 def held(instrument):
@@ -29,8 +30,8 @@ def held(instrument):
 
 
 def test_the_metrics_of_a_width_are_those_of_its_record(page):
-    data = held(page.explore("volumes"))
-    record = next(r for r in page.records if r["config"]["width"] == 4)
+    data = held(pages.instrument(page, "volumes"))
+    record = next(r for r in page if r["config"]["width"] == 4)
     row = next(r for r in record["volumes"] if (r["subset"], r["size"]) == ("noisy", 6))
     metric = next(m for m in data["metrics"] if m["title"] == "Jacobian norm")
     shown = metric["values"]["noisy"][data["widths"].index(4)][data["sizes"].index(6)]
@@ -39,8 +40,8 @@ def test_the_metrics_of_a_width_are_those_of_its_record(page):
 
 
 def test_a_cell_of_the_heatmap_is_that_of_its_record(page):
-    data = held(page.explore("heatmap"))
-    record = next(r for r in page.records if r["config"]["width"] == 2)
+    data = held(pages.instrument(page, "heatmap"))
+    record = next(r for r in page if r["config"]["width"] == 2)
     last = record["history"][-1]
     assert data["metrics"][0]["values"][data["widths"].index(2)][-1] == pytest.approx(last["test_error"], rel=1e-3)
     assert data["epochs"][-1] == last["epoch"]

@@ -10,10 +10,11 @@ import pytest
 from tests import worlds
 
 from smooth_interpolation import config, errors, locations
-from smooth_interpolation.book import facts, pages
+from smooth_interpolation.book import facts
 from smooth_interpolation.claims import moments, trends
 from smooth_interpolation.figures import alt_text
 from smooth_interpolation.runs import store
+from smooth_interpolation.runs.records import Records
 
 ROOT = locations.repository()
 
@@ -86,7 +87,7 @@ def test_sentences_are_about_the_plan_and_the_end_of_training():
 
 def test_a_page_has_another_experiment_beside_it(records, monkeypatch):
     monkeypatch.setattr(store, "read_all", lambda runs: records)
-    page = pages.Page(config.find("demo", "convnet-noise20"), 4, records, [])
+    page = Records(config.find("demo", "convnet-noise20"), tuple(records), 4)
     other = page.beside("convnet-cifar100")
     assert (other.experiment.scale, other.experiment.experiment) == ("demo", "convnet-cifar100")
     assert page.beside("convnet-noise20").width == 4
@@ -101,4 +102,4 @@ def test_every_sentence_of_the_book_names_facts(page):
             continue
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "says":
-                assert known.fill(ast.literal_eval(node.args[0]))
+                assert known.fill(ast.literal_eval(node.args[-1]))

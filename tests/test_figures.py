@@ -10,7 +10,7 @@ import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
 from smooth_interpolation import cli, config, errors, figures, locations
-from smooth_interpolation.figures import alt_text, panels, style
+from smooth_interpolation.figures import alt_text, panels, paper, style
 from smooth_interpolation.runs import store
 
 ROOT = locations.repository()
@@ -47,7 +47,7 @@ def marks(panel, colour):
 
 
 def test_volumes_are_drawn_as_the_table_holds_them(volumes):
-    drawn = figures.fig3(volumes, threshold=7, width=15)
+    drawn = paper.fig3(volumes, threshold=7, width=15)
     assert len(drawn.axes) == 8
     panel = drawn.axes[5]
     assert panel.get_title() == "Jacobian norm,\nnoisy labels"
@@ -62,7 +62,7 @@ def test_volumes_are_drawn_as_the_table_holds_them(volumes):
 
 
 def test_rows_of_clean_and_noisy_points_share_their_axes(volumes):
-    axes = figures.fig7a(volumes).axes
+    axes = paper.fig7a(volumes).axes
     for clean, noisy in zip(axes[::2], axes[1::2], strict=True):
         assert clean.get_ylim() == noisy.get_ylim() and clean.get_yscale() == noisy.get_yscale()
 
@@ -77,7 +77,7 @@ def late(history, metric):
 
 
 def test_errors_are_means_over_the_last_tenth_of_the_epochs_with_their_range(history):
-    test, training = figures.fig1c(history, threshold=7).axes
+    test, training = paper.fig1c(history, threshold=7).axes
     for panel, metric in ((test, "test_error"), (training, "train_error")):
         values = late(history, metric)
         assert all(len(v) == 10 for v in values.values())
@@ -92,7 +92,7 @@ def test_errors_are_means_over_the_last_tenth_of_the_epochs_with_their_range(his
 
 
 def test_class_groups_have_a_panel_each(history):
-    corrupted, untouched = figures.fig7b(by_group(history), threshold=7).axes
+    corrupted, untouched = paper.fig7b(by_group(history), threshold=7).axes
     assert corrupted.get_title() == "Corrupted classes" and untouched.get_title() == "Untouched classes"
     assert set(corrupted.get_lines()[0].get_ydata()) == {95.0}
     values = late(history, "test_error")
@@ -102,7 +102,7 @@ def test_class_groups_have_a_panel_each(history):
 
 
 def test_heatmaps_hold_the_table(history):
-    drawn = figures.fig5(history, threshold=7)
+    drawn = paper.fig5(history, threshold=7)
     panel = drawn.axes[2]
     mesh = panel.collections[0]
     part = history[(history.metric == "jacobian_norm") & (history.subset == "all")]
@@ -118,7 +118,7 @@ def test_seeds_are_shaded(name, volumes, history):
     value = "mean" if kind.table == "volumes" else "value"
     other = table.assign(seed=1, **{value: table[value] * 1.02})
     both = kind.function(pd.concat([table, other]))
-    if kind.function is figures.fig5:
+    if kind.function is paper.fig5:
         return  # a mean over seeds
 
     def bands(drawn):
@@ -155,7 +155,7 @@ def test_every_figure_is_of_the_visual_language(name, volumes, history, tmp_path
 
 
 def test_alternative_text_says_where_curves_begin_peak_and_end(volumes, history):
-    text = alt_text.describe(figures.fig2(volumes, threshold=7))
+    text = alt_text.describe(paper.fig2(volumes, threshold=7))
     part = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "all") & (volumes["size"] == 6)]
     curve = part.set_index("width")["mean"]
     words = f"over 6 augmentations from {curve.iloc[0]:.3g} at w = 1, up to {curve.max():.3g} at w = {curve.idxmax()}"
@@ -163,11 +163,11 @@ def test_alternative_text_says_where_curves_begin_peak_and_end(volumes, history)
     errors_ = history[history.metric == "test_error"].assign(
         value=lambda t: t.width.map({1: 60, 2: 50, 3: 60}).fillna(40)
     )
-    text = alt_text.describe(figures.fig1c(errors_))
+    text = alt_text.describe(paper.fig1c(errors_))
     assert "Test error: from 60 at w = 1, down to 50 at w = 2, up to 60 at w = 3, to 40 at w = 24." in text
     part = history[(history.metric == "test_error") & (history.subset == "all")]
     lowest = part.loc[part.value.idxmin()]
-    text = alt_text.describe(figures.fig5(history))
+    text = alt_text.describe(paper.fig5(history))
     assert f"lowest {lowest.value:.3g} at w = {lowest.width}, epoch {lowest.epoch}" in text
     assert "threshold" not in text
 

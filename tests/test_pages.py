@@ -12,11 +12,13 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from worlds import opened
 
-from smooth_interpolation import config, figures, locations
+from smooth_interpolation import config, locations
 from smooth_interpolation.book import pages
 from smooth_interpolation.errors import ConfigError
-from smooth_interpolation.runs import store
+from smooth_interpolation.figures import style
+from smooth_interpolation.runs import records, store
 
 ROOT = locations.repository()
 PAGES = {
@@ -80,16 +82,16 @@ def test_a_width_of_the_store_is_marked_and_its_numbers_printed(page, tmp_path):
         if "image/svg+xml" in o.get("data", {})
     ]
     here, at_gpu_scale = drawings
-    assert here.count(figures.ACCENT) >= 4 and figures.ACCENT not in at_gpu_scale  # a mark in every panel
+    assert here.count(style.ACCENT) >= 4 and style.ACCENT not in at_gpu_scale  # a mark in every panel
 
 
 def test_a_width_that_is_not_there_is_trained_and_measured(results):
-    found = pages.open_page({"scale": "demo", "experiment": "convnet-noise20", "width": 3, "widths": [1, 2], **TINY})
-    assert [r["config"]["width"] for r in found.records] == [3] and sorted(run.width for run in found.missing) == [1, 2]
-    assert found.numbers().loc[("clean", 0), "accuracy"] != ""
+    found = opened({"scale": "demo", "experiment": "convnet-noise20", "width": 3, "widths": [1, 2], **TINY})
+    assert [r["config"]["width"] for r in found] == [3] and sorted(run.width for run in found.missing) == [1, 2]
+    assert pages.numbers(found).loc[("clean", 0), "accuracy"] != ""
     path = next(results.rglob("w003-s0.json"))
     before = path.read_bytes()
-    pages.open_page({"scale": "demo", "experiment": "convnet-noise20", "width": 3, "widths": [1, 2], **TINY})
+    opened({"scale": "demo", "experiment": "convnet-noise20", "width": 3, "widths": [1, 2], **TINY})
     assert path.read_bytes() == before
     text = pages.missing_text(found)
     assert "w = 1 (seed 0); w = 2 (seed 0)" in text and "--set epochs=3" in text and "--set 'widths=[1,2]'" in text
@@ -106,7 +108,7 @@ def test_a_diverged_width_is_a_sentence_each_time(results):
     }
     for _ in range(2):  # measured now, and from the store
         with pytest.raises(ConfigError, match="w = 3 diverged"):
-            pages.open_page(asked)
+            opened(asked)
 
 
 def test_papermill_trains_and_measures_a_width_that_is_not_there(results, tmp_path):
@@ -122,11 +124,11 @@ def test_papermill_trains_and_measures_a_width_that_is_not_there(results, tmp_pa
 
 def test_the_command_that_a_page_names_computes_what_is_missing(results):
     asked = {"scale": "demo", "experiment": "convnet-noise20", "widths": [1], **TINY}
-    text = pages.missing_text(pages.open_page(asked))
+    text = pages.missing_text(opened(asked))
     words = shlex.split(re.search(r"`smooth-interpolation (.*)`", text).group(1))
     command = [sys.executable, "-m", "smooth_interpolation.cli", *words]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120).returncode == 0
-    assert pages.missing_text(pages.open_page(asked)) == ""
+    assert pages.missing_text(opened(asked)) == ""
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -137,7 +139,7 @@ def test_scale_demo_executes_offline(page, tmp_path):
     assert result.returncode == 0, result.stderr[-2000:]
     text = texts(notebook)
     assert "Scale `demo`" in text and "dead_leaves, drawn" in text and "Not measured yet" not in text
-    assert figures.ACCENT in str([cell.get("outputs") for cell in notebook.cells])
+    assert style.ACCENT in str([cell.get("outputs") for cell in notebook.cells])
     assert sorted((ROOT / "results" / "demo").rglob("*.json")) == before
 
 
@@ -186,16 +188,16 @@ def test_every_field_of_a_params_file_is_a_parameter_of_the_page(page):
 
 
 def test_the_default_is_the_largest_scale_with_records(results):
-    assert pages.largest_scale("convnet-cifar100") == "demo"
-    page = pages.open_page({"experiment": "convnet-cifar100"})
-    assert page.experiment.scale == "demo" and "nothing has been measured" in page.about().data
+    assert records.largest_scale("convnet-cifar100") == "demo"
+    page = opened({"experiment": "convnet-cifar100"})
+    assert page.experiment.scale == "demo" and "nothing has been measured" in pages.about(page).data
     for scale in ("demo", "gpu", "laptop"):
         path = store.path_of(config.find(scale, "convnet-cifar100").runs()[-1])
         path.parent.mkdir(parents=True)
         path.touch()
-        assert pages.largest_scale("convnet-cifar100") == ("demo" if scale == "demo" else "gpu")
+        assert records.largest_scale("convnet-cifar100") == ("demo" if scale == "demo" else "gpu")
     with pytest.raises(ConfigError, match="did you mean 'convnet-cifar100'"):
-        pages.open_page({"experiment": "convnet-cifar10"})
+        opened({"experiment": "convnet-cifar10"})
 
 
 def test_another_experiment_is_taken_where_it_has_records(results):
@@ -203,10 +205,10 @@ def test_another_experiment_is_taken_where_it_has_records(results):
     path = store.path_of(run)
     path.parent.mkdir(parents=True)
     shutil.copy(ROOT / "results" / run.path, path)
-    page = pages.open_page({"scale": "laptop", "experiment": "convnet-noise20"})
+    page = opened({"scale": "laptop", "experiment": "convnet-noise20"})
     beside = page.beside("convnet-cifar100")
-    assert beside.experiment.scale == "demo" and len(beside.records) == 1
-    assert page.beside("convnet-cifar100", "laptop").records == []
+    assert beside.experiment.scale == "demo" and len(beside) == 1
+    assert page.beside("convnet-cifar100", "laptop").found == ()
 
 
 @pytest.mark.parametrize("page", ["fig1", "fig4", "fig7"])

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from worlds import opened
 
 import book_files
 from smooth_interpolation import config, figures, locations
-from smooth_interpolation.book import pages, presentation
+from smooth_interpolation.book import presentation
 from smooth_interpolation.errors import ConfigError
 from smooth_interpolation.figures import alt_text
 from smooth_interpolation.runs import store
@@ -19,12 +20,17 @@ from smooth_interpolation.runs import store
 
 @pytest.fixture(scope="module")
 def page():
-    return pages.open_page({"scale": "demo", "experiment": "convnet-noise20"})
+    return opened({"scale": "demo", "experiment": "convnet-noise20"})
+
+
+def show(page, alt=""):
+    drawn = figures.fig2(page)
+    return presentation.show(drawn, drawn.drawn_from.table, "fig2-demo", alt, records=page, experiment=page.experiment)
 
 
 @pytest.fixture(scope="module")
 def shown(page):
-    return page.show("fig2", 'Four panels, "all points".')
+    return show(page, 'Four panels, "all points".')
 
 
 def held(html, kind):
@@ -43,13 +49,13 @@ def test_a_figure_has_its_words_its_files_and_the_table_that_was_drawn(page, sho
 
 
 def test_the_same_figure_is_the_same_html(page, shown):
-    assert page.show("fig2", 'Four panels, "all points".').html == shown.html
+    assert show(page, 'Four panels, "all points".').html == shown.html
 
 
 def test_each_run_has_a_row_of_origin_and_a_command_that_remakes_it(page, shown):
-    table = presentation.origin_table(page.records)
-    assert list(table.width) == [record["config"]["width"] for record in page.records]
-    record, row = page.records[0], table.iloc[0]
+    table = presentation.origin_table(page)
+    assert list(table.width) == [record["config"]["width"] for record in page]
+    record, row = page[0], table.iloc[0]
     assert record["provenance"]["commit"].startswith(row.commit) and record["data"]["fingerprint"].startswith(row.data)
     command = "smooth-interpolation run params/demo/convnet-noise20.yaml --width 1 --seed 0 --force"
     assert row["to remake it"] == command and command in shown.html
@@ -58,20 +64,26 @@ def test_each_run_has_a_row_of_origin_and_a_command_that_remakes_it(page, shown)
 
 def test_a_command_names_the_fields_that_differ_from_the_file(page):
     other = config.find("demo", "convnet-noise20", {"epochs": 3, "widths": [1, 2]})
-    assert presentation.remake(page.records[0], other).endswith("--force --set epochs=3")
+    assert presentation.remake(page[0], other).endswith("--force --set epochs=3")
     sizes = config.find("demo", "convnet-noise20", {"strengths": [5, 20]})
-    words = presentation.remake(page.records[0], sizes)
+    words = presentation.remake(page[0], sizes)
     assert words.endswith(" --set 'strengths=[5,20]'") and shlex.split(words)[-1] == "strengths=[5,20]"
 
 
 def test_without_words_a_figure_is_described_by_what_was_drawn(page):
-    text = page.show("fig2").alt
-    assert text == alt_text.describe(figures.draw("fig2", page.records)) and "at w = 16" in text
+    text = show(page).alt
+    assert text == alt_text.describe(figures.draw("fig2", page)) and "at w = 16" in text
+
+
+def test_a_notebook_shows_a_figure_of_records_with_its_files_and_origin(page):
+    html = presentation.shown(figures.fig2(page))
+    assert html == show(page).html and "Origin of this figure: 5 runs" in html
+    assert "Origin" not in presentation.shown(figures.fig2(list(page)))  # of no experiment
 
 
 def test_a_figure_needs_a_name_that_files_can_have(page):
     with pytest.raises(ConfigError, match="Figure 2"):
-        presentation.show(figures.fig2(page.volumes), page.volumes, "Figure 2")
+        presentation.show(figures.fig2(page), page.volumes, "Figure 2")
 
 
 def test_the_book_keeps_a_file_once(tmp_path, shown):
@@ -86,4 +98,4 @@ def test_the_book_keeps_a_file_once(tmp_path, shown):
 
 
 def test_records_of_the_store_are_not_changed_by_showing_them(page, shown):
-    assert page.records == store.read_all(config.find("demo", "convnet-noise20").runs())
+    assert list(page) == store.read_all(config.find("demo", "convnet-noise20").runs())

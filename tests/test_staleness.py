@@ -8,9 +8,9 @@ import json
 import shutil
 
 import pytest
+from worlds import opened
 
 from smooth_interpolation import config, locations
-from smooth_interpolation.book import pages
 from smooth_interpolation.errors import RecordError
 from smooth_interpolation.runs import single, store
 
@@ -99,10 +99,10 @@ def edit(repository, old, new):
 )
 def test_no_page_is_made_of_records_that_its_params_no_longer_describe(copy, old, new, field):
     asked = {"scale": "demo", "experiment": "convnet-noise20"}
-    assert len(pages.open_page(asked).records) == 5
+    assert len(opened(asked)) == 5
     edit(copy, old, new)
     with pytest.raises(RecordError, match=field):
-        pages.open_page(asked)
+        opened(asked)
 
 
 def test_no_page_is_made_of_a_record_that_was_edited(copy):
@@ -111,10 +111,10 @@ def test_no_page_is_made_of_a_record_that_was_edited(copy):
     record["history"][-1]["test_error"] -= 5
     path.write_text(json.dumps(record))
     with pytest.raises(RecordError, match="checksum"):
-        pages.open_page({"scale": "demo", "experiment": "convnet-noise20"})
+        opened({"scale": "demo", "experiment": "convnet-noise20"})
 
 
 def test_a_width_more_keeps_the_records_and_is_missing(copy):
     edit(copy, "widths: [1, 2, 4, 8, 16]", "widths: [1, 2, 4, 8, 16, 20]")
-    page = pages.open_page({"scale": "demo", "experiment": "convnet-noise20"})
-    assert len(page.records) == 5 and [run.width for run in page.missing] == [20]
+    page = opened({"scale": "demo", "experiment": "convnet-noise20"})
+    assert len(page) == 5 and [run.width for run in page.missing] == [20]

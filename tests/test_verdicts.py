@@ -6,11 +6,13 @@ import pytest
 from tests import worlds
 from tests.worlds import CASES, World, made, of_the_paper, together
 from typer.testing import CliRunner
+from worlds import opened
 
 from smooth_interpolation import claims, cli, config, locations
 from smooth_interpolation.book import pages
 from smooth_interpolation.claims import verdicts
 from smooth_interpolation.runs import store
+from smooth_interpolation.runs.records import Records
 
 DEMO = "params/demo/convnet-noise20.yaml"
 LAPTOP = config.find("laptop", claims.NOISY)
@@ -63,12 +65,12 @@ def test_nothing_measured_at_demo_scale_counts(monkeypatch):
     text = " ".join(command(DEMO).output.split())
     assert "Section 4.1, Figure 2; jacobian-peak-at-points" in text and "supported: " in text
     assert "is no verdict on the paper" in text
-    page = pages.Page(demo, None, records, [])
+    page = Records(demo, tuple(records), None)
     assert (
-        "no verdict on the paper" in page.verdicts("Figure 3").data
-        and "**supported**" in page.verdicts("Figure 3").data
+        "no verdict on the paper" in pages.verdicts_on(page, "Figure 3").data
+        and "**supported**" in pages.verdicts_on(page, "Figure 3").data
     )
-    assert page.verdicts_by_scale("Figure 3") is None
+    assert pages.verdicts_by_scale(page, "Figure 3") is None
     assert verdicts.trial("gpu") == ""
 
 
@@ -123,22 +125,22 @@ def test_counts():
 
 
 def test_the_pages_tables_follow_the_records(measured):
-    page = pages.Page(LAPTOP, None, measured, [])
-    assert "**supported**" in page.verdicts("Figure 3").data
-    text = page.verdicts_by_scale("Figure 2").data
+    page = Records(LAPTOP, tuple(measured), None)
+    assert "**supported**" in pages.verdicts_on(page, "Figure 3").data
+    text = pages.verdicts_by_scale(page, "Figure 2").data
     assert "`laptop`" in text and "`demo`" not in text and "`paper`" not in text
-    empty = pages.open_page({"scale": "paper", "experiment": "convnet-asymmetric"})
-    assert empty.verdicts("Figure 7").data.count("not measured") == 8
+    empty = opened({"scale": "paper", "experiment": "convnet-asymmetric"})
+    assert pages.verdicts_on(empty, "Figure 7").data.count("not measured") == 8
 
 
 def test_a_page_with_a_width_of_the_readers_judges_the_plan(measured):
     """And its threshold and its sentences are about the plan as well."""
     extra = {**measured[0], "config": {**measured[0]["config"], "width": 9}}  # which fits next to nothing
-    page, other = pages.Page(LAPTOP, None, measured, []), pages.Page(LAPTOP, 9, [*measured, extra], [])
+    page, other = Records(LAPTOP, tuple(measured), None), Records(LAPTOP, tuple([*measured, extra]), 9)
     assert page.threshold == other.threshold == 8
-    assert page.verdicts("Figure 1").data == other.verdicts("Figure 1").data
+    assert pages.verdicts_on(page, "Figure 1").data == pages.verdicts_on(other, "Figure 1").data
     said = "{test.peak} {n_widths} {threshold}"
-    assert page.says(said).data == other.says(said).data == f"64.0 {len(LAPTOP.widths)} 8"
+    assert pages.says(page, said).data == pages.says(other, said).data == f"64.0 {len(LAPTOP.widths)} 8"
 
 
 def test_the_criteria_name_every_threshold_of_judgement():

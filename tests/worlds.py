@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import pandas as pd
 
+import smooth_interpolation
 from smooth_interpolation.claims import checks
 from smooth_interpolation.claims.evidence import AT_POINTS, Evidence
 from smooth_interpolation.runs import store
@@ -309,3 +310,10 @@ def of_the_paper(figure):
                 world.jumps |= {(metric, subset, int(width), e): off + generator.normal(0, 0.2) for e in MOMENTS}
         seeds[seed] = world
     return together(seeds)
+
+
+def opened(asked):
+    """The records that a page shows which was given these parameters."""
+    asked = {"scale": None, "width": None, **asked}
+    width, scale, experiment = asked.pop("width"), asked.pop("scale"), asked.pop("experiment")
+    return smooth_interpolation.records(scale, experiment, **asked).with_width(width)

@@ -1,1 +1,22 @@
-"""What the pages of the book share."""
+"""What the pages of the book share: `book.says(runs, ...)`, `book.verdicts_on(runs, "Figure 2")` and their kin."""
+
+from .page_parameters import none as no_parameters
+from .pages import (
+    about,
+    by_width,
+    caption,
+    check_names,
+    fields,
+    instrument,
+    numbers,
+    says,
+    vector_figures,
+    verdicts_by_scale,
+    verdicts_on,
+    what_is_missing,
+)
+
+__all__ = [
+    "about", "by_width", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "says", "vector_figures",
+    "verdicts_by_scale", "verdicts_on", "what_is_missing",
+]  # fmt: skip

@@ -13,9 +13,10 @@ from typing import Any
 import pandas as pd
 
 from ..claims import moments, trends
-from ..claims.evidence import Plan, planned
+from ..claims.evidence import Plan
 from ..errors import ConfigError
 from ..runs import store
+from ..runs.records import planned
 
 UNKNOWN = "(not measured)"
 COURSES = {

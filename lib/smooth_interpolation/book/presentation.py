@@ -78,6 +78,16 @@ def show(
     return Shown("\n".join(filter(None, parts)), svg.decode(), alt)
 
 
+def shown(figure: Figure) -> str:
+    """A figure as a notebook displays it: with what it is drawn from, if it was drawn from records, as `show`; else `plain`."""
+    drawn_from = getattr(figure, "drawn_from", None)
+    if drawn_from is None:
+        return plain(figure)
+    runs = drawn_from.runs
+    name = f"{drawn_from.name}-{runs.experiment.scale}"
+    return show(figure, drawn_from.table, name, records=runs, experiment=runs.experiment).html
+
+
 def plain(figure: Figure) -> str:
     """A figure that illustrates, as HTML: the drawing and, for those who cannot see it, its label or `describe`.
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from .. import config
 from ..runs import store
+from ..runs.records import Records
 from . import correlations, epochs, settings, widths  # noqa: F401 (they add to CLAIMS)
 from .evidence import Evidence, Plan
 from .registry import ASYMMETRIC, CLAIMS, CLEAN, NOISY, RESNET, STATES, Claim, State, Verdict
@@ -44,14 +45,14 @@ COLUMNS = ["claim", "experiment", "place", "figures", "statement", "verdict", "e
            "measure", "seeds", "sentence"]  # fmt: skip
 
 
-def judge(records: Iterable[store.Record], experiment: str = NOISY, plan: Plan | None = None) -> pd.DataFrame:
+def judge(records: Iterable[store.Record], experiment: str | None = None, plan: Plan | None = None) -> pd.DataFrame:
     """The claims about an experiment in the light of its records, a row per claim, indexed by its name.
 
     Args:
         records: of any family of networks.
-        experiment: whose claims are judged.
+        experiment: whose claims are judged; by default that of the `Records`, else the one with noisy labels.
         plan: the widths and seeds to judge, such as `config.find(scale, experiment)`; records outside it are ignored.
-            Without one, the largest complete grid of widths and seeds among the records is judged.
+            Without one, that of the `Records`; of other records the largest complete grid of widths and seeds is judged.
 
     Returns:
         Columns: `COLUMNS`. The effect is in the unit that `measure` names; `low` and `high` enclose 95% of it `over` seeds,
@@ -59,12 +60,14 @@ def judge(records: Iterable[store.Record], experiment: str = NOISY, plan: Plan |
         unknown. Without records every claim is not measured.
 
     Example:
-        >>> from smooth_interpolation import config
-        >>> plan = config.find("demo", "convnet-noise20")
-        >>> verdicts = judge(store.read_all(plan.runs()), plan=plan)
+        >>> from smooth_interpolation import records
+        >>> verdicts = judge(records("demo", "convnet-noise20"))
         >>> set(verdicts.verdict) <= set(STATES)
         True
     """
+    if isinstance(records, Records):
+        plan, experiment = plan or records.experiment, experiment or records.experiment.experiment
+    experiment = experiment or NOISY
     evidence = Evidence.of(records, plan)
     rows = []
     for one in about(experiment):

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..runs import store
+from ..runs.records import planned
 from . import moments, trends
 
 EXACT, SAMPLES = 5, 400
@@ -273,15 +274,6 @@ class View:
             return pd.Series(curve.to_numpy() @ np.array(self._weights), index=curve.index)
 
         return self.remembered((id(curves), self._weights, key), compute)
-
-
-def planned(records: Iterable[store.Record], plan: Plan | None) -> list[store.Record]:
-    """The records of the plan's widths and seeds; all of them without one."""
-    return [
-        record
-        for record in records
-        if plan is None or (record["config"]["width"] in plan.widths and record["config"]["seed"] in plan.seeds)
-    ]
 
 
 def _largest_grid(volumes: pd.DataFrame) -> set[int]:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from .. import claims, config, locations
 from ..runs import store
+from ..runs.records import planned
 from . import checks, moments, trends
-from .evidence import Evidence, View, planned
+from .evidence import Evidence, View
 
 METRICS = ("jacobian_norm", "tangent_hessian_norm")
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -14,8 +15,9 @@ from matplotlib.figure import Figure
 
 from .. import locations
 from ..claims import moments
-from ..claims.evidence import Plan, planned
+from ..claims.evidence import Plan
 from ..runs import store
+from ..runs.records import planned
 from . import panels
 from .style import (
     ACCENT,
@@ -164,7 +166,9 @@ FIGURES = {
 }
 
 
-def draw(name: str, records: Iterable[store.Record], *, width: int | None = None, plan: Plan | None = None) -> Figure:
+def draw(
+    name: str, records: Iterable[store.Record], *, width: int | None = None, plan: Plan | None = None, **options: Any
+) -> Figure:
     """The figure of that name, a key of `FIGURES`, from an experiment's records, its threshold marked.
 
     The threshold is that of the plan's widths and seeds, of all records without one.
@@ -178,7 +182,7 @@ def draw(name: str, records: Iterable[store.Record], *, width: int | None = None
     records = list(records)
     kind = FIGURES[name]
     table = store.history_table(records) if kind.table == "history" else store.volumes_table(records)
-    return kind.function(table, threshold=store.threshold_of(planned(records, plan)), width=width)
+    return kind.function(table, threshold=store.threshold_of(planned(records, plan)), width=width, **options)
 
 
 def data(name: str, table: pd.DataFrame) -> pd.DataFrame:

@@ -224,20 +224,6 @@ def read(study: str, scale: str, experiment: str) -> Study:
     return Study(study, settings, pd.DataFrame(table), origin, data)
 
 
-def open_page(study: str, namespace: Mapping[str, Any]) -> Study:
-    """The study that a notebook's parameters ask for: `open_page("paths", globals())`.
-
-    Raises:
-        ConfigError: for an unknown parameter or scale.
-        RecordError: as `read`.
-    """
-    from ..book import pages
-
-    pages.check_names(namespace, ("scale",))
-    pages.vector_figures()
-    return read(study, namespace["scale"], "convnet-noise20")
-
-
 def _settings(experiment: Experiment) -> dict[str, Any]:
     """What the networks and the points depend on: everything but which of them were measured."""
     return {name: value for name, value in experiment.canonical().items() if name not in ("widths", "seeds")}

@@ -1,0 +1,46 @@
+"""The figures as pages and notebooks ask for them: of an experiment's records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..runs import store
+from ..runs.records import Records
+from . import paper
+
+
+@dataclass(frozen=True)
+class DrawnFrom:
+    """What a figure shows: its name, the records, and the rows of their table that are in it."""
+
+    name: str
+    runs: Records
+    table: pd.DataFrame
+
+
+def of_runs(name: str) -> Callable[..., Figure]:
+    """The function that draws the figure of that name, a key of `paper.FIGURES`: `function(runs, mark_width=15)`."""
+    kind = paper.FIGURES[name]
+
+    def draw(runs: Iterable[store.Record], *, mark_width: int | None = None, **options: Any) -> Figure:
+        if not isinstance(runs, Records):
+            return paper.draw(name, runs, width=mark_width, **options)
+        whole = runs.history if kind.table == "history" else runs.volumes
+        figure = kind.function(whole, threshold=runs.threshold, width=mark_width, **options)
+        figure.drawn_from = DrawnFrom(name, runs, paper.data(name, whole))  # type: ignore[attr-defined]
+        return figure
+
+    draw.__name__ = draw.__qualname__ = name.replace("-", "_")
+    draw.__doc__ = f"""{kind.function.__doc__}
+
+    Args:
+        runs: from `smooth_interpolation.records`, or any records of one family.
+        mark_width: a width to mark.
+        options: the others of `paper.{kind.function.__name__}`.
+    """
+    return draw

@@ -1,0 +1,170 @@
+"""The records of an experiment together: what figures are drawn from, and what claims and pages are about."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, overload
+
+import pandas as pd
+
+from .. import config, locations
+from ..config import Experiment, Run
+from ..errors import ConfigError
+from . import store
+from .store import Record
+
+
+@dataclass(frozen=True)
+class Records(Sequence[Record]):
+    """An experiment and those of its runs that have a record.
+
+    Attributes:
+        experiment: what was asked for.
+        found: the records: of the experiment's widths and seeds, and of the width that was asked for besides.
+        width: that width, which figures mark; or None.
+    """
+
+    experiment: Experiment
+    found: tuple[Record, ...]
+    width: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Record, ...]: ...
+    def __getitem__(self, index: int | slice) -> Record | tuple[Record, ...]:
+        return self.found[index]
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.found)
+
+    @cached_property
+    def volumes(self) -> pd.DataFrame:
+        """As `volumes_table`."""
+        return store.volumes_table(self.found)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """As `history_table`."""
+        return store.history_table(self.found)
+
+    @property
+    def planned(self) -> list[Record]:
+        """Those of the experiment's own widths and seeds: claims and sentences are about these."""
+        return planned(self.found, self.experiment)
+
+    @cached_property
+    def threshold(self) -> int | None:
+        """The interpolation threshold of the planned runs."""
+        return store.threshold_of(self.planned)
+
+    @property
+    def missing(self) -> list[Run]:
+        """The runs of the experiment that have no record."""
+        return [run for run in self.experiment.runs() if not store.path_of(run).exists()]
+
+    def at(self, scale: str) -> Records:
+        """The same experiment at another scale, as its params file has it."""
+        return records(scale, self.experiment.experiment)
+
+    def beside(self, experiment: str, scale: str | None = None) -> Records:
+        """Another experiment at that scale; by default at this one's, or at the largest if it has no records there."""
+        here = self.experiment.scale
+        other = records(scale or (here if measured(here, experiment) else None), experiment)
+        return replace(other, width=self.width if self.width in {r["config"]["width"] for r in other} else None)
+
+    def with_width(self, width: int | None) -> Records:
+        """These and those of a width, to be marked in figures; one without records is trained and measured first.
+
+        It is measured with the experiment's first seed. None adds nothing.
+
+        Raises:
+            ConfigError: if its networks diverged.
+            DataError: if it has to be measured and its images are missing.
+        """
+        if width is None:
+            return self
+        chosen = [self.experiment.run(width, seed) for seed in self.experiment.seeds]
+        if all(store.read(run) is None for run in chosen):
+            from . import progress  # it needs PyTorch, which reading does not
+
+            progress.measure(chosen[0])
+        wanted = self.experiment.runs()
+        found = store.read_all([*wanted, *(run for run in chosen if run not in wanted)])
+        states = {record["status"] for record in found if record["config"]["width"] == width}
+        if states == {"diverged"}:
+            e = self.experiment
+            raise ConfigError(f"{e.scale}/{e.name} w = {width} diverged: try a lower learning_rate.")
+        return replace(self, found=tuple(found), width=width)
+
+    def _repr_html_(self) -> str:
+        head = f"{self.experiment.scale}/{self.experiment.name}: {len(self)} of {len(self.experiment.runs())} runs"
+        return f"<p>{html.escape(head)}</p>{self.summary().to_html(index=False)}"
+
+    def __repr__(self) -> str:
+        return f"{self.experiment.scale}/{self.experiment.name}\n{self.summary().to_string(index=False)}"
+
+    def summary(self) -> pd.DataFrame:
+        """A row per record: width, seed, status, errors at the last epoch in percent, device, date."""
+        rows: list[dict[str, Any]] = []
+        for record in self:
+            last = record["history"][-1] if record["history"] else None
+            rows.append(
+                {
+                    "width": record["config"]["width"],
+                    "seed": record["config"]["seed"],
+                    "status": record["status"],
+                    "training error %": last["train_error"]["all"] if last else None,
+                    "test error %": last["test_error"] if last else None,
+                    "device": record["provenance"]["device_name"],
+                    "date": record["provenance"]["end"][:10],
+                }
+            )
+        return pd.DataFrame(rows)
+
+
+def records(scale: str | None, experiment: str, **fields: Any) -> Records:
+    """An experiment's records; nothing is trained.
+
+    Args:
+        scale: demo, laptop, gpu or paper; None: the largest at which the experiment has records.
+        experiment: the name of a params file.
+        fields: of the params file, set apart from it; None: as in the file.
+
+    Raises:
+        ConfigError: for an unknown name or value.
+        RecordError: if a record cannot be used.
+
+    Example:
+        >>> runs = records("demo", "convnet-noise20")
+        >>> len(runs), runs.threshold, sorted(set(runs.volumes.width))
+        (5, 8, [1, 2, 4, 8, 16])
+    """
+    found = config.find(largest_scale(experiment) if scale is None else scale, experiment, fields)
+    return Records(found, tuple(store.read_all(found.runs())))
+
+
+def planned(found: Sequence[Record], plan: Any) -> list[Record]:
+    """The records of the plan's widths and seeds; all of them without one."""
+    return [
+        record
+        for record in found
+        if plan is None or (record["config"]["width"] in plan.widths and record["config"]["seed"] in plan.seeds)
+    ]
+
+
+def largest_scale(experiment: str) -> str:
+    """The largest scale at which an experiment, as its params file has it, has a record; `demo` if it has none."""
+    return next((scale for scale in reversed(config.SCALES) if measured(scale, experiment)), config.SCALES[0])
+
+
+def measured(scale: str, experiment: str) -> bool:
+    """Whether an experiment, as its params file has it, has a record at a scale."""
+    known = locations.params_file(scale, experiment).is_file()
+    return known and any(store.path_of(run).exists() for run in config.find(scale, experiment).runs())
