@@ -128,17 +128,24 @@ def by_tolerance(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
     """The claims whose verdict would be another one if the threshold allowed some training error."""
     rows = []
     for scale in scales:
+        others = {tolerance: evidences(scale, tolerance) for tolerance in trends.TOLERANCES}
         for experiment, evidence in evidences(scale).items():
-            others = {tolerance: evidences(scale, tolerance)[experiment] for tolerance in trends.TOLERANCES}
+            same = {_read(evidence): evidence}  # nothing else of the evidence hangs on the tolerance
+            read = {t: same.setdefault(_read(other[experiment]), other[experiment]) for t, other in others.items()}
             for claim in claims.about(experiment):
-                before = claim(evidence).state
-                after = {f"at {t:g}%": claim(other).state for t, other in others.items()}
+                states = {one: claim(one).state for one in same.values()}
+                before, after = states[evidence], {f"at {t:g}%": states[one] for t, one in read.items()}
                 if set(after.values()) != {before}:
                     rows.append(
                         {"records": f"{scale}/{experiment}", "claim": claim.statement, "verdict": before, **after}
                     )
     columns = ["records", "claim", "verdict", *(f"at {tolerance:g}%" for tolerance in trends.TOLERANCES)]
     return pd.DataFrame(rows, columns=columns).set_index("records")
+
+
+def _read(evidence: Evidence) -> tuple[int | None, ...]:
+    """The threshold, and those of the moments."""
+    return evidence.threshold, *evidence.thresholds
 
 
 def _or_none(width: int | None) -> str:
