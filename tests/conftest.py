@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from filelock import FileLock
+from xdist.scheduler import LoadScopeScheduling
 
 from smooth_interpolation import locations
 
@@ -59,6 +60,7 @@ def _build(base, cache):
     return result.returncode, result.stdout + result.stderr
 
 
+BOOK = ("test_book.py", "test_browser.py")
 LONG = (
     "test_added_fields.py",
     "test_book.py",
@@ -71,8 +73,23 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items):
-    """What takes long is marked; the built book is looked at last: until then one process builds it while another tests."""
+    """What takes long is marked and comes first, before all the book: nobody then waits for the last of it."""
     for item in items:
-        if item.path.name in LONG or item.path.suffix == ".ipynb":
+        if item.path.name in LONG:
             item.add_marker(pytest.mark.long)
-    items.sort(key=lambda item: item.path.name == "test_browser.py")
+    items.sort(key=lambda item: (item.path.name not in BOOK, item.path.name not in LONG))
+
+
+class OneByOne(LoadScopeScheduling):
+    """Hands tests out one at a time, so that all processes are busy to the end; those that share a fixture go to one process."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.split("::")[0]
+        name = Path(file).name
+        if name in BOOK:
+            return "book"
+        return file if 'scope="module"' in (Path(__file__).parent / name).read_text() else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return OneByOne(config, log) if config.getvalue("dist") == "loadgroup" else None

@@ -6,6 +6,7 @@ import subprocess
 from types import SimpleNamespace
 
 import jupytext
+import nbformat
 import pytest
 
 from smooth_interpolation import locations
@@ -46,6 +47,16 @@ def test_the_book_builds_without_a_warning(book):
         assert "Traceback" not in content and ".svg" in content and "Scale" in content
     methodology = (html / "methodology.html").read_text()
     assert all(f"equation-eq{i}" in methodology for i in range(1, 8))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_the_build_executes_every_cell_without_an_error(page, book):
+    executed = nbformat.read(book.html.parent / "jupyter_execute" / f"{page.stem}.ipynb", 4)
+    cells = [cell for cell in executed.cells if cell.cell_type == "code"]
+    written = [cell.source for cell in jupytext.read(page).cells if cell.cell_type == "code"]
+    assert [cell.source for cell in cells] == written
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
 
 
 def test_no_tracked_file_names_a_registry_or_a_machine():
