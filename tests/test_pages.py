@@ -189,7 +189,7 @@ def test_every_field_of_a_params_file_is_a_parameter_of_the_page(page):
     exec(cell.source, values)
     del values["__builtins__"]
     assert set(pages.NAMES) - set(config.ADDED_DEFAULTS) <= set(values) <= set(pages.NAMES)
-    fixed = {"experiment": PAGES[page]} | ({"scale": "laptop"} if PAGES[page] == "convnet-noise20" else {})
+    fixed = {"experiment": PAGES[page]}
     assert {k: v for k, v in values.items() if v is not None} == fixed
 
 

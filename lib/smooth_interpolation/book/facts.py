@@ -121,7 +121,7 @@ class Facts:
 
     `threshold`, `narrowest`, `widest`, `n_seeds`, `n_widths`, `n_train`, `n_test`, `epochs`; the errors at the end of
     training `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; `accuracy`,
-    `crossentropy`, `jacobian` and `hessian`, each a `Subsets`: "{jacobian.noisy.volume.highest_at}"; and the courses over
+    `crossentropy`, `jacobian`, `hessian`, `residual` and `sensitivity`, each a `Subsets`: "{jacobian.noisy.volume.highest_at}"; and the courses over
     the epochs of the `wide` network, and of the `peaked` one, at the peak of the test error, each a `Course`. What is said
     of the end of training is the mean over its moments, see `moments`.
 
@@ -183,6 +183,8 @@ OF_RECORDS: dict[str, Callable[[Facts], Any]] = {
     "crossentropy": lambda facts: facts._around("crossentropy"),
     "jacobian": lambda facts: facts._around("jacobian_norm"),
     "hessian": lambda facts: facts._around("tangent_hessian_norm"),
+    "residual": lambda facts: facts._around("residual_norm"),
+    "sensitivity": lambda facts: facts._around("sensitivity"),
 }
 
 

@@ -95,9 +95,28 @@ def by_width(runs: Records) -> pd.DataFrame:
     return table
 
 
-def says(runs: Records, template: str) -> Any:
-    """A paragraph about these records, its numbers filled in by `facts.Facts`, as Markdown; nothing without records."""
-    return _markdown(facts.Facts(runs.planned).fill(template) if len(runs) else "")
+def says(runs: Records, template: str, **verdicts: str | Sequence[str]) -> Any:
+    """A paragraph about these records, its numbers filled in by `facts.Facts`, as Markdown; nothing without records.
+
+    Args:
+        runs: what it is about.
+        template: of the paragraph.
+        verdicts: claims, by their names, that must have a verdict on these records for it to be said:
+            `supported="test-error-peak"`, `contradicted=("test-error-peak-place", ...)`.
+    """
+    if not len(runs):
+        return None
+    if verdicts:
+        found = claims.judge(runs).verdict
+        for verdict, names in verdicts.items():
+            if verdict not in claims.STATES:
+                raise ConfigError(f"{config.unknown_name(verdict, claims.STATES)}")
+            for name in (names,) if isinstance(names, str) else names:
+                if name not in found.index:
+                    raise ConfigError(f"No claim of this name is about these records: {config.unknown_name(name, found.index)}")
+                if found[name] != verdict:
+                    return None
+    return _markdown(facts.Facts(runs.planned).fill(template))
 
 
 def about(runs: Records) -> Any:
