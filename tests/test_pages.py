@@ -206,6 +206,13 @@ def test_the_default_is_the_largest_scale_with_records(results):
         opened({"experiment": "convnet-cifar10"})
 
 
+def test_a_width_is_meant_at_the_largest_scale_that_has_it():
+    assert records.largest_scale("convnet-noise20") == "gpu"
+    assert records.largest_scale("convnet-noise20", 64) == "gpu"
+    assert records.largest_scale("convnet-noise20", 15) == "laptop"  # measured there, and not at gpu
+    assert records.largest_scale("convnet-noise20", 17) == "laptop"  # nowhere: not hours on all images
+
+
 def test_another_experiment_is_taken_where_it_has_records(results):
     run = config.find("demo", "convnet-cifar100").runs()[0]
     path = store.path_of(run)

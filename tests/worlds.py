@@ -316,4 +316,4 @@ def opened(asked):
     """The records that a page shows which was given these parameters."""
     asked = {"scale": None, "width": None, **asked}
     width, scale, experiment = asked.pop("width"), asked.pop("scale"), asked.pop("experiment")
-    return smooth_interpolation.records(scale, experiment, **asked).with_width(width)
+    return smooth_interpolation.records(scale, experiment, width=width, **asked).with_width(width)

@@ -73,6 +73,22 @@ class Board:
         """What was measured, a row per scale and experiment."""
         return _table(second_looks.measured())
 
+    def untested(self) -> Any:
+        """What of the paper's experiments was measured below their own data and epochs only, or not at all, as a point of a list."""
+        best = {name: self._largest(name) for name in claims.EXPERIMENTS}
+        parts = [
+            f"`{name}` ({f'only at `{scale}` scale' if scale else 'nothing measured'})"
+            for name, scale in best.items()
+            if scale not in ("gpu", "paper")
+        ]
+        if "paper" not in best.values():
+            parts.insert(0, "the paper's 4,000 epochs")
+        return Markdown(f"- *Untested so far:* {', '.join(parts)}.") if parts else None
+
+    def _largest(self, experiment: str) -> str | None:
+        measured = self.table[(self.table.experiment == experiment) & (self.table.verdict != verdicts.NOTHING)]
+        return next((scale for scale in reversed(claims.SCALES) if scale in set(measured.scale)), None)
+
     def agreement(self) -> Any:
         """How often the claims that two scales can judge have the same verdict at both."""
         both = self.table.set_index(["experiment", "scale"], append=True).verdict.unstack("scale")

@@ -113,7 +113,9 @@ def says(runs: Records, template: str, **verdicts: str | Sequence[str]) -> Any:
                 raise ConfigError(f"{config.unknown_name(verdict, claims.STATES)}")
             for name in (names,) if isinstance(names, str) else names:
                 if name not in found.index:
-                    raise ConfigError(f"No claim of this name is about these records: {config.unknown_name(name, found.index)}")
+                    raise ConfigError(
+                        f"No claim of this name is about these records: {config.unknown_name(name, found.index)}"
+                    )
                 if found[name] != verdict:
                     return None
     return _markdown(facts.Facts(runs.planned).fill(template))

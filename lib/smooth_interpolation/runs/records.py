@@ -129,12 +129,13 @@ class Records(Sequence[Record]):
         return pd.DataFrame(rows)
 
 
-def records(scale: str | None, experiment: str, **fields: Any) -> Records:
+def records(scale: str | None, experiment: str, *, width: int | None = None, **fields: Any) -> Records:
     """An experiment's records; nothing is trained.
 
     Args:
-        scale: demo, laptop, gpu or paper; None: the largest at which the experiment has records.
+        scale: demo, laptop, gpu or paper; None: the largest at which the experiment has records, of the width if one is given.
         experiment: the name of a params file.
+        width: that `Records.with_width` will be asked for, which measures it if need be; here it says only which scale is meant.
         fields: of the params file, set apart from it; None: as in the file.
 
     Raises:
@@ -146,7 +147,7 @@ def records(scale: str | None, experiment: str, **fields: Any) -> Records:
         >>> len(runs), runs.threshold, sorted(set(runs.volumes.width))
         (5, 8, [1, 2, 4, 8, 16])
     """
-    found = config.find(largest_scale(experiment) if scale is None else scale, experiment, fields)
+    found = config.find(largest_scale(experiment, width) if scale is None else scale, experiment, fields)
     return Records(found, tuple(store.read_all(found.runs())))
 
 
@@ -159,9 +160,22 @@ def planned(found: Sequence[Record], plan: Any) -> list[Record]:
     ]
 
 
-def largest_scale(experiment: str) -> str:
-    """The largest scale at which an experiment, as its params file has it, has a record; `demo` if it has none."""
-    return next((scale for scale in reversed(config.SCALES) if measured(scale, experiment)), config.SCALES[0])
+def largest_scale(experiment: str, width: int | None = None) -> str:
+    """The largest scale at which an experiment, as its params file has it, has a record; `demo` if it has none.
+
+    With a width: the largest at which that width has a record. One without any is not trained for hours on all images because
+    of a figure: it is meant at `laptop` scale, or at `demo` where that has no records.
+    """
+    there = [scale for scale in config.SCALES if measured(scale, experiment)]
+    if width is not None:
+        of_width = [
+            scale
+            for scale in there
+            if (e := config.find(scale, experiment))
+            and any(store.path_of(run).exists() for run in e.runs() if run.width == width)
+        ]
+        there = of_width or [scale for scale in there if scale in ("demo", "laptop")]
+    return there[-1] if there else config.SCALES[0]
 
 
 def measured(scale: str, experiment: str) -> bool:
