@@ -72,10 +72,11 @@ def matrix_product_rate(
 
 
 def origin(device: str = "cpu") -> dict[str, Any]:
-    """Of what is about to be measured; `dirty` if the library or the benchmarks have uncommitted changes."""
+    """Of what is about to be measured; `dirty` if the library or what measures it has uncommitted changes."""
     code = provenance.code()
-    here = Path(__file__).parent
-    status = subprocess.run(["git", "-C", here, "status", "--porcelain", "--", "*.py"], capture_output=True, text=True)
+    measuring = ("benchmarks/*.py", "tests/reliability/*.py")
+    command = ["git", "-C", str(RESULTS.parents[1]), "status", "--porcelain", "--", *measuring]
+    status = subprocess.run(command, capture_output=True, text=True)
     code["dirty"] = bool(code["dirty"] or status.stdout.strip()) if code["commit"] else None
     return {**code, **provenance.machine(torch.device(device)), "measured": datetime.date.today().isoformat()}
 

@@ -4,9 +4,9 @@ import os
 
 import pytest
 import yaml
-from benchmarks import hostile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reliability import hostile
 
 from smooth_interpolation import config, locations
 from smooth_interpolation.config import Experiment

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torchvision.datasets
-from benchmarks import hostile
 from PIL import Image
+from reliability import hostile
 
 from smooth_interpolation import files, locations
 from smooth_interpolation.data import datasets, image_folders, image_names, image_sources

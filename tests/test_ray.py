@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer.main
 import yaml
-from benchmarks import clusters, reliability  # noqa: F401 (it adds its scenarios)
+from reliability import clusters, scenarios  # noqa: F401 (it adds its scenarios)
 
 from smooth_interpolation import cli, config, locations
 from smooth_interpolation.errors import ConfigError
@@ -25,7 +25,7 @@ SHARE = "it must be a share of one GPU, from 0 to 1"
 
 @pytest.mark.parametrize("name", ["workers_and_a_node_die", "driver_is_killed", "what_goes_wrong_in_a_worker"])
 def test_what_is_promised_holds(name, tmp_path):
-    _, function = reliability.SCENARIOS[name]
+    _, function = scenarios.SCENARIOS[name]
     found = function(tmp_path, True)
     assert found.tried > 0 and found.held == found.tried
 

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pandas as pd
 import pytest
-from benchmarks import hostile
+from reliability import hostile
 
 from smooth_interpolation import config
 from smooth_interpolation.errors import RecordError

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from benchmarks import torture
+from reliability import torture
 from typer.testing import CliRunner
 
 from smooth_interpolation import cli, config, locations

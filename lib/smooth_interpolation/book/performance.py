@@ -27,7 +27,7 @@ class Benchmarks:
 
     def __init__(self, name: str):
         path = locations.repository() / "benchmarks" / "results" / f"{name}.json"
-        module = {"cpu": "benchmarks", "reliability": "benchmarks reliability"}.get(name, f"benchmarks.{name}")
+        module = {"cpu": "benchmarks", "reliability": "tests.reliability"}.get(name, f"benchmarks.{name}")
         try:
             self._sections = json.loads(path.read_text())
             self.origins = {section: content["origin"] for section, content in self._sections.items()}

@@ -10,7 +10,7 @@ from .performance import Benchmarks
 
 
 def table(found: Benchmarks) -> Markdown:
-    """A row per scenario of `benchmarks.reliability`, what does not always hold in bold, and all of them together."""
+    """A row per scenario of `tests/reliability`, what does not always hold in bold, and all of them together."""
     rows = [found[name] for name in found.origins]
     shown = [
         (

@@ -1,7 +1,7 @@
 """What is done to runs and their files, counted: how often it was tried, and how often what was promised held.
 
 Each scenario is a function of a directory of its own and of `quick`, which asks for a size for tests; it returns a `Count`. The tests
-assert that everything held; `python -m benchmarks reliability` does all scenarios and writes the table in the book.
+assert that everything held; `python -m tests.reliability` does all scenarios and writes the table in the book.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smooth_interpolation import locations
+from benchmarks import timing
 
-from . import timing
+from smooth_interpolation import locations
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Readers fed with what hypothesis invents: they accept it, or refuse it in one sentence; see `benchmarks.fuzz`."""
+"""Readers fed with what hypothesis invents: they accept it, or refuse it in one sentence; see `fuzz`."""
 
 import io
 import json
@@ -7,7 +7,6 @@ import sys
 import zipfile
 
 import pytest
-from benchmarks import bad_input, fuzz, hostile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,8 @@ from smooth_interpolation import cli, config, locations
 from smooth_interpolation.cli import options
 from smooth_interpolation.errors import UserError
 from smooth_interpolation.runs import store
+
+from . import bad_input, fuzz, hostile
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 PLAIN = hostile.PLAIN.splitlines()
@@ -187,7 +188,7 @@ def test_status_files_and_locks_with_another_value(target, name, value):
 
 
 def test_the_guided_fuzzer_runs():
-    command = [sys.executable, "-m", "benchmarks.fuzz", "--seconds", "1", "--only", "lock"]
+    command = [sys.executable, "-m", "tests.reliability.fuzz", "--seconds", "1", "--only", "lock"]
     result = subprocess.run(command, cwd=locations.repository(), capture_output=True, text=True, timeout=120)
     assert result.returncode == 0 and "lock seconds" in result.stdout and "finds 0" in result.stdout, result.stdout
 

@@ -1,4 +1,4 @@
-"""Bad input, counted for the table of `benchmarks.reliability`: what is refused, and that nothing but a sentence comes of it."""
+"""Bad input, counted for the table of `scenarios`: what is refused, and that nothing but a sentence comes of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smooth_interpolation.errors import UserError
 from smooth_interpolation.runs import store
 
 from . import fuzz, hostile
-from .reliability import Count, count, scenario
+from .scenarios import Count, count, scenario
 
 
 @scenario("A damaged or hostile params file, record, image archive or cache is read: refused in one sentence, at once")

@@ -26,7 +26,7 @@ from smooth_interpolation.runs.engines import cluster, ray_engine
 from smooth_interpolation.runs.engines.ray_engine import _task
 from smooth_interpolation.train import evaluation
 
-from .reliability import Count, count, scenario
+from .scenarios import Count, count, scenario
 
 PATIENCE = 600.0  # seconds, also on a busy machine
 NODE = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
@@ -80,7 +80,7 @@ class Driver:
         self.start()
 
     def start(self) -> None:
-        code = "import sys; from benchmarks import clusters; clusters.drive(*sys.argv[1:])"
+        code = f"import sys; from {__package__} import clusters; clusters.drive(*sys.argv[1:])"
         path = os.pathsep.join(sys.path)
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *self.arguments],

@@ -14,7 +14,7 @@ from smooth_interpolation.runs.checkpoints import DiskKeeper
 from smooth_interpolation.runs.engines import processes
 
 from . import torture
-from .reliability import Count, count, scenario
+from .scenarios import Count, count, scenario
 
 
 def moments(n: int, seconds: float) -> Iterator[float]:

@@ -11,7 +11,7 @@ from typing import Any
 from smooth_interpolation.runs import locks, store, sweep
 
 from . import torture
-from .reliability import Count, count, scenario
+from .scenarios import Count, count, scenario
 
 
 @scenario("Eight processes take the lock of a dead one at once: one gets it")

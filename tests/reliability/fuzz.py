@@ -1,4 +1,4 @@
-"""`python -m benchmarks.fuzz --seconds 60`: what is read from files, fed with whatever a coverage-guided fuzzer (atheris) invents.
+"""`python -m tests.reliability.fuzz --seconds 60`: what is read from files, fed with whatever a coverage-guided fuzzer (atheris) invents.
 
 A target takes bytes and puts them through one reader. That it returns, or raises an error of one sentence, is right;
 anything else, ten seconds or 2 GB of memory for one input, is a find, and kept in `--output`. Each target has a process of its own.
@@ -210,7 +210,15 @@ def fuzz(target: str, seconds: int, output: Path) -> dict[str, Any]:
     output.mkdir(parents=True, exist_ok=True)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with _corpus(target) as corpus, tempfile.TemporaryDirectory(dir=memory) as files_at:
-        command = [sys.executable, "-m", "benchmarks.fuzz", GUIDED, target, str(corpus), f"-max_total_time={seconds}"]
+        command = [
+            sys.executable,
+            "-m",
+            f"{__package__}.fuzz",
+            GUIDED,
+            target,
+            str(corpus),
+            f"-max_total_time={seconds}",
+        ]
         command += [
             "-timeout=10",
             "-rss_limit_mb=2048",
@@ -252,7 +260,7 @@ def _guided(target: str, arguments: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--only", action="append", choices=TARGETS, help="this target alone; can be repeated")
     parser.add_argument("--output", type=Path, default=Path(tempfile.gettempdir(), "smooth-interpolation-finds"))

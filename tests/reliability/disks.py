@@ -13,7 +13,7 @@ from smooth_interpolation.runs import checkpoints, single, store
 from smooth_interpolation.runs.checkpoints import DiskKeeper
 
 from . import torture
-from .reliability import Count, count, scenario
+from .scenarios import Count, count, scenario
 
 
 def fill_disk(room: int) -> None:

@@ -1,0 +1,15 @@
+"""Everything that `scenarios` counts holds, every time."""
+
+import pytest
+
+from . import disks, scenarios, sharing, stopping
+
+MODULES = {module.__name__ for module in (disks, sharing, stopping)}
+SCENARIOS = [name for name, (_, function) in scenarios.SCENARIOS.items() if function.__module__ in MODULES]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_is_promised_holds(name, tmp_path):
+    _, function = scenarios.SCENARIOS[name]
+    found = function(tmp_path, True)
+    assert found.tried > 0 and found.held == found.tried
