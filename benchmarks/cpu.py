@@ -1,4 +1,8 @@
-"""On one CPU thread: this library against the first version of `baseline`, and against what the machine can do."""
+"""On one CPU thread: this library against the first version of `baseline`, and against what the machine can do.
+
+Tried once and given up as slower, with the numbers in `results/cpu.json` (`explorations`; the code is in the commit that they name):
+Winograd convolutions (NNPACK), `torch.compile`, forward-over-reverse differentiation, other chunks, micro-batches in training.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from smooth_interpolation import config
 from smooth_interpolation.cli import options
-from smooth_interpolation.data import inputs
 from smooth_interpolation.measure import anchors, volumes
 from smooth_interpolation.runs import single, sweep
 from smooth_interpolation.train import loop, models
@@ -204,58 +206,16 @@ def cost_curves(quick: bool) -> dict[str, list[dict[str, float]]]:
     return curves
 
 
-def explorations(quick: bool) -> dict[str, dict[str, Any]]:
-    """What might have been faster: seconds of it over seconds of what is kept; above 1 it lost."""
-    found: dict[str, dict[str, Any]] = {}
-    repetitions = 1 if quick else 5
+def float32(quick: bool) -> dict[str, dict[str, float]]:
+    """Seconds of an epoch in float32 over those in bfloat16, by width."""
+    found = {}
     for width in [1] if quick else [1, 8, 32]:
-        n = 32 if quick else 128
-        images, labels = random_images(n)
-        model = models.create("convnet", width, 10, 0).to(memory_format=torch.channels_last)
-        x = inputs.network_inputs(images, NORMALIZE)
-        kept = model.requires_grad_(False).eval()
-
-        def gradients(model: Any, x: Tensor = x, labels: Tensor = labels, size: int = 64) -> None:
-            for part, y in zip(x.split(size), labels.split(size), strict=True):
-                part = part.detach().requires_grad_()
-                torch.autograd.grad(F.cross_entropy(model(part).double(), y, reduction="sum"), part)
-
-        with_parameters = models.create("convnet", width, 10, 0).to(memory_format=torch.channels_last)
-        default_format = models.create("convnet", width, 10, 0).requires_grad_(False)
-        relu_first = ReluFirst(width, 10).to(memory_format=torch.channels_last).requires_grad_(False)
-        measuring = {
-            "kept": partial(gradients, kept),
-            "parameters that require gradients": partial(gradients, with_parameters),
-            "default memory format": partial(gradients, default_format, x=x.contiguous()),
-            "ReLU before pooling, not in place": partial(gradients, relu_first),
-            "chunks of 16": partial(gradients, kept, size=16),
-            "chunks of 512": partial(gradients, kept, x=x.repeat(4, 1, 1, 1), labels=labels.repeat(4), size=512),
-            "forward-over-reverse": partial(_tangent_curvature, kept, x[:32], labels[:32]),
-            "Winograd convolutions (NNPACK)": partial(gradients, Winograd(kept), x=x.contiguous()),
+        images, labels = random_images(32 if quick else 128)
+        cases = {
+            precision: partial(epoch, trainer_of(width, images, labels, precision)) for precision in ("fp32", "bf16")
         }
-        if not quick:
-            measuring["torch.compile"] = partial(gradients, torch.compile(kept, dynamic=False))
-        times = timing.alternate(measuring, repetitions)
-        times["chunks of 512"] = [t / 4 for t in times["chunks of 512"]]
-        # Per direction and image, against one more gradient.
-        times["forward-over-reverse"] = [t / 4 * n / 32 for t in times["forward-over-reverse"]]
-        _compare(found, "measuring", width, times)
-
-        trainer = trainer_of(width, images, labels)
-        halves = trainer_of(width, images, labels)
-        steps = {
-            "kept": partial(epoch, trainer),
-            "float32": partial(epoch, trainer_of(width, images, labels, "fp32")),
-            "default memory format": partial(
-                epoch, trainer_of(width, images, labels, acceleration=loop.Acceleration(channels_last=False))
-            ),
-            "micro-batches of 32": partial(_micro_batches, halves, 32),
-        }
-        if not quick:
-            compiled = trainer_of(width, images, labels)
-            compiled.model = torch.compile(compiled.model, dynamic=False)
-            steps["torch.compile"] = partial(epoch, compiled)
-        _compare(found, "training", width, timing.alternate(steps, repetitions))
+        times = timing.alternate(cases, 1 if quick else 5)
+        found[str(width)] = timing.ratio(times["fp32"], times["bf16"])
     return found
 
 
@@ -291,70 +251,6 @@ def profile(quick: bool) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
-class ReluFirst(models.ConvNet):
-    """The network as it is usually written."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(self.convolutions[0](images))
-        for convolution in self.convolutions[1:]:
-            x = F.max_pool2d(F.relu(convolution(x)), 2)
-        return self.linear(F.max_pool2d(x, 4).flatten(1))
-
-
-class Winograd(torch.nn.Module):
-    """The network with NNPACK's convolutions, forward and backward."""
-
-    class Convolution(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-            ctx.weight = weight.flip(2, 3).transpose(0, 1).contiguous()
-            return torch._nnpack_spatial_convolution(x, weight.contiguous(), bias, padding=1)
-
-        @staticmethod
-        def backward(ctx, gradient: Tensor) -> tuple:
-            return torch._nnpack_spatial_convolution(gradient.contiguous(), ctx.weight, None, padding=1), None, None
-
-    def __init__(self, network: models.ConvNet):
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        first, *rest = ((c.weight, c.bias) for c in self.network.convolutions)
-        x = F.relu(self.Convolution.apply(images, *first), inplace=True)
-        for weight, bias in rest:
-            x = F.relu(F.max_pool2d(self.Convolution.apply(x, weight, bias), 2), inplace=True)
-        return self.network.linear(F.max_pool2d(x, 4).flatten(1))
-
-
-def _tangent_curvature(model: torch.nn.Module, x: Tensor, labels: Tensor) -> None:
-    """H u of four directions by forward-over-reverse differentiation."""
-
-    def gradient(x: Tensor) -> Tensor:
-        return torch.func.grad(lambda x: F.cross_entropy(model(x).double(), labels, reduction="sum"))(x)
-
-    for _ in range(4):
-        torch.func.jvp(gradient, (x,), (torch.ones_like(x),))
-
-
-def _micro_batches(trainer: loop.Trainer, size: int) -> None:
-    """One step on the whole batch from gradients of its parts, which stay nearer to the processor."""
-    data = trainer.data
-    trainer.optimizer.zero_grad(set_to_none=True)
-    for part in torch.arange(len(data)).split(size):
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = trainer.model(data.images[part].permute(0, 3, 1, 2))
-        (F.cross_entropy(logits.float(), data.labels[part], reduction="sum") / len(data)).backward()
-    trainer.optimizer.step()
-
-
-def _compare(found: dict, what: str, width: int, times: dict[str, list[float]]) -> None:
-    for name, seconds in times.items():
-        if name != "kept":
-            against = timing.ratio(seconds, times["kept"])
-            found.setdefault(f"{what}: {name}", {})[str(width)] = against
-            print(f"{what}, w = {width}: {name} takes {against['median']:.2f} x", flush=True)
-
-
 def _say(what: str, row: dict[str, Any], unit: str) -> None:
     ratio = row["ratio"]
     print(
@@ -372,6 +268,6 @@ SECTIONS = {
     "cores": core_scaling,
     "cost": cost_curves,
     "profile": profile,
-    "explorations": explorations,
+    "float32": float32,
     "many": many.many,
 }

@@ -32,7 +32,7 @@ def test_counting_leaves_the_network_alone():
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
-@pytest.mark.parametrize("section", ["ceilings", "training", "measuring", "cost", "profile", "many"])
+@pytest.mark.parametrize("section", ["ceilings", "training", "measuring", "cost", "profile", "float32", "many"])
 def test_every_part_of_the_benchmark_runs(section):
     """Each asserts first that baseline and library agree."""
     result = cpu.SECTIONS[section](True)

@@ -110,7 +110,7 @@ def _rates(benchmarks: Benchmarks, experiment: Experiment) -> tuple[Rates, Rates
     if benchmarks.name == "cpu":
         train = {row["width"]: row["library"]["median"] for row in benchmarks["training"]}  # in bf16
         if experiment.precision != "bf16":  # a CPU has no TensorFloat-32
-            slower = {int(w): ratio["median"] for w, ratio in benchmarks["explorations"]["training: float32"].items()}
+            slower = {int(w): ratio["median"] for w, ratio in benchmarks["float32"].items()}
             train = {width: rate / _at(slower, width) for width, rate in train.items()}
         alone, points = train, {row["width"]: row["library"]["median"] for row in benchmarks["measuring"]}
     else:
