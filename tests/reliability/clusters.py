@@ -48,7 +48,8 @@ FIELDS = {
 @contextlib.contextmanager
 def settings() -> Iterator[None]:
     """Of Ray, for as long as it lasts."""
-    with mock.patch.dict(os.environ, SETTINGS):
+    path = os.pathsep.join(sys.path)  # workers import this module by the name that it has here
+    with mock.patch.dict(os.environ, {**SETTINGS, "PYTHONPATH": path}):
         cluster.require(alone=True)
         yield
 
