@@ -26,7 +26,8 @@ NEW = {
 # What the digests, tables and figures of all experiments are, in short.
 SEEN = """
 import hashlib, json, sys
-from smooth_interpolation import config, figures, locations, store
+from smooth_interpolation import config, figures, locations
+from smooth_interpolation.runs import store
 seen = {}
 for path in map(locations.Path, sys.argv[1:] or sorted((locations.repository() / "params").glob("*/*.yaml"))):
     experiment = config.load(path)
@@ -48,7 +49,7 @@ def place(tmp_path_factory):
     shutil.copytree(ROOT / "lib" / "smooth_interpolation", base / "lib" / "smooth_interpolation", ignore=ignored)
     for name in ("params", "results", "book", "tests", "benchmarks", "pyproject.toml"):
         (base / name).symlink_to(ROOT / name)
-    source = base / "lib" / "smooth_interpolation" / "config.py"
+    source = base / "lib" / "smooth_interpolation" / "config" / "settings.py"
     text = source.read_text()
     for head, line in NEW.items():
         start = text.index(head)
@@ -117,17 +118,19 @@ def test_the_command_line_says_and_judges_what_it_did(place, measured):
 
 LATER = """
 import json, sys, pathlib, torch
-from smooth_interpolation import checkpoints, config, hyperparameters, pages, runs, store
+from smooth_interpolation import config
+from smooth_interpolation.book import hyperparameters, pages
 from smooth_interpolation.errors import RecordError
+from smooth_interpolation.runs import checkpoints, single, store, weights
 torch.set_num_threads(1)
 base = pathlib.Path(sys.argv[1])
 file, results = base / "mine.yaml", base / "results"
 run = config.load(file).runs()[0]
 assert run.weight_decay == 0 and run.more_strengths == (3, 4)
-found = {"record": store.read(run, results), "again": runs.run(run), "digest": run.digest}
+found = {"record": store.read(run, results), "again": single.run(run), "digest": run.digest}
 [path] = checkpoints.DiskKeeper(run, results).paths()
 found["step"] = checkpoints.read(path, run, "f" * 64)[1].step
-found["parameters"] = sum(p.numel() for p in runs.network(run).parameters())
+found["parameters"] = sum(p.numel() for p in weights.network(run).parameters())
 
 text = file.read_text()
 said, other = base / "said.yaml", base / "other.yaml"
@@ -147,7 +150,7 @@ except RecordError as error:
 for name, values in {"set": {"weight_decay": "0.1"}, "longer": {"more_strengths": "[7]"}}.items():
     off = config.load(file, values).runs()[0]
     assert store.read(off, results) is None
-    record = runs.run(off)
+    record = single.run(off)
     store.write(record, off, results)
     assert store.read(off, results) == record == store.read_file(store.path_of(off, results))
     found[name] = {"digest": off.digest, "path": str(off.path), "config": record["config"]}

@@ -53,6 +53,8 @@ def test_overrides_name_their_records_and_equal_values_are_none():
     assert config.find("demo", "convnet-noise20", {**same, "momentum": None}) == config.find("demo", "convnet-noise20")
     other_widths = config.find("demo", "convnet-noise20", {"widths": "[1, 3]", "seeds": [4]})
     assert other_widths.widths == (1, 3) and other_widths.seeds == (4,) and other_widths.name == "convnet-noise20"
+    text = config.find("demo", "convnet-noise20", {"strengths": "[5, 20]", "learning_rate": "1e-3", "dataset": "1000"})
+    assert (text.strengths, text.learning_rate, text.dataset) == ((5, 20), 0.001, "1000")
     odd = config.find("demo", "convnet-noise20", {"dataset": "a b"})
     assert odd.name == "convnet-noise20+dataset=a-b"
 
@@ -104,6 +106,16 @@ def test_a_bad_file_is_one_sentence_with_line_value_and_what_is_allowed(text, wo
     with pytest.raises(ConfigError) as caught:
         config.load(path)
     assert words in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_numbers_are_read_as_yaml_1_2_has_them(tmp_path):
+    path = tmp_path / "x.yaml"
+    for text, number in (("1e-3", 1e-3), ("2E1", 20.0), ("1.5e0", 1.5), (".5e+1", 5.0), ("1_0.5", 10.5)):
+        path.write_text(hostile.edited(learning_rate=text))
+        assert config.load(path).learning_rate == number
+    path.write_text(hostile.edited(learning_rate="1e-3x"))
+    with pytest.raises(ConfigError, match="learning_rate = '1e-3x': must be a number"):
+        config.load(path)
 
 
 def test_what_is_no_file_of_text_is_not_waited_for(tmp_path):

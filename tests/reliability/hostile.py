@@ -60,7 +60,7 @@ PARAMS: list[tuple[str, str]] = [
     (edited(n_classes=200), ", line 6: n_classes 200: dead_leaves has 10 to 100 classes."),
     (edited(n_paths=64, strengths=list(range(1, 20))), "at most 512"),
     (edited(dataset="../../etc"), ", line 5: dataset = '../../etc': must be a name"),
-    (edited(delta="1e-300"), "delta = '1e-300': must be at least 1e-06."),
+    (edited(delta="1e-300"), "delta = 1e-300: must be at least 1e-06."),
     (PLAIN + "widht: 3", ", line 38: 'widht' is not known; did you mean 'widths'?"),
     (PLAIN + "epochs: 3", ", line 38: 'epochs' is there twice, first on line 25: keep one."),
     (ALIASES, ", line 1: names with & or * are not read"),

@@ -28,8 +28,19 @@ Params = Annotated[
 
 
 def whole(name: str, least: int, most: int) -> dict[str, Any]:
-    """An option that takes a whole number: how it is checked and called."""
-    return {"parser": lambda value: validation.whole(name, value, least, most), "metavar": "NUMBER"}
+    """An option that takes a whole number from `least` to `most`: how it is checked and called."""
+
+    def parse(given: str | int) -> int:
+        try:
+            found = int(given) if isinstance(given, int) or len(given) <= 20 else None
+        except ValueError:
+            found = None
+        if found is None or not least <= found <= most:
+            text = given if isinstance(given, int) else validation.quoted(given)
+            raise ConfigError(f"{name} is {text}: it must be a whole number from {least:,} to {most:,}.")
+        return found
+
+    return {"parser": parse, "metavar": "NUMBER"}
 
 
 Set = Annotated[

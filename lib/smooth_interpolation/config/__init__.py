@@ -1,21 +1,8 @@
 """Settings of experiments and runs, and the params files that hold them."""
 
-from .settings import (
-    ADDED_DEFAULTS,
-    FIELDS,
-    SCALES,
-    SCHEMA,
-    Experiment,
-    Measurement,
-    Run,
-    Settings,
-    build,
-    completed,
-    find,
-    load,
-    read,
-    unknown_name,
-)
+from .params_file import find, load, read
+from .settings import ADDED_DEFAULTS, FIELDS, SCALES, SCHEMA, Experiment, Measurement, Run, Settings, completed
+from .validation import build, unknown_name
 
 __all__ = [
     "ADDED_DEFAULTS",

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from .. import locations
-from . import params_file
 
 MAX_SEED = 2**31 - 1
 MAX_WIDTH = 1024
@@ -34,22 +33,7 @@ def added(default: Any) -> Any:
     return Field(default, json_schema_extra={ADDED: True}, validate_default=True)
 
 
-def number(value: Any) -> Any:
-    # YAML 1.1 reads 1e-3, without a point, as text.
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def listed(value: Any) -> Any:
-    if isinstance(value, str):  # papermill's -p passes [1, 2] as text
-        try:
-            value = params_file.value(value)
-        except params_file.FlatYamlError:
-            return value
+def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -83,16 +67,16 @@ def _place_name(name: str) -> str:
     return name
 
 
-Positive = Annotated[float, BeforeValidator(number), Field(gt=0, le=1e9, allow_inf_nan=False)]
-Share = Annotated[float, BeforeValidator(number), Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Means = Annotated[
-    tuple[Annotated[float, BeforeValidator(number), Field(ge=-1e6, le=1e6, allow_inf_nan=False)], ...],
-    BeforeValidator(listed),
+    tuple[Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)], ...],
+    BeforeValidator(_as_tuple),
     AfterValidator(_per_channel),
 ]
 Deviations = Annotated[
-    tuple[Annotated[float, BeforeValidator(number), Field(ge=1e-6, le=1e6, allow_inf_nan=False)], ...],
-    BeforeValidator(listed),
+    tuple[Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)], ...],
+    BeforeValidator(_as_tuple),
     AfterValidator(_per_channel),
 ]
 Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -102,13 +86,15 @@ Directions = Annotated[int, Field(ge=1, le=64)]
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Strength = Annotated[int, Field(ge=1, le=32)]  # images are 32 pixels wide
-Strengths = Annotated[tuple[Strength, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(_increasing)]
-Widths = Annotated[tuple[Width, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(_increasing)]
+Strengths = Annotated[
+    tuple[Strength, ...], BeforeValidator(_as_tuple), Field(min_length=1), AfterValidator(_increasing)
+]
+Widths = Annotated[tuple[Width, ...], BeforeValidator(_as_tuple), Field(min_length=1), AfterValidator(_increasing)]
 Seeds = Annotated[
-    tuple[Seed, ...], BeforeValidator(listed), Field(min_length=1, max_length=1000), AfterValidator(_distinct)
+    tuple[Seed, ...], BeforeValidator(_as_tuple), Field(min_length=1, max_length=1000), AfterValidator(_distinct)
 ]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(listed)]
-Delta = Annotated[float, BeforeValidator(number), Field(ge=1e-6, le=100, allow_inf_nan=False)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Delta = Annotated[float, Field(ge=1e-6, le=100, allow_inf_nan=False)]
 Classes = Annotated[int, Field(ge=2, le=10_000)]
 Source = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_place_name)]

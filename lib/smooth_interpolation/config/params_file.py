@@ -1,18 +1,31 @@
-"""Flat YAML, with the line of every field: plain values and lists of plain values, nothing that runs code or grows.
+"""Params files: found, read as flat YAML with the line of every field, and made an `Experiment`.
 
-PyYAML's safe loader makes no objects, but it follows aliases (a few lines can become gigabytes), lets the second of two
-equal keys win silently, and forgets lines. So its events are looked at first, which takes no more than the text does.
+Flat is: plain values and lists of plain values. PyYAML's safe loader makes no objects, but it follows aliases (a few lines can become
+gigabytes), lets the second of two equal keys win silently, and forgets lines.
 """
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from .. import files, locations
+from ..errors import ConfigError
+from . import validation
+from .settings import FIELDS, SCALES, Experiment
+from .validation import at, build, unknown_name
+
 MAX_BYTES = 64 * 1024  # of a file
 MAX_SCALAR = 1000  # characters of one value
 EXPECTED = "write one 'field: value' a line"
+NO_PARAMS = (
+    "params/ comes with the project's repository, not with the installed package: go there, or name a file of your own"
+)
 
 
 class FlatYamlError(ValueError):
@@ -23,7 +36,32 @@ class FlatYamlError(ValueError):
         self.problem, self.line = problem, line
 
 
-def read(text: str) -> tuple[dict[str, Any], dict[str, int]]:
+class _Loader(yaml.SafeLoader):
+    """Refuses what is not flat before it is composed, and reads 1e-3 as a number, as YAML 1.2 does."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent) or event.anchor:
+            raise FlatYamlError("names with & or * are not read: write the value itself", line)
+        if event.tag:
+            raise FlatYamlError("types with ! are not read: write a plain value", line)
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_SCALAR:
+            raise FlatYamlError(f"a value of more than {MAX_SCALAR:,} characters", line)
+        within = isinstance(parent, yaml.SequenceNode) and isinstance(event, yaml.CollectionStartEvent)
+        if within or (parent is not None and isinstance(event, yaml.MappingStartEvent)):
+            raise FlatYamlError(f"a list or mapping within another; {EXPECTED}", line)
+        return super().compose_node(parent, index)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def fields(text: str) -> tuple[dict[str, Any], dict[str, int]]:
     """The fields of a text and their lines, counted from 1.
 
     Raises:
@@ -60,34 +98,17 @@ def _compose(text: str) -> yaml.Node | None:
     if len(text.encode(errors="replace")) > MAX_BYTES:
         raise FlatYamlError(f"it is larger than {MAX_BYTES // 1024} KiB")
     try:
-        _check(text)
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = _Loader(text)
+        node = loader.get_node() if loader.check_node() else None
+        if loader.check_node():
+            raise FlatYamlError("a second document: keep one", loader.peek_event().start_mark.line + 1)
+        return node
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise FlatYamlError(f"not valid YAML; {EXPECTED}", mark.line + 1 if mark else None) from None
     except yaml.reader.ReaderError as error:  # a character that YAML does not allow
         line = text.count("\n", 0, error.position) + 1
         raise FlatYamlError(f"not valid YAML (a control character); {EXPECTED}", line) from None
-
-
-def _check(text: str) -> None:
-    """Refuse what is not flat, without building any of it."""
-    documents, open_lists, open_mappings = 0, 0, 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1 if event.start_mark else None
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise FlatYamlError("names with & or * are not read: write the value itself", line)
-        if getattr(event, "tag", None):
-            raise FlatYamlError("types with ! are not read: write a plain value", line)
-        if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_SCALAR:
-            raise FlatYamlError(f"a value of more than {MAX_SCALAR:,} characters", line)
-        documents += isinstance(event, yaml.DocumentStartEvent)
-        open_lists += isinstance(event, yaml.SequenceStartEvent) - isinstance(event, yaml.SequenceEndEvent)
-        open_mappings += isinstance(event, yaml.MappingStartEvent) - isinstance(event, yaml.MappingEndEvent)
-        if documents > 1:
-            raise FlatYamlError("a second document: keep one", line)
-        if open_lists > 1 or open_mappings > 1 or (open_lists and isinstance(event, yaml.MappingStartEvent)):
-            raise FlatYamlError(f"a list or mapping within another; {EXPECTED}", line)
 
 
 def _construct(node: yaml.Node) -> Any:
@@ -97,3 +118,96 @@ def _construct(node: yaml.Node) -> Any:
         return yaml.SafeLoader("").construct_object(node)
     except (yaml.YAMLError, ValueError, OverflowError):  # such as 2001-99-99, which looks like a date
         raise FlatYamlError(f"'{node.value[:40]}' is not a value", node.start_mark.line + 1) from None
+
+
+def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
+    """The fields of a params file, and the lines they are on.
+
+    Raises:
+        ConfigError: if the file is missing or is not flat YAML.
+    """
+    path = locations.given(path)
+    try:
+        text = files.read_bytes(path, MAX_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        known = (locations.repository() / "params").is_dir()
+        advice = "params files are named params/<scale>/<experiment>.yaml" if known else NO_PARAMS
+        raise ConfigError(
+            validation.sentence(f"Cannot read {path}: {reason}{_similar(path) or f'; {advice}'}")
+        ) from None
+    try:
+        return fields(text)
+    except FlatYamlError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise ConfigError(f"{path}{line}: {error.problem}.") from None
+
+
+def _similar(path: Path) -> str:
+    """'; did you mean ...?' with a file that there is, for a path to none: as it is called from here."""
+    root = locations.repository()
+    known = [file.relative_to(root).as_posix() for file in (root / "params").glob("*/*.yaml")]
+    if path.exists() or not (near := difflib.get_close_matches(path.as_posix()[-100:], known, n=1)):
+        return ""
+    return f"; did you mean '{near[0] if root == Path.cwd() else root / near[0]}'?"
+
+
+def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """The experiment in a params file, with some fields set apart from it.
+
+    Fields that differ from the file name their records' directory, so that they never mix with the file's own.
+    A value of None, and a value equal to the file's, is no override.
+
+    Example:
+        >>> experiment = load(locations.params_file("demo", "convnet-noise20"), {"epochs": 20})
+        >>> len(experiment.runs()), experiment.run(width=8, seed=0).path.name
+        (5, 'w008-s0.json')
+    """
+    where = str(path)
+    values, lines = read(path)
+    for name in (*values, *(overrides or {})):
+        if name not in FIELDS:
+            place = at(where, lines, name) if name in values else "Parameters"
+            raise ConfigError(f"{place}: {unknown_name(name, FIELDS)}")
+    filed = build(Experiment, values, where, lines)
+    given = {key: _untyped(key, value) for key, value in (overrides or {}).items() if value is not None}
+    changed = build(Experiment, {**filed.model_dump(), **given}, "the given parameters" if given else where)
+    apart = [
+        f"{key}={_plain(value)}"
+        for key, value in changed.model_dump(mode="json").items()
+        if key not in ("widths", "seeds", "overrides") and value != filed.model_dump(mode="json")[key]
+    ]
+    return changed.model_copy(update={"overrides": tuple(apart)})
+
+
+def _untyped(name: str, given: Any) -> Any:
+    """A number or list that came as text: papermill's -p passes [1, 2] so, and its -f 1e-3."""
+    if not isinstance(given, str) or Experiment.model_fields[name].annotation is str:
+        return given
+    try:
+        found = value(given)
+    except FlatYamlError:
+        return given
+    return found if isinstance(found, int | float | list) and not isinstance(found, bool) else given
+
+
+def _plain(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def find(scale: str, experiment: str, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """`load` of `params/<scale>/<experiment>.yaml` in this repository.
+
+    Example:
+        >>> find("demo", "convnet-noise20", {"epochs": 20}).name
+        'convnet-noise20+epochs=20'
+    """
+    if scale not in SCALES:
+        raise ConfigError(f"scale: {unknown_name(scale, SCALES)}")
+    directory = locations.params_file(scale, "any").parent
+    if not directory.parent.is_dir():
+        raise ConfigError(f"No experiments here: {NO_PARAMS}.")
+    known = {path.stem: path for path in directory.glob("*.yaml")}
+    if not isinstance(experiment, str) or experiment not in known:
+        raise ConfigError(f"No experiment of this name at scale '{scale}': {unknown_name(experiment, known)}")
+    return load(known[experiment], overrides)

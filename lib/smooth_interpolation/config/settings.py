@@ -1,4 +1,4 @@
-"""What to run: frozen, validated settings, read from flat YAML files.
+"""What to run: frozen, validated settings.
 
 `Settings` holds what the runs of an experiment share, `Experiment` adds the widths and seeds to cover, `Run` is one
 point of it. The digest and the place of a record are pure functions of its `Run`.
@@ -6,21 +6,17 @@ point of it. The digest and the place of a record are pure functions of its `Run
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
-from .. import files, locations
-from ..errors import ConfigError
-from . import counts, fields, params_file, validation
+from . import counts, fields
 from .fields import (
     MAX_ANCHORS,
     MAX_DRAWN,
@@ -44,12 +40,9 @@ from .fields import (
     Width,
     Widths,
 )
-from .validation import unknown_name
+from .validation import build
 
 SCALES = ("demo", "laptop", "gpu", "paper")
-NO_PARAMS = (
-    "params/ comes with the project's repository, not with the installed package: go there, or name a file of your own"
-)
 SCHEMA = 3  # of records; raise it whenever the numerics of training or measuring change; new fields: `fields.added`
 
 
@@ -203,113 +196,8 @@ ADDED_DEFAULTS: dict[str, Any] = {
     for name, field in {**Experiment.model_fields, **Run.model_fields}.items()
     if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(fields.ADDED)
 }
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def completed(values: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration that was written down, with the fields that were added since."""
     return {**ADDED_DEFAULTS, **values}
-
-
-def build(
-    kind: type[Model], values: Mapping[str, Any], where: str, lines: Mapping[str, int] = MappingProxyType({})
-) -> Model:
-    """`kind(**values)`, with what is wrong said in one sentence.
-
-    Raises:
-        ConfigError: naming the place, the line where `lines` has it, the field, the value and what is allowed.
-    """
-    unknown = [key for key in values if key not in kind.model_fields]
-    if unknown:
-        raise ConfigError(f"{_at(where, lines, unknown[0])}: {unknown_name(unknown[0], kind.model_fields)}")
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        field, problem = validation.first_problem(error, kind, values)
-        raise ConfigError(validation.sentence(f"{_at(where, lines, field)}: {problem}")) from None
-
-
-def _at(where: str, lines: Mapping[str, int], field: str | None) -> str:
-    return f"{where}, line {lines[field]}" if field is not None and field in lines else where
-
-
-def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
-    """The fields of a params file, and the lines they are on.
-
-    Raises:
-        ConfigError: if the file is missing or is not flat YAML.
-    """
-    path = locations.given(path)
-    try:
-        text = files.read_bytes(path, params_file.MAX_BYTES).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        known = (locations.repository() / "params").is_dir()
-        advice = "params files are named params/<scale>/<experiment>.yaml" if known else NO_PARAMS
-        raise ConfigError(
-            validation.sentence(f"Cannot read {path}: {reason}{_similar(path) or f'; {advice}'}")
-        ) from None
-    try:
-        return params_file.read(text)
-    except params_file.FlatYamlError as error:
-        line = f", line {error.line}" if error.line else ""
-        raise ConfigError(f"{path}{line}: {error.problem}.") from None
-
-
-def _similar(path: Path) -> str:
-    """'; did you mean ...?' with a file that there is, for a path to none: as it is called from here."""
-    root = locations.repository()
-    known = [file.relative_to(root).as_posix() for file in (root / "params").glob("*/*.yaml")]
-    if path.exists() or not (near := difflib.get_close_matches(path.as_posix()[-100:], known, n=1)):
-        return ""
-    return f"; did you mean '{near[0] if root == Path.cwd() else root / near[0]}'?"
-
-
-def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """The experiment in a params file, with some fields set apart from it.
-
-    Fields that differ from the file name their records' directory, so that they never mix with the file's own.
-    A value of None, and a value equal to the file's, is no override.
-
-    Example:
-        >>> experiment = load(locations.params_file("demo", "convnet-noise20"), {"epochs": 20})
-        >>> len(experiment.runs()), experiment.run(width=8, seed=0).path.name
-        (5, 'w008-s0.json')
-    """
-    where = str(path)
-    values, lines = read(path)
-    for name in (*values, *(overrides or {})):
-        if name not in FIELDS:
-            place = _at(where, lines, name) if name in values else "Parameters"
-            raise ConfigError(f"{place}: {unknown_name(name, FIELDS)}")
-    filed = build(Experiment, values, where, lines)
-    given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    changed = build(Experiment, {**filed.model_dump(), **given}, "the given parameters" if given else where)
-    apart = [
-        f"{key}={_plain(value)}"
-        for key, value in changed.model_dump(mode="json").items()
-        if key not in ("widths", "seeds", "overrides") and value != filed.model_dump(mode="json")[key]
-    ]
-    return changed.model_copy(update={"overrides": tuple(apart)})
-
-
-def _plain(value: Any) -> str:
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def find(scale: str, experiment: str, overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """`load` of `params/<scale>/<experiment>.yaml` in this repository.
-
-    Example:
-        >>> find("demo", "convnet-noise20", {"epochs": 20}).name
-        'convnet-noise20+epochs=20'
-    """
-    if scale not in SCALES:
-        raise ConfigError(f"scale: {unknown_name(scale, SCALES)}")
-    directory = locations.params_file(scale, "any").parent
-    if not directory.parent.is_dir():
-        raise ConfigError(f"No experiments here: {NO_PARAMS}.")
-    known = {path.stem: path for path in directory.glob("*.yaml")}
-    if not isinstance(experiment, str) or experiment not in known:
-        raise ConfigError(f"No experiment of this name at scale '{scale}': {unknown_name(experiment, known)}")
-    return load(known[experiment], overrides)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from types import MappingProxyType
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from ..errors import ConfigError
 
+Model = TypeVar("Model", bound=BaseModel)
 PLAIN = {
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
@@ -32,6 +34,28 @@ WITH_BOUND = {
     "string_too_short": ("must have at least {} character", "min_length"),
     "string_too_long": ("must have at most {} characters", "max_length"),
 }
+
+
+def build(
+    kind: type[Model], values: Mapping[str, Any], where: str, lines: Mapping[str, int] = MappingProxyType({})
+) -> Model:
+    """`kind(**values)`, with what is wrong said in one sentence.
+
+    Raises:
+        ConfigError: naming the place, the line where `lines` has it, the field, the value and what is allowed.
+    """
+    unknown = [key for key in values if key not in kind.model_fields]
+    if unknown:
+        raise ConfigError(f"{at(where, lines, unknown[0])}: {unknown_name(unknown[0], kind.model_fields)}")
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        field, problem = first_problem(error, kind, values)
+        raise ConfigError(sentence(f"{at(where, lines, field)}: {problem}")) from None
+
+
+def at(where: str, lines: Mapping[str, int], field: str | None) -> str:
+    return f"{where}, line {lines[field]}" if field is not None and field in lines else where
 
 
 def first_problem(error: ValidationError, kind: type[BaseModel], values: Mapping[str, Any]) -> tuple[str | None, str]:
@@ -104,22 +128,6 @@ def number(value: Any) -> str:
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
         value = int(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def whole(name: str, value: str | int, least: int, most: int) -> int:
-    """A whole number from `least` to `most`, for an option called `name`.
-
-    Raises:
-        ConfigError: for anything else.
-    """
-    try:
-        found = int(value) if isinstance(value, int) or len(value) <= 20 else None
-    except ValueError:
-        found = None
-    if found is None or not least <= found <= most:
-        text = value if isinstance(value, int) else quoted(value)
-        raise ConfigError(f"{name} is {text}: it must be a whole number from {number(least)} to {number(most)}.")
-    return found
 
 
 def gpus(value: str | float) -> float:
