@@ -58,7 +58,7 @@ def test_a_folder_and_its_zip_are_the_same_data(data):
 def test_images_are_decoded_once(data, monkeypatch):
     write_folder(data / "pets")
     first = datasets.load("pets")
-    monkeypatch.setattr(datasets, "_read_folder", lambda place: pytest.fail("decoded again"))
+    monkeypatch.setattr(datasets.image_folders, "read", lambda listing: pytest.fail("decoded again"))
     again = datasets.load("pets")
     assert again.fingerprint == first.fingerprint and torch.equal(again.test.images, first.test.images)
     assert again.classes == first.classes

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from smooth_interpolation import config, files
-from smooth_interpolation.data import image_folders, image_names
+from smooth_interpolation.data import image_folders
 from smooth_interpolation.errors import UserError
 from smooth_interpolation.runs import store
 
@@ -35,7 +35,7 @@ def _hostile(directory: Path) -> Iterator[tuple[Callable[[], object], str]]:
     for i, (make, words) in enumerate(hostile.ARCHIVES.values()):
         place = directory / f"archive{i}"
         place.mkdir()
-        yield partial(lambda made: image_folders.read(image_names.read(made)), make(place)), words
+        yield partial(lambda made: image_folders.read(image_folders.find(made)), make(place)), words
     for i, content in enumerate(hostile.TENSORS.values()):
         path = directory / f"{i}.safetensors"
         path.write_bytes(content)

@@ -32,7 +32,7 @@ import torch  # noqa: E402
 
 from smooth_interpolation import config, files  # noqa: E402
 from smooth_interpolation.cli import display  # noqa: E402
-from smooth_interpolation.data import image_folders, image_names  # noqa: E402
+from smooth_interpolation.data import image_folders  # noqa: E402
 from smooth_interpolation.errors import UserError  # noqa: E402
 from smooth_interpolation.runs import checkpoints, cost, locks, record_format, store, watching  # noqa: E402
 
@@ -141,7 +141,7 @@ def tensors(content: bytes) -> bool:
 
 def archive(content: bytes) -> bool:
     path = _file("pets.zip", content)
-    return accepts(lambda: image_folders.read(image_names.read(path)))
+    return accepts(lambda: image_folders.read(image_folders.find(path)))
 
 
 def image(content: bytes) -> bool:

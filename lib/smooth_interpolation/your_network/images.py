@@ -6,7 +6,6 @@ import itertools
 import os
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, default_collate
 
 from .. import locations
-from ..data import image_folders, image_names
+from ..data import image_folders
 from ..errors import ConfigError, DataError
 from ..measure import foreign
 
@@ -47,7 +46,7 @@ def read(
     if isinstance(data, DataLoader):
         data = _behind(data, n_points)
     if isinstance(data, (str, os.PathLike)):
-        data = Folder(Path(data))
+        data = Folder(data)
     if isinstance(data, tuple | list) and len(data) == 2 and labels is None and not _is_example(data[0]):
         data, labels = data
     if isinstance(data, np.ndarray):
@@ -86,18 +85,18 @@ def read(
 class Folder(Dataset[tuple[Tensor, int]]):
     """Images `<class>/*` below a folder, decoded one by one; labels number the classes in alphabetical order."""
 
-    def __init__(self, place: Path):
+    def __init__(self, place: str | os.PathLike[str]):
         self.place = locations.expanded(place)
         if not self.place.is_dir():
             raise DataError(f"{place} is no folder: name one that holds a folder of images for each class.")
-        listing = image_names.read(self.place, splits=())
-        self.names, self.classes = [entry.name for entry in listing.entries], listing.classes[""]
+        listing = image_folders.find(self.place, splits=())
+        self.names, self.classes = [image.name for image in listing.images], listing.classes[""]
         odd = [(n, i) for i, n in enumerate(self.classes) if n.isdecimal() and int(n) != i]
         if odd and all(name.isdecimal() for name in self.classes):
             warnings.warn(
                 f"{place}: classes are numbered in alphabetical order, as torchvision's ImageFolder does: '{odd[0][0]}' is "
                 f"label {odd[0][1]}. If the network knows them by their own numbers, give images and labels.",
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def __len__(self) -> int:
