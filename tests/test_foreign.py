@@ -618,6 +618,12 @@ def test_labels_of_every_kind_are_the_same_labels(case):
         warnings.simplefilter("error")
         assert small(labels=LABELS[case]).points.equals(small().points)
         assert small((SMALL, LABELS[case]), None).points.equals(small().points)
+        network = linear(3 * 8 * 8)
+        for measure in (
+            lambda labels: torch.stack(volume_metrics(network, SMALL, labels, **FAST)),
+            lambda labels: jacobian_norm(network, SMALL, labels),
+        ):
+            assert torch.equal(measure(LABELS[case]), measure(Y))
 
 
 @pytest.mark.parametrize("case", MASKS)
@@ -654,6 +660,9 @@ def test_what_are_no_labels_or_masks_is_said_in_a_sentence(case):
     with pytest.raises(UserError, match=words) as error:
         small(**options)
     assert "\n" not in str(error.value)
+    if set(options) == {"labels"} and options["labels"] is not None:
+        with pytest.raises(UserError, match=words):
+            volume_metrics(linear(3 * 8 * 8), SMALL, options["labels"], **FAST)
 
 
 def test_images_in_lists_and_arrays_of_any_stride():

@@ -23,7 +23,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import pairs
-from smooth_interpolation import cli, config, figures, files, locations
+from smooth_interpolation import cli, config, figures, files, locations, your_network
 from smooth_interpolation.book import pages
 from smooth_interpolation.data import datasets
 from smooth_interpolation.errors import UserError
@@ -103,6 +103,17 @@ def examine(*names, at=""):
     def try_it(world):
         images, labels, _, _ = your_data.read(world.write(world.root / "mine", *names) / at)
         return classes(labels, (255 * images).round().byte())
+
+    return try_it
+
+
+def measured(letters, n_outputs):
+    """A folder of these classes, and a network of so many outputs."""
+
+    def try_it(world):
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, n_outputs))
+        place = world.write(world.root / "mine", *of(letters))
+        return len(your_network.examine(network, place, n_points=2, n_paths=1, n_tangents=1, strengths=(2,)).points)
 
     return try_it
 
@@ -426,6 +437,9 @@ CASES = [
     (2, "no class at all", examine("0.png", "1.png"), "mine holds no images under <class>/*"),
     (2, "a file that is no folder", examine("0.png", at="0.png"), "0.png is no folder"),
     (2, "classes named 0 to 10", lambda world: your_data.read(world.write(world.root / "mine", *(f"{i}/0.png" for i in range(11))))[1].tolist() and world.said(), ("'10' is label 2", None)),
+    (12, "a folder of 12 classes, and a network of 10 outputs", measured("abcdefghijkl", 10), "The folder holds 12 classes and the network has 10 outputs: name"),
+    (12, "a folder of 9 classes, and a network of 10 outputs", measured("abcdefghi", 10), (4, "The folder holds 9 classes and the network has 10 outputs: labels number")),
+    (12, "a folder of as many classes as the network has outputs", measured(TEN, 10), (4, "")),
     # Splits
     (2, "a dataset examined whole", examine(*CIFAR), "mine holds test/, train/, which are splits and no classes: name one of them"),
     (2, "one split of it", examine(*CIFAR, at="train"), (ALL, "")),

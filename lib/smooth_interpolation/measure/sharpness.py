@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class PointValues:
 def loss_gradients(
     model: nn.Module,
     images: Tensor,
-    labels: Tensor,
+    labels: Any,
     *,
     loss: Loss | None = None,
     chunk_size: int | None = None,
@@ -55,7 +56,7 @@ def loss_gradients(
     Args:
         model: from inputs (N, C, H, W) to logits (N, n_classes).
         images: (N, C, H, W), normalised as the network expects.
-        labels: (N,) integers, the labels trained on: noisy where noisy; with a `loss`, targets (N, ...) of any kind.
+        labels: (N,) integers in any array-like, the labels trained on: noisy where noisy; with a `loss`, targets (N, ...).
         loss: from outputs and targets to one loss per sample, such as `lambda y, t: (y - t).square().mean(1)`; None:
             the crossentropy.
         chunk_size: points per pass; None: as many as fit in `memory`.
@@ -83,7 +84,7 @@ def loss_gradients(
 def jacobian_norm(
     model: nn.Module,
     images: Tensor,
-    labels: Tensor,
+    labels: Any,
     *,
     loss: Loss | None = None,
     chunk_size: int | None = None,
@@ -113,7 +114,7 @@ def tangent_hessian_norm(
     model: nn.Module,
     images: Tensor,
     perturbed: Tensor,
-    labels: Tensor,
+    labels: Any,
     delta: float,
     *,
     loss: Loss | None = None,
@@ -241,10 +242,10 @@ def chunk_length(model: nn.Module, example: Tensor, memory: int | None = None) -
 
 
 def chunks(
-    model: nn.Module, images: Tensor, labels: Tensor, loss: Loss | None, chunk_size: int | None, memory: int | None
+    model: nn.Module, images: Tensor, labels: Any, loss: Loss | None, chunk_size: int | None, memory: int | None
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Images and labels part by part, in the model's type and place, once they are known to fit."""
-    check_points(images, labels, loss)
+    labels = check_points(images, labels, loss)
     dtype, device = foreign.model_type(model)
     dtype = dtype or torch.promote_types(images.dtype, torch.float32)
     if len(images) == 0:
@@ -257,23 +258,25 @@ def chunks(
         yield part, images[part].to(device=device, dtype=dtype), targets_for(labels[part], device, loss)
 
 
-def check_points(images: Tensor, labels: Tensor, loss: Loss | None = None) -> None:
-    """Refuse images and labels that do not fit each other.
+def check_points(images: Tensor, labels: Any, loss: Loss | None = None) -> Tensor:
+    """Labels or targets, any array-like, as a tensor; images and labels that do not fit each other are refused.
 
     Raises:
         DataError: in one sentence.
     """
-    if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
-        raise DataError("Images and labels must be tensors.")
+    if not isinstance(images, Tensor):
+        raise DataError(f"Images must be a tensor, not a {type(images).__name__}.")
+    labels = foreign.tensor(labels, "Labels" if loss is None else "Targets")
     if not images.is_floating_point():
         raise DataError(f"Images must be floating point, not {images.dtype}: divide by 255 first.")
     if loss is not None:
         if labels.ndim == 0 or len(labels) != len(images):
             raise DataError(f"Targets must be {len(images)}, one per image, not of shape {tuple(labels.shape)}.")
-        return
+        return labels
     if labels.ndim != 1 or len(labels) != len(images) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise DataError(
             f"Labels must be {len(images)} integers, one per image, not {labels.dtype} of shape {tuple(labels.shape)}."
         )
     if len(labels) and int(labels.min()) < 0:
         raise DataError("Labels must not be negative.")
+    return labels

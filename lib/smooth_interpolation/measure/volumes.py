@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +79,7 @@ def integrate_paths(values: Tensor, lengths: Tensor) -> Tensor:
 def volume_metrics(
     model: nn.Module,
     images: Tensor,
-    labels: Tensor,
+    labels: Any,
     *,
     normalize: Callable[[Tensor], Tensor] | None = None,
     strengths: Sequence[int] = (5, 10, 15, 20, 22, 25),
@@ -101,7 +101,7 @@ def volume_metrics(
     Args:
         model: from normalised images to logits; it is not changed.
         images: (N, C, H, W) in [0, 1], not normalised.
-        labels: (N,) integers, the labels trained on; with a `loss`, targets (N, ...) of any kind.
+        labels: (N,) integers in any array-like, the labels trained on; with a `loss`, targets (N, ...).
         normalize: maps a batch of images (N, C, H, W), each by itself, to the network's inputs, such as
             `torchvision.transforms.Normalize`; None: the network takes images as they are.
         strengths: K increasing strengths of `svd_paths` (or radii of `shift_paths`).
@@ -134,7 +134,7 @@ def volume_metrics(
         raise ConfigError(f"delta is {delta}: it must be above 0.")
     foreign.check_model(model)
     path_kinds.check_paths(images[:1], strengths, n_paths)
-    sharpness.check_points(images, labels, loss)
+    labels = sharpness.check_points(images, labels, loss)
     dtype = foreign.model_type(model)[0] or torch.float32
     # Anchors take about four times their own bytes while they are made, in float64.
     group = max(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,6 +116,8 @@ def examine(
     """
     networks = _by_width(model)
     whole = None if noisy is None else foreign.tensor(noisy, "noisy")
+    if isinstance(data, str | os.PathLike):
+        data = your_data.Folder(data)
     images, targets, mask, indices = your_data.read(data, labels, noisy=whole, n_points=n_points, seed=seed)
     sharpness.check_points(images, targets, loss)
     share = 0.0 if whole is None else whole.double().mean().item()
@@ -124,9 +127,10 @@ def examine(
     else:
         strengths = (1, 2, 3, 4) if strengths is None else strengths
     normalize = foreign.normalizer(normalize)
+    classes = len(data.classes) if isinstance(data, your_data.Folder) else None
     summaries, points = [], []
     for width, network in networks.items():
-        _try(network, images[:CHECKED], targets, normalize, loss)
+        _try(network, images[:CHECKED], targets, normalize, loss, classes)
         found = volumes.volume_metrics(
             network,
             images,
@@ -198,12 +202,17 @@ def scaled_strengths(side: int) -> tuple[int, ...]:
 
 
 def _try(
-    model: nn.Module, images: Tensor, targets: Tensor, normalize: Callable[[Tensor], Tensor], loss: Loss | None
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    normalize: Callable[[Tensor], Tensor],
+    loss: Loss | None,
+    classes: int | None,
 ) -> None:
     """Evaluate the network on a few images, to say in one sentence what would make measuring it fail or mislead.
 
     Raises:
-        DataError: if it does not take such images, or mixes the images of a batch.
+        DataError: if it does not take such images, mixes the images of a batch, or has other classes than a folder.
     """
     foreign.check_model(model)
     dtype, device = foreign.model_type(model)
@@ -217,6 +226,15 @@ def _try(
         inputs = normalize(inputs)
         if loss is None:
             outputs = foreign.outputs(model, inputs)
+            if isinstance(outputs, Tensor) and outputs.ndim == 2 and classes not in (None, outputs.shape[1]):
+                found = f"The folder holds {classes} classes and the network has {outputs.shape[1]} outputs"
+                if classes > outputs.shape[1]:
+                    raise DataError(f"{found}: name a folder of the network's classes, or give images and labels.")
+                warnings.warn(
+                    f"{found}: labels number the folder's classes in alphabetical order. If the network knows them by other "
+                    "numbers, give images and labels.",
+                    stacklevel=3,
+                )
             if isinstance(outputs, Tensor):
                 losses_of(outputs[:1], targets_for(every.max()[None], device, loss))  # the largest label fits
         together, again = losses(slice(None)), losses(slice(None))
