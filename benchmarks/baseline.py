@@ -20,7 +20,7 @@ from torchvision import transforms
 from smooth_interpolation.config import Settings
 from smooth_interpolation.data import inputs
 from smooth_interpolation.measure import tangents
-from smooth_interpolation.train import loop
+from smooth_interpolation.train.step import Recipe, learning_rate
 
 BATCH = 128  # anchors per pass of measuring
 
@@ -56,7 +56,7 @@ def train(
         total = 0.0
         for x, y in DataLoader(dataset, batch_size=settings.batch_size, sampler=order):
             for group in optimizer.param_groups:
-                group["lr"] = loop.learning_rate(step, steps, settings)
+                group["lr"] = learning_rate(step, steps, Recipe.of(settings))
             optimizer.zero_grad()
             loss = criterion(model(x), y)
             loss.backward()

@@ -21,6 +21,7 @@ from smooth_interpolation.measure import anchors, volumes
 from smooth_interpolation.runs import single, sweep
 from smooth_interpolation.train import loop, models
 from smooth_interpolation.train.evaluation import Evaluator
+from smooth_interpolation.train.step import Recipe
 
 from . import baseline, flops, many, timing
 from .gpu import NORMALIZE, data_of, random_images
@@ -35,7 +36,7 @@ def settings_of(**changes: Any) -> config.Experiment:
 def trainer_of(width: int, images: Tensor, labels: Tensor, precision: str = "bf16", **options: Any) -> loop.Trainer:
     settings = settings_of(precision=precision, epochs=100_000)
     data = data_of(images, labels, precision, "cpu")
-    return loop.Trainer(models.create("convnet", width, 10, 0), data, settings, 0, **options)
+    return loop.Trainer(models.create("convnet", width, 10, 0), data, Recipe.of(settings), 0, **options)
 
 
 def epoch(trainer: loop.Trainer) -> None:
@@ -64,7 +65,7 @@ def training_rates(quick: bool) -> list[dict[str, Any]]:
         theirs = list(baseline.train(models.create("convnet", width, 10, 0), images, labels, settings, NORMALIZE, 0))
         ours: list[float] = []
         loop.train(
-            models.create("convnet", width, 10, 0), images, labels, settings, normalize=NORMALIZE, seed=0,
+            models.create("convnet", width, 10, 0), images, labels, **vars(Recipe.of(settings)), normalize=NORMALIZE,
             after_epoch=lambda progress, losses=ours: losses.append(progress.loss),
         )  # fmt: skip
         torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=1e-4, atol=0)

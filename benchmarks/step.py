@@ -18,6 +18,7 @@ from smooth_interpolation.book.performance import AFTER, BEFORE
 from smooth_interpolation.data import inputs
 from smooth_interpolation.runs import sweep
 from smooth_interpolation.train import loop, models, stacks
+from smooth_interpolation.train.step import Recipe
 
 from . import flops, timing
 
@@ -82,12 +83,12 @@ def rates(cases: Iterable[Case], device: str, quick: bool) -> Iterator[list[dict
     for family, width, n, precision, names in cases:
         n_images = 256 if quick else 6_400 if family == "resnet18" or precision != "bf16" else 12_800 * (1 + (n == 1))
         images, labels = random_images(n_images)
-        settings = config.find("gpu", f"{family}-noise20", {"precision": precision, "epochs": 100_000})
+        recipe = Recipe.of(config.find("gpu", f"{family}-noise20", {"precision": precision, "epochs": 100_000}))
         data = data_of(images, labels, precision, device)
         epochs, first = {}, {}
         for name in names:
             networks = [models.create(family, width, 10, seed).to(device) for seed in range(n)]
-            trainers = [loop.Trainer(net, data, settings, s, VARIANTS[name]) for s, net in enumerate(networks)]
+            trainers = [loop.Trainer(net, data, recipe, s, VARIANTS[name]) for s, net in enumerate(networks)]
             epochs[name] = partial(epochs_of, trainers)
             first[name] = timing.alternate({name: epochs[name]}, 1, warm_up=False)[name][0]
         times = timing.alternate(epochs, 1 if quick else 3, warm_up=False)

@@ -29,17 +29,17 @@ def alternate(cases: Mapping[str, Callable[[], Any]], repetitions: int, warm_up:
     for _ in range(repetitions):
         for name, case in cases.items():
             gc.collect()
-            synchronize()
-            began = time.perf_counter()
+            began = synchronized()
             case()
-            synchronize()
-            times[name].append(time.perf_counter() - began)
+            times[name].append(synchronized() - began)
     return times
 
 
-def synchronize() -> None:
+def synchronized() -> float:
+    """The time, once a GPU has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:

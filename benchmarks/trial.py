@@ -22,7 +22,8 @@ from smooth_interpolation.book import trial
 from smooth_interpolation.data import inputs, preparation
 from smooth_interpolation.errors import UserError
 from smooth_interpolation.runs import provenance
-from smooth_interpolation.train import loop, models
+from smooth_interpolation.train import evaluation, loop, models
+from smooth_interpolation.train.step import Recipe
 
 AUTHORS = (0.2023, 0.1994, 0.2010)  # what the authors' public code divides by
 EPOCHS, MOMENTS = 400, (25, 50, 100, 150, 200, 250, 300, 400)
@@ -74,7 +75,7 @@ class Network:
         self.plan, self.dataset = plan, experiment.dataset
         self.data, inputs = _data(plan["noise"], plan["n_train"], plan["input_std"], plan["precision"], device)
         model = models.create("convnet", plan["width"], experiment.n_classes, 0).to(device)
-        self.trainer = loop.Trainer(model, inputs, experiment, 0)
+        self.trainer = loop.Trainer(model, inputs, Recipe.of(experiment), 0)
         self.by_epoch: dict[int, float] = {}
         self.at_end: list[float] = []
 
@@ -106,7 +107,7 @@ LAST_TENTH = set(loop.evaluation_epochs(EPOCHS, 1, 10))
 
 
 def _error(model: nn.Module, split: Any, normalize: inputs.Normalization) -> float:
-    wrong: Tensor = loop.predict(model, split.images, normalize).argmax(1).cpu() != split.labels
+    wrong: Tensor = evaluation.predict(model, split.images, normalize).argmax(1).cpu() != split.labels
     return 100 * wrong.double().mean().item()
 
 

@@ -13,6 +13,7 @@ from smooth_interpolation.errors import RecordError
 from smooth_interpolation.runs import checkpoints, single, store, work
 from smooth_interpolation.runs.checkpoints import DiskKeeper
 from smooth_interpolation.train import loop, models
+from smooth_interpolation.train.step import Recipe
 
 TINY = {
     "n_train": 160, "n_test": 40, "batch_size": 64, "epochs": 5, "n_evaluations": 3, "n_clean_points": 4,
@@ -113,7 +114,7 @@ def test_a_stop_while_one_network_is_measured_keeps_how_far_the_others_are(tmp_p
 def trainer_of(settings, seed=0):
     data = single.prepare(settings)
     there = inputs.TrainingData.of(data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu"))
-    return loop.Trainer(models.create("convnet", 2, 10, seed), there, settings, seed)
+    return loop.Trainer(models.create("convnet", 2, 10, seed), there, Recipe.of(settings), seed)
 
 
 def progress_of(trainer, **changes):

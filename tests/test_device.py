@@ -8,6 +8,7 @@ from smooth_interpolation.measure.foreign import measuring
 from smooth_interpolation.measure.volumes import METRICS, volume_metrics
 from smooth_interpolation.runs import single, store, work
 from smooth_interpolation.train import graphs, loop, models
+from smooth_interpolation.train.step import Recipe
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -39,7 +40,9 @@ def test_a_run_is_the_same_everywhere_to_rounding(device):
     weights = []
     for place in ("cpu", device):
         network = models.create("convnet", 4, 10, seed=0).to(place)
-        loop.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=0)
+        loop.train(
+            network, data.train.images, data.train.labels, **vars(Recipe.of(settings)), normalize=data.normalize, seed=0
+        )
         weights.append(torch.cat([p.detach().cpu().flatten() for p in network.parameters()]))
     start = torch.cat([p.detach().flatten() for p in models.create("convnet", 4, 10, seed=0).parameters()])
     assert (weights[1] - weights[0]).norm() < 1e-2 * (weights[0] - start).norm()
@@ -60,7 +63,7 @@ def test_a_captured_step_is_the_eager_one(family, precision, monkeypatch):
             network,
             data.train.images,
             data.train.labels,
-            settings_of(augment=True, precision=precision),
+            **vars(Recipe.of(settings_of(augment=True, precision=precision))),
             normalize=data.normalize,
             seed=0,
             acceleration=loop.Acceleration(cuda_graph=graph),

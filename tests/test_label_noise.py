@@ -11,6 +11,7 @@ from smooth_interpolation.data.label_noise import asymmetric_noise, symmetric_no
 from smooth_interpolation.errors import ConfigError
 from smooth_interpolation.runs import single
 from smooth_interpolation.train import loop, models
+from smooth_interpolation.train.step import Recipe
 
 
 @given(n=st.integers(0, 300), fraction=st.floats(0, 1), n_classes=st.integers(2, 20), seed=st.integers(0, 99))
@@ -71,6 +72,8 @@ def test_a_network_trained_on_noisy_labels_differs():
         assert int(data.corrupted.sum()) == round(100 * fraction)
         assert torch.equal(data.train.labels != data.dataset.train.labels, data.corrupted)
         network = models.create("convnet", 2, 10, seed=0)
-        loop.train(network, data.train.images, data.train.labels, experiment, normalize=data.normalize, seed=0)
+        loop.train(
+            network, data.train.images, data.train.labels, **vars(Recipe.of(experiment)), normalize=data.normalize
+        )
         weights.append(torch.cat([p.flatten() for p in network.parameters()]))
     assert not torch.equal(*weights)

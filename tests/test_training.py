@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from smooth_interpolation import config
 from smooth_interpolation.data import inputs
-from smooth_interpolation.errors import ConfigError
+from smooth_interpolation.errors import ConfigError, UserError
 from smooth_interpolation.runs import checkpoints, single
 from smooth_interpolation.train import graphs, loop, models, stacks, step
 from smooth_interpolation.train.models import ConvNet, ResNet18
+from smooth_interpolation.train.step import Recipe
 
 SMALL = {"n_train": 100, "n_test": 50, "epochs": 3, "n_evaluations": 2, "n_clean_points": 4, "n_noisy_points": 4}
 
@@ -63,7 +64,9 @@ def test_training_is_a_plain_loop(family, optimizer, monkeypatch):
     data = single.prepare(settings)
     ours, theirs = models.create(family, 2, 10, seed=1), models.create(family, 2, 10, seed=1)
     assert torch.equal(flat(ours), flat(theirs))
-    loop.train(ours, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=3)
+    loop.train(
+        ours, data.train.images, data.train.labels, **vars(Recipe.of(settings)), normalize=data.normalize, seed=3
+    )
     theirs.train()
     plain_loop(theirs, data, settings, seed=3)
     torch.testing.assert_close(flat(ours), flat(theirs), rtol=2e-3, atol=2e-4)
@@ -80,7 +83,14 @@ def test_the_same_seed_gives_the_same_bits(precision, augment):
 
     def trained(seed):
         network = models.create("convnet", 3, 10, seed=seed)
-        loop.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=seed)
+        loop.train(
+            network,
+            data.train.images,
+            data.train.labels,
+            **vars(Recipe.of(settings)),
+            normalize=data.normalize,
+            seed=seed,
+        )
         return flat(network)
 
     assert torch.equal(trained(0), trained(0))
@@ -94,12 +104,12 @@ def test_a_trainer_starts_anew_for_another_seed(optimizer, augment):
     data = single.prepare(settings)
     train = data.train
     there = inputs.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
-    trainer = loop.Trainer(models.create("resnet18", 1, 10, seed=0), there, settings, 0)
+    trainer = loop.Trainer(models.create("resnet18", 1, 10, seed=0), there, Recipe.of(settings), 0)
     trainer.launch()
     trainer.finish()
     trainer.start(1, models.create("resnet18", 1, 10, seed=1).state_dict())
     alone = models.create("resnet18", 1, 10, seed=1)
-    loop.train(alone, train.images, train.labels, settings, normalize=data.normalize, seed=1)
+    loop.train(alone, train.images, train.labels, **vars(Recipe.of(settings)), normalize=data.normalize, seed=1)
     while not trainer.done:
         trainer.launch()
         trainer.finish()
@@ -114,7 +124,8 @@ def in_a_stack(data, settings, seeds=(0, 1, 2), dtype=torch.float32):
     uncompiled = loop.Acceleration(compile=False)
     networks = [models.create(settings.model, 1 + seed, 10, seed).to(dtype) for seed in seeds]
     trainers = [
-        loop.Trainer(network, there, settings, seed, uncompiled) for network, seed in zip(networks, seeds, strict=True)
+        loop.Trainer(network, there, Recipe.of(settings), seed, uncompiled)
+        for network, seed in zip(networks, seeds, strict=True)
     ]
     for trainer in trainers:
         trainer.graphed = True
@@ -237,7 +248,7 @@ def test_acceleration_changes_rounding_alone(off):
             network,
             data.train.images,
             data.train.labels,
-            settings,
+            **vars(Recipe.of(settings)),
             normalize=data.normalize,
             seed=0,
             acceleration=acceleration,
@@ -251,7 +262,9 @@ def test_bf16_trains_in_bfloat16_on_float32_weights():
     data = single.prepare(settings)
     network, seen = models.create("convnet", 2, 10, seed=0), []
     network.linear.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    loop.train(network, data.train.images, data.train.labels, settings, normalize=data.normalize, seed=0)
+    loop.train(
+        network, data.train.images, data.train.labels, **vars(Recipe.of(settings)), normalize=data.normalize, seed=0
+    )
     assert set(seen) == {torch.bfloat16} and {p.dtype for p in network.parameters()} == {torch.float32}
 
 
@@ -263,7 +276,7 @@ def test_divergence_ends_training():
         network,
         data.train.images,
         data.train.labels,
-        settings,
+        **vars(Recipe.of(settings)),
         normalize=data.normalize,
         seed=0,
         after_epoch=seen.append,
@@ -271,9 +284,38 @@ def test_divergence_ends_training():
     assert not completed and seen[-1].diverged and seen[-1].epoch <= 3
 
 
+def test_training_needs_no_params_file_and_is_the_papers_by_default():
+    assert Recipe() == dataclasses.replace(Recipe.of(config.find("paper", "convnet-noise20")), precision="fp32")
+    settings = settings_of(epochs=2)
+    data = single.prepare(settings)
+    images, labels = data.train.images, data.train.labels
+    ours, theirs = (models.create("convnet", 2, 10, seed=0) for _ in range(2))
+    loop.train(ours, images, labels, learning_rate=settings.learning_rate, epochs=2, batch_size=settings.batch_size)
+    loop.train(theirs, images, labels, **vars(Recipe.of(settings)), normalize=data.normalize)
+    assert torch.equal(flat(ours), flat(theirs))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"optimizer": "lion"}, "optimizer is 'lion': it must be one of sgd, adam"),
+        ({"precision": "fp16"}, "precision is 'fp16': it must be one of"),
+        ({"epochs": 0}, "epochs is 0: it must be a whole number of at least 1"),
+        ({"batch_size": 2.5}, "batch_size is 2.5"),
+        ({"learning_rate": math.nan}, "learning_rate is nan: it must be above 0"),
+        ({"images": torch.zeros(4, 3, 32, 32)}, "Images must be .N, C, H, W. uint8 with N labels, not torch.float32"),
+        ({"labels": torch.zeros(3, dtype=torch.long)}, "with labels of shape .3,."),
+    ],
+)
+def test_what_nothing_can_be_trained_with_is_a_sentence(change, words):
+    given = {"images": torch.zeros(4, 3, 32, 32, dtype=torch.uint8), "labels": torch.arange(4), **change}
+    with pytest.raises(UserError, match=words):
+        loop.train(ConvNet(1), given.pop("images"), given.pop("labels"), **given)
+
+
 def test_warm_up_is_linear_then_constant():
     settings = settings_of(warmup_epochs=2, learning_rate=0.01, warmup_learning_rate=0.002)
-    rates = [loop.learning_rate(step, 4, settings) for step in range(10)]
+    rates = [step.learning_rate(i, 4, Recipe.of(settings)) for i in range(10)]
     assert rates[:9] == pytest.approx([0.002 + 0.001 * step for step in range(8)] + [0.01]) and rates[9] == 0.01
 
 

@@ -20,6 +20,7 @@ from ..errors import UserError
 from ..train import loop, models
 from ..train.evaluation import Evaluator
 from ..train.loop import Acceleration, Trainer
+from ..train.step import Recipe
 from . import checkpoints, provenance, store
 from .checkpoints import Keeper
 from .limits import Limit
@@ -100,7 +101,7 @@ class Bench:
             trainer = self.idle[config.width].pop()
             trainer.start(config.seed, model.state_dict())
             return trainer
-        return Trainer(model.to(self.device), self.training_data, config, config.seed, self.acceleration)
+        return Trainer(model.to(self.device), self.training_data, Recipe.of(config), config.seed, self.acceleration)
 
 
 class Job:

@@ -13,7 +13,7 @@ from ..config import Run
 from ..data import inputs
 from ..data.preparation import Prepared
 from ..measure import anchors, volumes
-from . import loop
+from ..measure.precision import full_precision
 
 AT_POINTS = ("jacobian_norm", "tangent_hessian_norm", "residual_norm", "sensitivity", "exact_fit")
 KEPT_INPUTS = 1 << 29  # bytes; larger sets of normalised images are made anew at each evaluation
@@ -116,7 +116,31 @@ class Evaluator:
         return torch.cat(parts)
 
     def _logits(self, model: nn.Module, which: str) -> Tensor:
-        return loop.predict(model, self._inputs[which], self.data.normalize).double().cpu()
+        return predict(model, self._inputs[which], self.data.normalize).double().cpu()
+
+
+@torch.no_grad()
+@full_precision()
+def predict(model: nn.Module, images: Tensor, normalize: inputs.Normalization, chunk_size: int | None = None) -> Tensor:
+    """Logits (N, n_classes), float32, in evaluation mode; the training mode is put back.
+
+    Args:
+        model: from normalised images to logits.
+        images: (N, C, H, W) uint8, or floating point and normalised already, see `network_inputs`.
+        normalize: applied to uint8 images in [0, 1].
+        chunk_size: images per pass; None: 64, or 4,096 on a GPU.
+    """
+    device = next(model.parameters()).device
+    chunk_size = chunk_size or (64 if device.type == "cpu" else 4096)
+    was_training = model.training
+    model.eval()
+    try:
+        parts = []
+        for x in images.split(chunk_size):
+            parts.append(model(inputs.network_inputs(x, normalize, device) if x.dtype == torch.uint8 else x.to(device)))
+        return torch.cat(parts)
+    finally:
+        model.train(was_training)
 
 
 def summarise(values: Tensor, corrupted: Tensor, noisy_share: float) -> dict[str, dict[str, float]]:

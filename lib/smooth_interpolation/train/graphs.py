@@ -55,20 +55,19 @@ def _kind(trainer: Trainer) -> object:
     """The same for trainers that can be one."""
     if not trainer.acceleration.stack or stacks.width(trainer.model) is None:
         return id(trainer)
-    settings = trainer.settings.model_dump(exclude={"width", "seed"})
-    return type(trainer.model), id(trainer.data), trainer.step, tuple(settings.items())
+    return type(trainer.model), id(trainer.data), trainer.step, trainer.recipe
 
 
 class GraphedEpoch:
     """Replays the steps of trainers on a stream of its own; full batches are one graph, a shorter last one another.
 
     Args:
-        trainers: of one family, with the same data and settings, at the same step; several are trained as one.
+        trainers: of one family, with the same data and recipe, at the same step; several are trained as one.
     """
 
     def __init__(self, trainers: Sequence[Trainer]):
         first = trainers[0]
-        self.trainers, self.settings, self.device, self.data = list(trainers), first.settings, first.device, first.data
+        self.trainers, self.recipe, self.device, self.data = list(trainers), first.recipe, first.device, first.data
         on_gpu = self.device.type == "cuda"
         self.stream = torch.cuda.Stream(self.device) if on_gpu else None
         self.model: nn.Module = first.model
@@ -77,18 +76,18 @@ class GraphedEpoch:
             self.model = stacks.Stack([trainer.model for trainer in trainers])
             if first.acceleration.channels_last:
                 self.model.to(memory_format=torch.channels_last)
-            self.optimizer = optimizer_of(self.model, self.settings)
-        n, size, steps = len(self.data), self.settings.batch_size, first.steps_per_epoch
+            self.optimizer = optimizer_of(self.model, self.recipe)
+        n, size, steps = len(self.data), self.recipe.batch_size, first.steps_per_epoch
         self.sizes = [size] * (n // size) + [n % size] * bool(n % size)
         images = self.data.images
-        self.inputs = images.new_empty(len(trainers), *images.shape) if self.settings.augment else images
+        self.inputs = images.new_empty(len(trainers), *images.shape) if self.recipe.augment else images
         self.orders = torch.zeros(len(trainers), n, dtype=torch.long, device=self.device)
         self.sums = torch.zeros(len(trainers), 2, dtype=torch.float64, device=self.device)
         self.position, self.step = (torch.zeros(1, dtype=torch.long, device=self.device) for _ in range(2))
-        rates = [learning_rate(step, steps, self.settings) for step in range(self.settings.warmup_epochs * steps + 1)]
+        rates = [learning_rate(step, steps, self.recipe) for step in range(self.recipe.warmup_epochs * steps + 1)]
         self.rates = torch.tensor(rates, device=self.device)
         # A captured step reads it anew each time.
-        self.rate = torch.tensor(self.settings.learning_rate, device=self.device)
+        self.rate = torch.tensor(self.recipe.learning_rate, device=self.device)
         self.optimizer.param_groups[0]["lr"] = self.rate
         self._capture_all()
 
@@ -109,7 +108,7 @@ class GraphedEpoch:
             for trainer, order, inputs, _ in begun:
                 order = order.pin_memory() if self.stream else order
                 self.orders[self.trainers.index(trainer)].copy_(order, non_blocking=True)
-                if self.settings.augment:
+                if self.recipe.augment:
                     self.inputs[self.trainers.index(trainer)].copy_(inputs)
                     if self.stream:
                         inputs.record_stream(self.stream)  # else its memory may be reused before the copy
@@ -145,7 +144,7 @@ class GraphedEpoch:
         own = [_copies(trainer) for trainer in self.trainers]
         before = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.model.train()
-        with full_precision(self.settings.precision == "tf32"):
+        with full_precision(self.recipe.precision == "tf32"):
             self.graphs = {size: self._capture(size) for size in sorted(set(self.sizes), reverse=True)}
         self.model.load_state_dict(before)
         for s, (trainer, copies) in enumerate(zip(self.trainers, own, strict=True)):
@@ -175,8 +174,8 @@ class GraphedEpoch:
                 stacks.put_buffer(trainer.model, name, stack.part(name, whole, s))
 
     def _capture(self, size: int) -> Any:
-        long = self.settings.epochs * len(self.data) >= COMPILE_FROM
-        often = size == self.settings.batch_size  # not once an epoch
+        long = self.recipe.epochs * len(self.data) >= COMPILE_FROM
+        often = size == self.recipe.batch_size  # not once an epoch
         compile_it = self.trainers[0].acceleration.compile and long and often
         if self.stream:
             self.stream.wait_stream(torch.cuda.current_stream(self.device))
@@ -215,7 +214,7 @@ class GraphedEpoch:
         images, labels = take(
             self.inputs, self.data.labels, self.orders, self.position, self.step, self.rates, self.rate, size
         )
-        loss, sums = losses(self.model, images, labels, self.settings.precision)
+        loss, sums = losses(self.model, images, labels, self.recipe.precision)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..config import Settings
-from ..data.inputs import Normalization, TrainingData, crop_and_flip, network_inputs
+from ..data.inputs import Normalization, TrainingData, crop_and_flip
+from ..errors import DataError
 from ..measure.precision import full_precision
 from .graphs import GraphedEpoch, capture
 from .stacks import put_buffer
-from .step import learning_rate, losses_of, optimizer_of
+from .step import Recipe, learning_rate, losses_of, optimizer_of
 
 
 @dataclass(frozen=True)
@@ -69,26 +69,26 @@ class Trainer:
     Args:
         model: from normalised images to logits.
         data: on the model's device, or on the host without `data_on_device`.
-        settings: optimiser, schedule, batch size, epochs, augmentation, precision.
+        recipe: how it is trained.
         seed: of the order of the batches and of the augmentation.
-        acceleration: how.
+        acceleration: how it is made fast.
     """
 
     def __init__(
         self,
         model: nn.Module,
         data: TrainingData,
-        settings: Settings,
+        recipe: Recipe,
         seed: int,
         acceleration: Acceleration = Acceleration(),
     ):
-        self.model, self.data, self.settings, self.acceleration = model, data, settings, acceleration
+        self.model, self.data, self.recipe, self.acceleration = model, data, recipe, acceleration
         self.device = next(model.parameters()).device
         if acceleration.channels_last:
             model.to(memory_format=torch.channels_last)
-        self.steps_per_epoch = math.ceil(len(data) / settings.batch_size)
+        self.steps_per_epoch = math.ceil(len(data) / recipe.batch_size)
         self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and of wrong predictions
-        self.optimizer = optimizer_of(model, settings)
+        self.optimizer = optimizer_of(model, recipe)
         self.graphed = acceleration.cuda_graph and self.device.type == "cuda" and data.images.device.type == "cuda"
         self.graph: GraphedEpoch | None = None  # captured before the first epoch
         self.start(seed)
@@ -126,7 +126,7 @@ class Trainer:
         self.model.train()
         order = torch.randperm(len(self.data), generator=self.generator)
         inputs = self.data.images
-        if self.settings.augment:
+        if self.recipe.augment:
             inputs = crop_and_flip(inputs, self.data.black, self.generator)
         if not skip:
             self.sums.zero_()
@@ -136,8 +136,8 @@ class Trainer:
         """The next epoch's steps, one at each `next`."""
         order, inputs, skip = self.begin()
         order = order.to(inputs.device)
-        for batch in order.split(self.settings.batch_size)[skip:]:
-            rate = learning_rate(self.step, self.steps_per_epoch, self.settings)
+        for batch in order.split(self.recipe.batch_size)[skip:]:
+            rate = learning_rate(self.step, self.steps_per_epoch, self.recipe)
             self.optimizer.param_groups[0]["lr"] = rate
             self.train_on(inputs[batch].to(self.device), self.data.labels[batch].to(self.device))
             self.step += 1
@@ -149,13 +149,13 @@ class Trainer:
             self.graph.finish()
         loss, wrong = (self.sums / len(self.data)).tolist()
         diverged = not (math.isfinite(loss) and _finite(self.model))
-        if diverged or self.epoch == self.settings.epochs:
+        if diverged or self.epoch == self.recipe.epochs:
             self.done = "diverged" if diverged else "complete"
         return Progress(self.epoch, loss, 100 * wrong, diverged)
 
     def train_on(self, images: Tensor, labels: Tensor) -> None:
         """One step of the optimiser on a batch of images (B, H, W, C)."""
-        precision = self.settings.precision
+        precision = self.recipe.precision
         with full_precision(precision == "tf32"):
             loss, sums = losses_of(self.model, images.permute(0, 3, 1, 2), labels[:, None], precision)
             self.optimizer.zero_grad(set_to_none=True)
@@ -228,60 +228,65 @@ def train(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    settings: Settings,
     *,
-    normalize: Normalization,
-    seed: int,
+    learning_rate: float = Recipe.learning_rate,
+    epochs: int = Recipe.epochs,
+    batch_size: int = Recipe.batch_size,
+    optimizer: str = Recipe.optimizer,
+    momentum: float = Recipe.momentum,
+    warmup_epochs: int = Recipe.warmup_epochs,
+    warmup_learning_rate: float = Recipe.warmup_learning_rate,
+    augment: bool = Recipe.augment,
+    precision: str = Recipe.precision,
+    normalize: Normalization | None = None,
+    seed: int = 0,
     after_epoch: Callable[[Progress], None] = lambda progress: None,
     acceleration: Acceleration = Acceleration(),
 ) -> bool:
-    """Train in place with crossentropy, on the device the model is on.
+    """Train in place with crossentropy, on the device the model is on; by default as `Recipe` has it, the paper's ConvNets'.
 
     Args:
         model: from normalised images to logits.
         images: (N, C, H, W) uint8.
-        labels: (N,), noisy where noisy.
-        settings: optimiser, schedule, batch size, epochs, augmentation, precision.
-        normalize: applied to images in [0, 1].
+        labels: (N,) int64, noisy where noisy.
+        learning_rate: after a linear warm-up from `warmup_learning_rate` over `warmup_epochs`.
+        epochs, batch_size: how long, and of how many images a step takes the mean loss.
+        optimizer, momentum: "sgd" with that momentum, or "adam".
+        augment: pad by 4 black pixels and crop at random, mirror half of the time.
+        precision: "fp32", "tf32" or "bf16".
+        normalize: applied to images in [0, 1]; None: by their own mean and standard deviation per channel.
         seed: of the order of the batches and of the augmentation.
         after_epoch: called with every epoch's progress; it may evaluate the model, and must not change it.
         acceleration: parts of it can be turned off.
 
     Returns:
         True when all epochs were run, False when the loss stopped being finite.
+
+    Raises:
+        ConfigError, DataError: for settings, images or labels that nothing can be trained with.
+
+    Example:
+        >>> from smooth_interpolation.train.models import ConvNet
+        >>> images, labels = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8), torch.arange(20) % 10
+        >>> train(ConvNet(width=2), images, labels, learning_rate=0.01, epochs=2)
+        True
     """
+    recipe = Recipe(
+        learning_rate, epochs, batch_size, optimizer, momentum, warmup_epochs, warmup_learning_rate, augment, precision
+    )
+    if images.dtype != torch.uint8 or images.ndim != 4 or labels.shape != images.shape[:1] or not len(labels):
+        raise DataError(
+            f"Images must be (N, C, H, W) uint8 with N labels, not {images.dtype} of shape {tuple(images.shape)} with labels of "
+            f"shape {tuple(labels.shape)}."
+        )
     device = next(model.parameters()).device
     place = device if acceleration.data_on_device else torch.device("cpu")
-    data = TrainingData.of(images, labels, normalize, settings.precision, place)
-    trainer = Trainer(model, data, settings, seed, acceleration)
+    data = TrainingData.of(images, labels, normalize or Normalization.of(images), precision, place)
+    trainer = Trainer(model, data, recipe, seed, acceleration)
     while not trainer.done:
         trainer.launch()
         after_epoch(trainer.finish())
     return trainer.done == "complete"
-
-
-@torch.no_grad()
-@full_precision()
-def predict(model: nn.Module, images: Tensor, normalize: Normalization, chunk_size: int | None = None) -> Tensor:
-    """Logits (N, n_classes), float32, in evaluation mode; the training mode is put back.
-
-    Args:
-        model: from normalised images to logits.
-        images: (N, C, H, W) uint8, or floating point and normalised already, see `network_inputs`.
-        normalize: applied to uint8 images in [0, 1].
-        chunk_size: images per pass; None: 64, or 4,096 on a GPU.
-    """
-    device = next(model.parameters()).device
-    chunk_size = chunk_size or (64 if device.type == "cpu" else 4096)
-    was_training = model.training
-    model.eval()
-    try:
-        parts = []
-        for x in images.split(chunk_size):
-            parts.append(model(network_inputs(x, normalize, device) if x.dtype == torch.uint8 else x.to(device)))
-        return torch.cat(parts)
-    finally:
-        model.train(was_training)
 
 
 def _finite(model: nn.Module) -> bool:
