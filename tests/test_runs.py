@@ -10,6 +10,7 @@ import torch
 
 from smooth_interpolation import config, files, locations
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
+from smooth_interpolation.measure import volumes
 from smooth_interpolation.runs import jobs, memory, progress, single, store
 from smooth_interpolation.train import evaluation
 
@@ -74,14 +75,14 @@ def test_history_and_volumes_agree_where_they_measure_the_same(record):
 def test_all_points_are_weighted_back_to_the_true_share():
     values = torch.tensor([1.0, 2.0, 3.0, 10.0], dtype=torch.float64)
     corrupted = torch.tensor([False, False, False, True])
-    summary = evaluation.summarise(values, corrupted, noisy_share=0.2)
+    summary = volumes.summarise(values, corrupted, noisy_share=0.2)
     assert summary["clean"]["mean"] == pytest.approx(2) and summary["noisy"] == {"mean": 10, "std": 0}
     assert summary["all"]["mean"] == pytest.approx(0.8 * 2 + 0.2 * 10)
     weights = np.array([0.8 / 3] * 3 + [0.2])
     expected = np.sqrt((weights * (values.numpy() - 3.6) ** 2).sum())
     assert summary["all"]["std"] == pytest.approx(expected)
-    assert "all" not in evaluation.summarise(values[:3], corrupted[:3], 0.2)
-    assert evaluation.summarise(values[:3], corrupted[:3], 0.0)["all"]["mean"] == pytest.approx(2)
+    assert "all" not in volumes.summarise(values[:3], corrupted[:3], 0.2)
+    assert volumes.summarise(values[:3], corrupted[:3], 0.0)["all"]["mean"] == pytest.approx(2)
 
 
 def test_asymmetric_noise_reports_test_error_by_group():

@@ -221,3 +221,20 @@ def anchor_metrics(
             of_anchors = [values[:: 1 + n_tangents] for values in (*first, residual, point.sensitivity, exact)]
             parts.append((*of_anchors[:3], hessian, *of_anchors[3:]))
     return VolumeMetrics(*(torch.cat(values).double().cpu().view(n, n_anchors) for values in zip(*parts, strict=True)))
+
+
+def summarise(values: Tensor, corrupted: Tensor, noisy_share: float) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation over points, for clean, noisy and all of them.
+
+    Points are stratified; 'all' weights the two strata back to the true share of noisy points. It is absent if a
+    stratum that the data has was not measured.
+    """
+    strata = {"clean": values[~corrupted], "noisy": values[corrupted]}
+    weights = {"clean": 1 - noisy_share, "noisy": noisy_share}
+    moments = {s: (v.mean().item(), (v**2).mean().item()) for s, v in strata.items() if len(v)}
+    if all(s in moments for s, weight in weights.items() if weight > 0):
+        mean, square = (sum(weights[s] * m[i] for s, m in moments.items()) for i in (0, 1))
+        moments["all"] = mean, square
+    return {
+        s: {"mean": mean, "std": max(0.0, square - mean**2) ** 0.5} for s, (mean, square) in sorted(moments.items())
+    }

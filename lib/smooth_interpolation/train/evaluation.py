@@ -62,7 +62,7 @@ class Evaluator:
             model, self._anchors, self._jitters, self.points.labels, data.normalize, self.config.delta
         )
         for name in AT_POINTS:
-            summary = summarise(getattr(metrics, name)[:, 0], self.corrupted, self.noisy_share)
+            summary = volumes.summarise(getattr(metrics, name)[:, 0], self.corrupted, self.noisy_share)
             entry[name] = {subset: values["mean"] for subset, values in summary.items()}
         return entry
 
@@ -89,7 +89,7 @@ class Evaluator:
         rows = []
         for size, strength in enumerate((0, *self.config.strengths)):
             summaries = {
-                metric: summarise(values[:, size], self.corrupted, self.noisy_share)
+                metric: volumes.summarise(values[:, size], self.corrupted, self.noisy_share)
                 for metric, values in whole._asdict().items()
             }
             for subset in summaries["accuracy"]:
@@ -141,20 +141,3 @@ def predict(model: nn.Module, images: Tensor, normalize: inputs.Normalization, c
         return torch.cat(parts)
     finally:
         model.train(was_training)
-
-
-def summarise(values: Tensor, corrupted: Tensor, noisy_share: float) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation over points, for clean, noisy and all of them.
-
-    Points are stratified; 'all' weights the two strata back to the true share of noisy points. It is absent if a
-    stratum that the data has was not measured.
-    """
-    strata = {"clean": values[~corrupted], "noisy": values[corrupted]}
-    weights = {"clean": 1 - noisy_share, "noisy": noisy_share}
-    moments = {s: (v.mean().item(), (v**2).mean().item()) for s, v in strata.items() if len(v)}
-    if all(s in moments for s, weight in weights.items() if weight > 0):
-        mean, square = (sum(weights[s] * m[i] for s, m in moments.items()) for i in (0, 1))
-        moments["all"] = mean, square
-    return {
-        s: {"mean": mean, "std": max(0.0, square - mean**2) ** 0.5} for s, (mean, square) in sorted(moments.items())
-    }

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from ..errors import ConfigError, DataError
 from ..measure import foreign, sharpness, volumes
 from ..measure.losses import Loss, losses_of, targets_for
-from ..train.evaluation import summarise
 from . import images as your_data
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def examine(
         for size, strength in enumerate((0, *strengths)):
             at = {"width": width, "seed": seed, "size": size, "strength": strength}
             for name, values in metrics.items():
-                for subset, moments in summarise(values[:, size], corrupted, share).items():
+                for subset, moments in volumes.summarise(values[:, size], corrupted, share).items():
                     if mask is not None or subset == "all":
                         summaries.append({**at, "subset": subset, "metric": name, **moments})
             columns = {name: values[:, size].numpy() for name, values in metrics.items()}
