@@ -8,13 +8,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from .. import figures
+from ..figures import paper
 from ..figures.style import BAND, CORRUPTED, INK, STYLE, TEST, legend_below, letters, sequence, subplots
 
 if TYPE_CHECKING:
     from .examination import Examination
 
-TITLES = {**figures.PANELS, "accuracy": "Accuracy", "loss": "Loss"}
+TITLES = {**paper.PANELS, "accuracy": "Accuracy", "loss": "Loss"}
 COLOURS = {"all": INK, "clean": TEST, "noisy": CORRUPTED}
 STYLES = {"all": "o-", "clean": "o-", "noisy": "s--"}  # of networks by name, which colours tell apart
 LABELS = {"all": "all points", "clean": "clean labels", "noisy": "noisy labels"}
@@ -63,18 +63,18 @@ def by_size(found: Examination) -> Figure:
 def by_width(found: Examination) -> Figure:
     """As Figure 3 where wrong labels are known, else as Figure 2."""
     table = found.volumes.replace({"metric": {"loss": "crossentropy"}}).dropna(subset="mean")
-    figure = figures.fig3(table) if len(curves(found)) > 1 else figures.fig2(table)
+    figure = paper.fig3(table) if len(curves(found)) > 1 else paper.fig2(table)
     for panel in figure.axes:
         title = panel.get_title()
-        if "loss" in set(found.volumes.metric) and title.startswith(figures.PANELS["crossentropy"]):
-            panel.set_title(title.replace(figures.PANELS["crossentropy"], TITLES["loss"]))
+        if "loss" in set(found.volumes.metric) and title.startswith(paper.PANELS["crossentropy"]):
+            panel.set_title(title.replace(paper.PANELS["crossentropy"], TITLES["loss"]))
     return figure
 
 
 def panels(found: Examination) -> list[str]:
     """The metrics that have values, in the order of the panels."""
     known = set(found.volumes.dropna(subset="mean").metric)
-    return [name for name in ("accuracy", "crossentropy", "loss", *list(figures.PANELS)[2:]) if name in known]
+    return [name for name in ("accuracy", "crossentropy", "loss", *list(paper.PANELS)[2:]) if name in known]
 
 
 def curves(found: Examination) -> list[str]:
