@@ -72,7 +72,7 @@ def test_a_command_names_the_fields_that_differ_from_the_file(page):
 
 def test_without_words_a_figure_is_described_by_what_was_drawn(page):
     text = show(page).alt
-    assert text == alt_text.describe(figures.draw("fig2", page)) and "at w = 16" in text
+    assert text == alt_text.describe(figures.draw("fig2", page)) and "base width w (1 to 16)" in text
 
 
 def test_a_notebook_shows_a_figure_of_records_with_its_files_and_origin(page):

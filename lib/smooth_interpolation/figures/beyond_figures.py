@@ -65,7 +65,7 @@ def curvature_by_width(table: pd.DataFrame, threshold: int | None = None) -> Fig
                 panel.errorbar(whole.index, whole, yerr=error, fmt="none", color=INK, capsize=2.5, label="_error")
             panel.set(yscale="log", title=title.capitalize())
             mark_threshold(panel, threshold)
-        _finish(figure, axes, table, columns=2)
+        _finish(figure, axes, table, threshold, columns=2)
         axes[0, 0].set_ylabel("mean over points")
         return figure
 
@@ -90,7 +90,7 @@ def gap_by_width(table: pd.DataFrame, threshold: int | None = None) -> Figure:
             for panel in (gap, copied):
                 mark_threshold(panel, threshold)
         axes[1, 0].set_ylim(0, None)
-        _finish(figure, axes, table, legend=axes[1, 0], columns=2)
+        _finish(figure, axes, table, threshold, legend=axes[1, 0], columns=2)
         axes[0, 0].set_ylabel("excess test error,\npercentage points")
         axes[1, 0].set_ylabel("predicted, %")
         return figure
@@ -120,7 +120,7 @@ def paths_by_width(table: pd.DataFrame, threshold: int | None = None) -> Figure:
                 panel.set_title(f"{title},\n{name}", fontsize=9)
                 mark_threshold(panel, threshold)
             panels.scale_values(row[0], both, metric)
-        _finish(figure, axes, table)
+        _finish(figure, axes, table, threshold)
         return figure
 
 
@@ -146,9 +146,14 @@ def path_trends(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _finish(
-    figure: Figure, axes: np.ndarray, table: pd.DataFrame, legend: Axes | None = None, columns: int = 3
+    figure: Figure,
+    axes: np.ndarray,
+    table: pd.DataFrame,
+    threshold: int | None,
+    legend: Axes | None = None,
+    columns: int = 3,
 ) -> None:
-    scale_widths(axes.flat, list(table.width.unique()))
+    scale_widths(axes.flat, list(table.width.unique()), threshold)
     for panel in axes[-1]:
         panel.set_xlabel("base width $w$")
     letters(axes.flat)

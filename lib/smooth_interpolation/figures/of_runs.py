@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -16,11 +17,15 @@ from . import paper
 
 @dataclass(frozen=True)
 class DrawnFrom:
-    """What a figure shows: its name, the records, and the rows of their table that are in it."""
+    """What a figure shows: its name, the records, and the rows of their table that are in it.
+
+    `again` draws it with other options: `figure.drawn_from.again(narrow=True)` is the same for a phone.
+    """
 
     name: str
     runs: Records
     table: pd.DataFrame
+    again: Callable[..., Figure]
 
 
 def of_runs(name: str) -> Callable[..., Figure]:
@@ -31,8 +36,10 @@ def of_runs(name: str) -> Callable[..., Figure]:
         if not isinstance(runs, Records):
             return paper.draw(name, runs, width=mark_width, **options)
         whole = runs.history if kind.table == "history" else runs.volumes
+        options = {**paper.units(kind, runs), **options}
         figure = kind.function(whole, threshold=runs.threshold, width=mark_width, **options)
-        figure.drawn_from = DrawnFrom(name, runs, paper.data(name, whole))  # type: ignore[attr-defined]
+        again = partial(draw, runs, mark_width=mark_width, **options)
+        figure.drawn_from = DrawnFrom(name, runs, paper.data(name, whole), again)  # type: ignore[attr-defined]
         return figure
 
     draw.__name__ = draw.__qualname__ = name.replace("-", "_")

@@ -63,11 +63,12 @@ def by_size(found: Examination) -> Figure:
 def by_width(found: Examination) -> Figure:
     """As Figure 3 where wrong labels are known, else as Figure 2."""
     table = found.volumes.replace({"metric": {"loss": "crossentropy"}}).dropna(subset="mean")
-    figure = paper.fig3(table) if len(curves(found)) > 1 else paper.fig2(table)
-    for panel in figure.axes:
-        title = panel.get_title()
-        if "loss" in set(found.volumes.metric) and title.startswith(paper.PANELS["crossentropy"]):
-            panel.set_title(title.replace(paper.PANELS["crossentropy"], TITLES["loss"]))
+    draw_volumes = paper.fig3 if len(curves(found)) > 1 else paper.fig2
+    figure = draw_volumes(table, unit="strength of the augmentation")  # of either kind of path
+    if "loss" in set(found.volumes.metric):
+        for panel in figure.axes:
+            for name, rename in ((panel.get_title(), panel.set_title), (panel.get_label(), panel.set_label)):
+                rename(name.replace(paper.PANELS["crossentropy"], TITLES["loss"]))
     return figure
 
 

@@ -1,0 +1,117 @@
+"""Figures of volumes: metrics against width, a curve for each volume size, named by what its paths erase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import labels, panels
+from .style import FULL, INK, NARROW, STYLE, mark_threshold, mark_width, say, scale_widths, sequence, subplots
+
+PANELS = {
+    "accuracy": "Training accuracy",
+    "crossentropy": "Crossentropy",
+    "jacobian_norm": "Jacobian norm",
+    "tangent_hessian_norm": "Hessian norm",
+}
+PARTS = {"residual_norm": "Residual norm", "sensitivity": "Sensitivity"}
+COLUMNS = {"clean": "clean labels", "noisy": "noisy labels"}
+UNITS = {"svd": "singular values erased", "shift": "pixels shifted"}  # of a path's strength, by the kind of path
+NOTHING = "nothing measured yet"
+
+
+def draw(
+    volumes: pd.DataFrame,
+    metrics: Mapping[str, str] = PANELS,
+    subsets: Sequence[str] = ("all",),
+    *,
+    threshold: int | None = None,
+    width: int | None = None,
+    yscale: str = "linear",
+    narrow: bool = False,
+    unit: str = UNITS["svd"],
+    letter: str = "",
+) -> Figure:
+    """A panel for each metric and subset: wide, metrics side by side and a row per subset; narrow, two panels abreast.
+
+    Args:
+        volumes: from `store.volumes_table`.
+        metrics: their names and titles.
+        subsets: "all", or "clean" and "noisy", which share the axes of a metric.
+        threshold: the interpolation threshold, dotted.
+        width: a width to mark, if anything was measured there.
+        yscale: of losses and norms, "linear" or "log".
+        narrow: for phones.
+        unit: of the numbers at the curves' ends.
+        letter: of the figure, in its corner.
+    """
+    volumes = volumes[volumes.metric.isin(metrics) & volumes.subset.isin(subsets)].dropna(subset="mean")
+    width = width if width in set(volumes.width) else None
+    down = narrow and len(subsets) > 1  # metrics one below the other, a column per subset
+    columns = (2 if narrow else len(metrics)) if not down else len(subsets)
+    rows = -(-len(metrics) * len(subsets) // columns)
+    across = NARROW if narrow else FULL * min(1, (0.6 + len(metrics)) / 4)
+    height = 1.7 if len(subsets) > 1 or narrow else 2.4
+    share = {"sharey": "row" if down else "col"} if len(subsets) > 1 else {}
+    with mpl.rc_context(STYLE):
+        figure, axes = subplots(rows, columns, height, across, sharex=True, **share)
+        room = across / columns - 0.95, height - (0.45 if rows > 1 else 0.65)
+        if not narrow:
+            axes = axes.reshape(len(subsets), -1)
+        ordered = axes.T if down else axes.reshape(len(subsets), -1)  # a row per subset, a column per metric
+        scale_widths(axes.flat, list(volumes.width.unique()), threshold, room[0])
+        for j, (metric, title) in enumerate(metrics.items()):
+            both = volumes[volumes.metric == metric]
+            panels.scale_values(ordered[0, j], both, metric, yscale)
+            for i, subset in enumerate(subsets):
+                panel = ordered[i, j]
+                _sizes(panel, both[both.subset == subset], metric, width, room)
+                foot = 0.04 if metric == "accuracy" else 0.96  # where no curve is
+                mark_threshold(panel, threshold, named=foot if i == j == 0 else None, width=width)
+                mark_width(panel, width, low=metric == "accuracy", threshold=threshold)
+                panel.set_label(f"{title}, {subset}" if subset in COLUMNS else title)
+        _name(ordered, list(metrics.values()), [COLUMNS.get(subset, "") for subset in subsets], down)
+        for panel in axes[-1]:
+            panel.set_xlabel("base width $w$")
+        for row in axes:
+            if len(volumes):
+                _say_unit(row[-1], unit)
+        if letter:
+            axes[0, 0].set_title(letter, loc="left", fontweight="bold")
+        if volumes.empty:
+            say(axes[0, 0], NOTHING)
+        return figure
+
+
+def _sizes(panel: Axes, part: pd.DataFrame, metric: str, width: int | None, room: tuple[float, float]) -> None:
+    """A curve for each volume size: the points themselves thick, in ink, volumes from blue to pink."""
+    strengths = sorted(part["strength"].unique())
+    colours = [INK, *sequence(len(strengths) - 1)]
+    named = []
+    for strength, colour in zip(strengths, colours, strict=False):
+        curve = part[part.strength == strength]
+        ringed = width if strength in (strengths[0], strengths[-1]) else None
+        line = panels.curve(panel, curve, colour, f"{strength:g}", thick=strength == 0, mark=ringed)
+        named.append((line, f"{strength:g}"))
+    labels.at_ends(panel, named, *room, bold=("0",))
+
+
+def _name(ordered, titles: Sequence[str], subsets: Sequence[str], down: bool) -> None:
+    """One head per column and one label per row."""
+    across, along = (subsets, titles) if down else (titles, subsets)
+    table = ordered.T if down else ordered
+    for panel, head in zip(table[0], across, strict=True):
+        panel.set_title(head)
+    for panel, side in zip(table[:, 0], along, strict=True):
+        panel.set_ylabel(side)
+
+
+def _say_unit(panel: Axes, unit: str) -> None:
+    panel.annotate(
+        unit, (1, 0.5), (labels.ARRIVES + 14, 0), xycoords="axes fraction", textcoords="offset points",
+        annotation_clip=False, rotation=270, fontsize=labels.SIZE, ha="left", va="center",
+    )  # fmt: skip
