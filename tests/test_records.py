@@ -14,7 +14,7 @@ from smooth_interpolation.runs import record_format, store
 RECORD = store.read_file(hostile.DEMO)
 
 
-def test_the_quick_checksum_is_the_exact_one():
+def test_whatever_its_numbers_a_record_has_its_checksum():
     for value in (
         1e-5,
         1.234e-5,

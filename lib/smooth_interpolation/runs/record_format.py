@@ -7,63 +7,125 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, get_args
 
 import orjson
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    TypeAdapter,
+    ValidationError,
+)
+from typing_extensions import TypedDict
 
 from .. import files
 from ..config import SCHEMA, validation
 from ..errors import RecordError
 
 Record = dict[str, Any]
-SUBSETS = ("all", "clean", "noisy")
-VOLUME_METRICS = (
-    "accuracy",
-    "crossentropy",
-    "jacobian_norm",
-    "tangent_hessian_norm",
-    "residual_norm",
-    "sensitivity",
-    "exact_fit",
-)
+Subset = Literal["all", "clean", "noisy"]
+SUBSETS = get_args(Subset)
 MAX_BYTES = 4 << 20  # a record is tens of KB; one of 1,000 evaluations is below 1 MiB
 ADVICE = "remove it and measure the run again"
 
-Kinds = tuple[type, ...]
-TEXT, WHOLE, NUMBER, NOTHING = (str,), (int,), (int, float), (type(None),)
-TOP: dict[str, Kinds] = {
-    "schema": WHOLE,
-    "status": TEXT,
-    "digest": TEXT,
-    "config": (dict,),
-    "data": (dict,),
-    "epochs_run": WHOLE,
-}
-TOP |= {"history": (list,), "volumes": (list, type(None)), "provenance": (dict,)}
-DATA: dict[str, Kinds] = {
-    "name": TEXT,
-    "source": TEXT,
-    "fingerprint": TEXT,
-    "n_train": WHOLE,
-    "n_test": WHOLE,
-    "n_corrupted": WHOLE,
-}
-ORIGIN: dict[str, Kinds] = {
-    "commit": TEXT + NOTHING,
-    "dirty": (bool, type(None)),
-    "device": TEXT,
-    "device_name": TEXT,
-    "threads": WHOLE,
-}
-ORIGIN |= {"precision": TEXT, "start": TEXT, "end": TEXT, "wall_s": (dict,)}
-POSITIVE = ("cpu_s", "at_once", "side_by_side")  # of the origin, where it says so
-EPOCH: dict[str, Kinds] = {"epoch": WHOLE, "test_error": NUMBER, "test_crossentropy": NUMBER, "train_error": (dict,)}
-ROW: dict[str, Kinds] = {"size": WHOLE, "strength": WHOLE, "subset": TEXT, "n_points": WHOLE}
-ROW |= {metric: (dict,) for metric in VOLUME_METRICS}
+
+# What a record is read for is of these types to the letter, and there may be more.
+
+
+def _zoned(time: str) -> str:
+    if datetime.fromisoformat(time).tzinfo is None:
+        raise ValueError("a time without its zone")
+    return time
+
+
+Time = Annotated[str, AfterValidator(_zoned)]
+Values = dict[str, float] | float  # by subset, or one
+
+
+class _Settings(TypedDict):
+    width: int
+    seed: int
+    scale: str
+    experiment: str
+    model: str
+
+
+class _Data(TypedDict):
+    name: str
+    source: str
+    fingerprint: str
+    n_train: int
+    n_test: int
+    n_corrupted: int
+    irreducible_errors: NotRequired[NonNegativeInt]
+
+
+class _Epoch(TypedDict, extra_items=Values):  # type: ignore[call-arg]
+    epoch: int
+    test_error: float
+    test_crossentropy: float
+    train_error: dict[str, float]
+
+
+class _Spread(TypedDict):
+    mean: float
+    std: float
+
+
+class _Volume(TypedDict):
+    size: int
+    strength: int
+    subset: Subset
+    n_points: int
+    accuracy: _Spread
+    crossentropy: _Spread
+    jacobian_norm: _Spread
+    tangent_hessian_norm: _Spread
+    residual_norm: _Spread
+    sensitivity: _Spread
+    exact_fit: _Spread
+
+
+class _Stop(TypedDict):
+    stopped: Time
+    start: Time
+
+
+class _Provenance(TypedDict):
+    commit: str | None
+    dirty: bool | None
+    device: str
+    device_name: str
+    threads: int
+    precision: str
+    start: Time
+    end: Time
+    wall_s: dict[str, NonNegativeFloat]
+    cpu_s: NotRequired[PositiveFloat]
+    at_once: NotRequired[PositiveFloat]
+    side_by_side: NotRequired[PositiveFloat]
+    resumed: NotRequired[Annotated[list[_Stop], Field(fail_fast=True)]]  # a benchmark's records do not say
+
+
+class _Record(TypedDict):
+    schema: int
+    status: Literal["complete", "diverged"]
+    digest: str
+    config: _Settings
+    data: _Data
+    epochs_run: int
+    history: Annotated[list[_Epoch], Field(fail_fast=True)]
+    volumes: Annotated[list[_Volume], Field(fail_fast=True)] | None
+    provenance: _Provenance
+
+
+VOLUME_METRICS = tuple(_Volume.__annotations__)[4:]
+STRUCTURE = TypeAdapter(_Record)
 
 
 def encode(record: Record) -> bytes:
@@ -78,11 +140,12 @@ def encode(record: Record) -> bytes:
 
 def checksum(record: Record) -> str:
     """SHA-256 of the record's content, whatever its layout."""
-    return hashlib.sha256(_canonical(record).encode()).hexdigest()
+    return hashlib.sha256(_canonical(record)).hexdigest()
 
 
-def _canonical(record: Record) -> str:
-    return json.dumps({k: v for k, v in record.items() if k != "checksum"}, sort_keys=True, separators=(",", ":"))
+def _canonical(record: Record) -> bytes:
+    body = {k: v for k, v in record.items() if k != "checksum"}
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 
 def read_file(path: Path) -> Record:
@@ -91,17 +154,15 @@ def read_file(path: Path) -> Record:
     Raises:
         RecordError: if it is missing, too large, damaged, changed by hand, of another schema or of another structure.
     """
+    damaged = RecordError(f"{path} is damaged or no record: if it is a run's record, {ADVICE}.")
     try:
         content = files.read_bytes(path, MAX_BYTES)
         record = orjson.loads(content)
+        claimed, schema = record.pop("checksum"), record["schema"]
     except OSError as error:
         raise RecordError(f"Cannot read {path}: {error.strerror}.") from None
-    except ValueError:
-        raise _damaged(path) from None
-    try:
-        claimed, schema = record.pop("checksum"), record["schema"]
-    except (KeyError, AttributeError, TypeError):
-        raise _damaged(path) from None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise damaged from None
     if schema != SCHEMA:
         raise RecordError(
             f"{path} has schema {validation.shown(schema)} and this code reads schema {SCHEMA}: {ADVICE}."
@@ -109,7 +170,7 @@ def read_file(path: Path) -> Record:
     try:
         matches = _matches(record, claimed, content)
     except (TypeError, RecursionError):  # lists in lists in lists
-        raise _damaged(path) from None
+        raise damaged from None
     if not matches:
         raise RecordError(f"{path} was changed after it was written (its checksum does not match): {ADVICE}.")
     try:
@@ -119,33 +180,17 @@ def read_file(path: Path) -> Record:
     return record
 
 
-def _damaged(path: Path) -> RecordError:
-    return RecordError(f"{path} is damaged or no record: if it is a run's record, {ADVICE}.")
-
-
 def _matches(record: Record, claimed: Any, content: bytes) -> bool:
     """Whether a record has the checksum that it claims, and its file says nothing twice."""
-    # orjson is ten times as fast as json, and writes the same text but for powers of ten of small numbers. Whatever text
-    # has the checksum is the text that was hashed, so a try with orjson's can only save time.
-    quick = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-    canonical = SMALL.sub(_power, SHORT_POWER.sub(rb"e-0\1", quick))
+    # Whatever text has the checksum is the text that was hashed: orjson, ten times as fast as json, only writes very small
+    # numbers otherwise.
+    canonical = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
     if hashlib.sha256(canonical).hexdigest() != claimed:
-        canonical = _canonical(record).encode()
+        canonical = _canonical(record)
         if hashlib.sha256(canonical).hexdigest() != claimed:
             return False
     # A second value under a name replaces the first when JSON is read: there would be more names than are left.
     return content.count(b'":') == canonical.count(b'":') + 1 or not _repeats(content)
-
-
-SHORT_POWER = re.compile(rb"e-(\d)(?!\d)")
-SMALL = re.compile(rb"0\.0000([1-9])(\d*)")
-
-
-def _power(match: re.Match[bytes]) -> bytes:
-    if match.string[match.start() - 1 : match.start()].isdigit():  # 10.00001
-        return match[0]
-    first, rest = match.groups()
-    return first + (b"." + rest if rest else b"") + b"e-05"
 
 
 def _repeats(content: bytes) -> bool:
@@ -167,65 +212,33 @@ def check(record: Any) -> None:
     Raises:
         ValueError: saying what is wrong and where.
     """
-    _has(record, TOP, "it")
-    if record["status"] not in ("complete", "diverged"):
-        raise ValueError(f"status {validation.shown(record['status'])}")
+    try:
+        STRUCTURE.validate_python(record, strict=True)
+    except ValidationError as error:
+        raise ValueError(fault(error, record)) from None
     if record["status"] == "complete" and record["volumes"] is None:
         raise ValueError("it is complete and has no volumes")
-    _has(record["config"], {"width": WHOLE, "seed": WHOLE, "scale": TEXT, "experiment": TEXT, "model": TEXT}, "config")
-    _has(record["data"], DATA, "data")
-    missed = record["data"].get("irreducible_errors", 0)  # older records do not say
-    if type(missed) is not int or missed < 0:
-        raise ValueError(f"irreducible_errors in data is {validation.shown(missed)}")
-    _check_origin(record["provenance"])
-    for number, entry in enumerate(record["history"], 1):
-        where = f"entry {number} of the history"
-        _has(entry, EPOCH, where)
-        for name, value in entry.items():
-            if type(value) is dict:
-                _numbers(value, f"{name} in {where}")
-            elif type(value) not in NUMBER:
-                raise ValueError(f"{name} in {where} is {validation.shown(value)}")
-    for number, row in enumerate(record["volumes"] or (), 1):
-        where = f"row {number} of the volumes"
-        _has(row, ROW, where)
-        if row["subset"] not in SUBSETS:
-            raise ValueError(f"the subset in {where} is {validation.shown(row['subset'])}")
-        for metric in VOLUME_METRICS:
-            spread = row[metric]
-            if type(spread.get("mean")) not in NUMBER or type(spread.get("std")) not in NUMBER:
-                raise ValueError(f"{metric} in {where} is {validation.shown(spread)}")
 
 
-def _check_origin(origin: Any) -> None:
-    _has(origin, ORIGIN, "provenance")
-    _numbers(origin["wall_s"], "wall_s")
-    for stage, value in origin["wall_s"].items():
-        if value < 0:
-            raise ValueError(f"{stage} of wall_s is {validation.shown(value)}")
-    for name in POSITIVE:
-        if name in origin and not (type(origin[name]) in NUMBER and origin[name] > 0):
-            raise ValueError(f"{name} is {validation.shown(origin[name])}")
-    times = [origin["start"], origin["end"]]
-    _has(origin, {"resumed": (list,)} if "resumed" in origin else {}, "provenance")  # a benchmark's records do not say
-    for number, part in enumerate(origin.get("resumed", []), 1):
-        _has(part, {"stopped": TEXT, "start": TEXT}, f"entry {number} of resumed")
-        times += [part["stopped"], part["start"]]
-    if any(datetime.fromisoformat(time).tzinfo is None for time in times):
-        raise ValueError("a time without its zone")
+ENTRIES = {"history": "entry {} of the history", "volumes": "row {} of the volumes", "resumed": "entry {} of resumed"}
 
 
-def _has(value: Any, kinds: Mapping[str, Kinds], where: str) -> None:
-    if type(value) is not dict:
-        raise ValueError(f"{where} is {validation.shown(value)}")
-    for name, allowed in kinds.items():
-        if name not in value:
-            raise ValueError(f"{where} has no {name}")
-        if type(value[name]) not in allowed:
-            raise ValueError(f"{name} in {where} is {validation.shown(value[name])}")
+def fault(error: ValidationError, value: Any) -> str:
+    """The first of what is wrong with the structure of a value, in words: "epoch in entry 3 of the history is 2.5"."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    names: list[str] = []  # the innermost first
+    for name in first["loc"]:
+        if first["type"] == "missing" and name == first["loc"][-1]:
+            return f"{_place(names or ['it'])} has no {name}"
+        try:
+            value = value[name]
+        except (LookupError, TypeError):  # one of several types that a value could have
+            break
+        names = [ENTRIES[names[0]].format(name + 1)] if isinstance(name, int) else [name, *names]
+    return f"{_place(names if len(names) > 1 or ' ' in names[0] else [*names, 'it'])} is {validation.shown(value)}"
 
 
-def _numbers(values: dict[str, Any], where: str) -> None:
-    for name, value in values.items():
-        if type(value) not in NUMBER:
-            raise ValueError(f"{name} of {where} is {validation.shown(value)}")
+def _place(names: list[str]) -> str:
+    return " of ".join([*names[:-2], " in ".join(names[-2:])])

@@ -105,6 +105,7 @@ def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
         >>> len(read_all(config.find("demo", "convnet-noise20").runs()))
         5
     """
+    root = locations.expanded(root) if root else locations.results()  # looked for once
     found = [(run, record) for run in runs if (record := read(run, root)) is not None]
     for run, record in found[1:]:
         first, other = found[0]
