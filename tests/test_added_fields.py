@@ -12,7 +12,7 @@ import torch
 from smooth_interpolation import config, locations
 from smooth_interpolation.errors import ConfigError
 from smooth_interpolation.runs import checkpoints, single, store
-from smooth_interpolation.runs.checkpoints import DiskKeeper, Progress
+from smooth_interpolation.runs.checkpoints import DiskKeeper, State
 
 ROOT = locations.repository()
 TINY = {
@@ -73,10 +73,10 @@ def measured(tmp_path_factory):
         planned = config.load(file).runs()
         for run in planned:
             store.write(single.run(run), run, base / "results")
-    progress = Progress(1, 7, None, [], {}, 0.0, 0.0, {})
+    state = State(epoch=1, step=7, done=None, history=[], seconds={}, cpu_seconds=0.0, networks=0.0, origin={})
     keeper = DiskKeeper(planned[0], base / "results")
     keeper.directory.mkdir(parents=True)
-    keeper.save({"x": torch.arange(3)}, progress, "f" * 64)
+    keeper.save({"x": torch.arange(3)}, state, "f" * 64)
     return base
 
 

@@ -119,7 +119,7 @@ def trainer_of(settings, seed=0):
 
 def progress_of(trainer, **changes):
     values = {"epoch": trainer.epoch, "step": trainer.step, "done": trainer.done, "history": [], "seconds": {}}
-    return checkpoints.Progress(**{**values, "cpu_seconds": 0.0, "networks": 0.0, "origin": {}, **changes})
+    return checkpoints.State(**{**values, "cpu_seconds": 0.0, "networks": 0.0, "origin": {}, **changes})
 
 
 def test_the_state_is_put_back_in_place(tmp_path):

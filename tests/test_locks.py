@@ -52,32 +52,32 @@ def test_elsewhere_a_touch_is_life_and_stillness_is_death(path, monkeypatch):
     rewrite(path, machine="another", pid=1)
     observer = locks.Observer()
 
-    def verdict():
-        return observer.verdict(path)[0]
+    def state():
+        return observer.state(path)[0]
 
-    assert verdict() == "undecided"
+    assert state() == "undecided"
     now[0] = locks.STALE - 1
-    assert verdict() == "undecided"
+    assert state() == "undecided"
     with pytest.raises(locks.Undecided):
         locks.acquire(path, observer)
     for touched in (1e9, 5e9, 2e9):  # a clock set forward and back is a touch like any other
         now[0] += 1
         os.utime(path, (touched, touched))
-        assert verdict() == "alive" and verdict() == "undecided"
+        assert state() == "alive" and state() == "undecided"
     now[0] += locks.STALE - 0.1
-    assert verdict() == "undecided"
+    assert state() == "undecided"
     now[0] += 0.2
-    assert verdict() == "dead"
+    assert state() == "dead"
     lock = locks.acquire(path, observer)
     lock.check()
     lock.release()
-    assert verdict() == "free"
+    assert state() == "free"
 
 
 def test_a_process_that_cannot_be_seen_is_watched(path, monkeypatch):
     locks.acquire(path, locks.Observer())
     monkeypatch.setattr(locks, "_started", lambda pid: None)
-    assert locks.Observer().verdict(path)[0] == "undecided"
+    assert locks.Observer().state(path)[0] == "undecided"
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,18 @@ def _run() -> config.Run:
 @functools.cache
 def good_checkpoint() -> bytes:
     path = place() / "good.safetensors"
-    progress = checkpoints.Progress(
-        3, 90, None, [], {"train": 1.0}, 1.0, 3.0, {"device": "cpu"}, "2026-01-01T00:00:00+00:00"
+    state = checkpoints.State(
+        epoch=3,
+        step=90,
+        done=None,
+        history=[],
+        seconds={"train": 1.0},
+        cpu_seconds=1.0,
+        networks=3.0,
+        origin={"device": "cpu"},
+        stopped="2026-01-01T00:00:00+00:00",
     )
-    checkpoints.write(path, {"sums": torch.zeros(2), "model.x": torch.ones(3, 4)}, progress, _run(), "f" * 64)
+    checkpoints.write(path, {"sums": torch.zeros(2), "model.x": torch.ones(3, 4)}, state, _run(), "f" * 64)
     return path.read_bytes()
 
 
@@ -158,8 +166,8 @@ def status(content: bytes) -> bool:
 
 def lock(content: bytes) -> bool:
     path = _file("w001-s0.lock", content)
-    verdict, owner = locks.Observer().verdict(path)
-    return bool(f"{verdict} {owner}") and verdict in ("alive", "dead")
+    state, owner = locks.Observer().state(path)
+    return bool(f"{state} {owner}") and state in ("alive", "dead")
 
 
 TARGETS: dict[str, Target] = {

@@ -29,9 +29,9 @@ def plan(
     table = Table("run", "begins", "predicted time")
     total, known, n = 0.0, True, 0
     for run in todo:
-        verdict, owner = locks.Observer().verdict(store.lock_path(run, root))
+        state, owner = locks.Observer().state(store.lock_path(run, root))
         name = f"w = {run.width}, seed {run.seed}"
-        if verdict in ("alive", "undecided"):
+        if state in ("alive", "undecided"):
             table.add_row(name, f"in progress on {owner}: left out", "-")
             continue
         begins = _reached(run, root)[1]

@@ -8,23 +8,23 @@ schema or set of images is refused with an error, as such a record is.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from .. import files
-from ..config import SCHEMA, Run, completed, validation
+from ..config import SCHEMA, Run, completed
 from ..errors import RecordError
-from . import store
+from . import record_format, store
 
 if TYPE_CHECKING:
     from ..train.loop import Trainer
@@ -35,11 +35,9 @@ FORMAT = 1  # of checkpoints; raise it whenever their content changes
 KEPT = 2
 SECONDS = 180.0  # between checkpoints, by default
 UNSIGNED = "0" * 64
-TEXT = {"format": int, "schema": int, "digest": str, "config": dict, "fingerprint": str, "progress": dict}
 
 
-@dataclass
-class Progress:
+class State(BaseModel, strict=True, extra="forbid"):
     """How far a run is, apart from its tensors."""
 
     epoch: int  # that the trainer is in, or has finished
@@ -51,20 +49,32 @@ class Progress:
     networks: float  # side by side, on average, so far
     origin: dict[str, Any]  # of the part before
     stopped: str = ""  # when this was written
-    resumed: list[dict[str, Any]] = field(default_factory=list)
+    resumed: list[dict[str, Any]] = []
+
+
+class _Text(TypedDict):
+    format: int
+    schema: int
+    digest: str
+    config: dict[str, Any]
+    fingerprint: str
+    progress: dict[str, Any]  # a `State`
+
+
+TEXT = TypeAdapter(_Text)
 
 
 class Keeper:
     """Where a run's checkpoints go; this one keeps none."""
 
-    def load(self, fingerprint: str) -> tuple[dict[str, Tensor], Progress] | None:
+    def load(self, fingerprint: str) -> tuple[dict[str, Tensor], State] | None:
         """The latest sound checkpoint; None if there is none."""
         return None
 
     def due(self, epoch: int) -> bool:
         return False
 
-    def save(self, tensors: dict[str, Tensor], progress: Progress, fingerprint: str) -> None:
+    def save(self, tensors: dict[str, Tensor], state: State, fingerprint: str) -> None:
         """Write a checkpoint; that it cannot be written is no reason to stop training."""
 
 
@@ -97,28 +107,28 @@ class DiskKeeper(Keeper):
         """The checkpoints there are, the latest first."""
         return sorted(self.directory.glob(f"{self.run.path.stem}.*.safetensors"), reverse=True)
 
-    def load(self, fingerprint: str) -> tuple[dict[str, Tensor], Progress] | None:
+    def load(self, fingerprint: str) -> tuple[dict[str, Tensor], State] | None:
         found = self.paths()
         for path in found:
             try:
-                tensors, progress = read(path, self.run, fingerprint)
+                tensors, state = read(path, self.run, fingerprint)
             except ValueError as error:
                 rest = "the one before is taken" if path != found[-1] else "training starts anew"
                 log.warning("The checkpoint %s is damaged (%s): %s.", path, error, rest)
                 continue
-            self._last_epoch = progress.epoch
-            return tensors, progress
+            self._last_epoch = state.epoch
+            return tensors, state
         return None
 
     def due(self, epoch: int) -> bool:
         by_epochs = self.epochs is not None and epoch - self._last_epoch >= self.epochs
         return by_epochs or time.monotonic() - self._last >= self.seconds
 
-    def save(self, tensors: dict[str, Tensor], progress: Progress, fingerprint: str) -> None:
-        path = self.directory / f"{self.run.path.stem}.{progress.step:012d}.safetensors"
+    def save(self, tensors: dict[str, Tensor], state: State, fingerprint: str) -> None:
+        path = self.directory / f"{self.run.path.stem}.{state.step:012d}.safetensors"
         try:
             self.check()
-            write(path, tensors, progress, self.run, fingerprint)
+            write(path, tensors, state, self.run, fingerprint)
             found = self.paths()
             # Later ones than this were passed over, damaged.
             kept = [other for other in found if other.name <= path.name][: self.kept]
@@ -133,7 +143,7 @@ class DiskKeeper(Keeper):
                     "again from the one before.", self.run, path.parent, error.strerror or error
                 )  # fmt: skip
             self._warned = True
-        self._last, self._last_epoch = time.monotonic(), progress.epoch
+        self._last, self._last_epoch = time.monotonic(), state.epoch
 
     def discard(self) -> None:
         """Remove the checkpoints, once the record is written, and what killed processes left half-written."""
@@ -141,7 +151,7 @@ class DiskKeeper(Keeper):
             path.unlink(missing_ok=True)
 
 
-def write(path: Path, tensors: dict[str, Tensor], progress: Progress, run: Run, fingerprint: str) -> None:
+def write(path: Path, tensors: dict[str, Tensor], state: State, run: Run, fingerprint: str) -> None:
     """Save a checkpoint atomically, in a directory that exists.
 
     Raises:
@@ -155,7 +165,7 @@ def write(path: Path, tensors: dict[str, Tensor], progress: Progress, run: Run, 
         "digest": run.digest,
         "config": run.canonical(),
         "fingerprint": fingerprint,
-        "progress": dataclasses.asdict(progress),
+        "progress": state.model_dump(),
     }
     content = save(tensors, {"checkpoint": json.dumps(text), "checksum": UNSIGNED})
     place = content.index(UNSIGNED.encode())
@@ -164,7 +174,7 @@ def write(path: Path, tensors: dict[str, Tensor], progress: Progress, run: Run, 
     files.write_atomically(path, lambda file: file.writelines(parts), make_directory=False)
 
 
-def read(path: Path, run: Run, fingerprint: str) -> tuple[dict[str, Tensor], Progress]:
+def read(path: Path, run: Run, fingerprint: str) -> tuple[dict[str, Tensor], State]:
     """A run's checkpoint.
 
     Raises:
@@ -172,7 +182,10 @@ def read(path: Path, run: Run, fingerprint: str) -> tuple[dict[str, Tensor], Pro
         RecordError: if it is sound and of another configuration, schema or set of images.
     """
     tensors, text = read_file(path)
-    progress = _progress(text["progress"])
+    try:
+        state = State.model_validate(text["progress"])
+    except ValidationError as error:
+        raise ValueError(record_format.fault(error, text["progress"])) from None
     advice = f"remove {path} to train anew"
     if (text["schema"], text["format"]) != (SCHEMA, FORMAT):
         raise RecordError(f"{path} has schema {text['schema']} and this code resumes schema {SCHEMA}: {advice}.")
@@ -187,19 +200,7 @@ def read(path: Path, run: Run, fingerprint: str) -> tuple[dict[str, Tensor], Pro
             f"{path} was trained on other images (fingerprint {text['fingerprint'][:12]}) than those found here "
             f"({fingerprint[:12]}): point SMOOTH_INTERPOLATION_DATA at those, or {advice}."
         )
-    return tensors, progress
-
-
-def _progress(values: dict[str, Any]) -> Progress:
-    """Raises ValueError for anything but what `write` wrote."""
-    kinds = {field.name: field.type for field in dataclasses.fields(Progress)}
-    allowed = {"int": (int,), "float": (float, int), "str": (str,), "str | None": (str, type(None))}
-    for name, kind in kinds.items():
-        if type(values.get(name)) not in allowed.get(str(kind), (dict if str(kind).startswith("dict") else list,)):
-            raise ValueError(f"its {name} is {validation.shown(values.get(name))}")
-    if values.keys() != kinds.keys():
-        raise ValueError("it is no checkpoint")
-    return Progress(**values)
+    return tensors, state
 
 
 def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -224,10 +225,10 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         digest.update(memoryview(content)[place + len(signature) :])
         if len(signature) != len(UNSIGNED) or digest.hexdigest().encode() != signature:
             raise ValueError("its checksum does not match")
-        text = json.loads(metadata["checkpoint"])
-        if not {name: type(value) for name, value in text.items()}.items() >= TEXT.items():
-            raise ValueError("it is no checkpoint")
-        return load(content), text
+        text = TEXT.validate_python(json.loads(metadata["checkpoint"]), strict=True)
+        return load(content), dict(text)
+    except ValidationError:
+        raise ValueError("it is no checkpoint") from None
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
     except (KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
@@ -252,22 +253,22 @@ def capture(trainer: Trainer) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def restore(trainer: Trainer, tensors: dict[str, Tensor], progress: Progress) -> None:
+def restore(trainer: Trainer, tensors: dict[str, Tensor], state: State) -> None:
     """Put a trainer where `capture` found one, in place, so that a captured graph stays valid."""
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     trainer.start(0, weights)
     for i, parameter in enumerate(trainer.model.parameters()):
-        state, prefix = trainer.optimizer.state[parameter], f"optimizer.{i}."
+        kept, prefix = trainer.optimizer.state[parameter], f"optimizer.{i}."
         for name, saved in tensors.items():
             if not name.startswith(prefix):
                 continue
             key = name.removeprefix(prefix)
-            if key not in state:  # with the parameter's layout, as the optimiser makes them
+            if key not in kept:  # with the parameter's layout, as the optimiser makes them
                 like = saved.shape == parameter.shape
-                state[key] = torch.empty_like(parameter if like else saved, device=parameter.device, dtype=saved.dtype)
-            state[key].copy_(saved)
+                kept[key] = torch.empty_like(parameter if like else saved, device=parameter.device, dtype=saved.dtype)
+            kept[key].copy_(saved)
     trainer.generator.set_state(tensors["generator"])
     trainer.sums.copy_(tensors["sums"])
-    trainer.step, trainer.done = progress.step, progress.done
-    within = progress.step < progress.epoch * trainer.steps_per_epoch
-    trainer.epoch = progress.epoch - within  # the epoch is begun again, and its first batches skipped
+    trainer.step, trainer.done = state.step, state.done
+    within = state.step < state.epoch * trainer.steps_per_epoch
+    trainer.epoch = state.epoch - within  # the epoch is begun again, and its first batches skipped

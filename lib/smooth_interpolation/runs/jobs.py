@@ -135,7 +135,7 @@ class Job:
         if found:
             self._resume(*found)
 
-    def _resume(self, tensors: dict[str, Tensor], found: checkpoints.Progress) -> None:
+    def _resume(self, tensors: dict[str, Tensor], found: checkpoints.State) -> None:
         checkpoints.restore(self.trainer, tensors, found)
         self.seconds, self.cpu_seconds, self.networks = found.seconds, found.cpu_seconds, found.networks
         self.history = found.history
@@ -160,7 +160,7 @@ class Job:
         if spent:
             seconds["train"] += spent.wall / shared_by
             cpu_seconds += spent.cpu / shared_by
-        progress = checkpoints.Progress(
+        state = checkpoints.State(
             epoch=self.trainer.epoch,
             step=self.trainer.step,
             done=self.trainer.done,
@@ -174,7 +174,7 @@ class Job:
         )
         try:
             with _timed() as writing:
-                self.keeper.save(checkpoints.capture(self.trainer), progress, self.bench.data.dataset.fingerprint)
+                self.keeper.save(checkpoints.capture(self.trainer), state, self.bench.data.dataset.fingerprint)
             self.bench.limit.wrote(writing.wall)
         except UserError as error:
             self.error = error

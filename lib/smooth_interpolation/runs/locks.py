@@ -118,7 +118,7 @@ class Observer:
     def __init__(self) -> None:
         self._seen: dict[Path, tuple[tuple[str, int], float]] = {}
 
-    def verdict(self, path: Path) -> tuple[str, Owner | None]:
+    def state(self, path: Path) -> tuple[str, Owner | None]:
         """ "free", "alive", "dead" or "undecided" (ask again), and who holds the lock."""
         found = look(path)
         if found is None:
@@ -128,10 +128,10 @@ class Observer:
         alive = _runs(owner)
         if alive is not None:
             return ("alive" if alive else "dead"), owner
-        state, now = (owner.token, touched), time.monotonic()
-        before, since = self._seen.setdefault(path, (state, now))
-        if before != state:
-            self._seen[path] = state, now
+        sign, now = (owner.token, touched), time.monotonic()
+        before, since = self._seen.setdefault(path, (sign, now))
+        if before != sign:
+            self._seen[path] = sign, now
             return "alive", owner
         return ("dead" if now - since >= STALE else "undecided"), owner
 
@@ -146,12 +146,12 @@ def acquire(path: Path, observer: Observer) -> Lock:
     """
     owner = here()
     while not _create(path, owner):
-        verdict, theirs = observer.verdict(path)
-        if verdict == "free":
+        state, theirs = observer.state(path)
+        if state == "free":
             continue
-        if verdict == "alive":
+        if state == "alive":
             raise Held(theirs)
-        if verdict == "undecided":
+        if state == "undecided":
             raise Undecided(theirs)
         takeover = acquire(path.with_name(f"{path.name}.{theirs.token or 'unreadable'}"), observer)
         try:

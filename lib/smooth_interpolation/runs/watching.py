@@ -7,13 +7,14 @@ directory sees all runs there, on whatever machine and by whatever engine they a
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, Field, FiniteFloat
 
 from .. import files
 from ..config import Run
@@ -22,6 +23,7 @@ from . import locks, store
 INTERVAL = 2.0  # seconds between rewritings
 LARGEST = 10_000  # bytes of a status file
 UNDER_WAY = ("start", "train", "measure")
+Text = Annotated[str, Field(max_length=LARGEST)]
 
 
 @dataclass(frozen=True)
@@ -35,80 +37,25 @@ class Status:
     error: float = float("nan")  # of the epoch's batches, in percent
 
 
-class StatusFile:
-    """What a run of this process is doing.
-
-    Args:
-        run: which.
-        root: of the records.
-        engine: that does it.
-        device: that it is done on.
-    """
-
-    def __init__(self, run: Run, root: Path | None = None, engine: str = "processes", device: str = "cpu"):
-        record = store.path_of(run, root)
-        self.path = store.work_directory(record) / f"{record.stem}.status"
-        owner = locks.here()
-        self._fixed = {"width": run.width, "seed": run.seed, "epochs": run.epochs, "engine": engine, "device": device}
-        self._fixed |= {"host": owner.host, "pid": owner.pid, "started": time.time()}
-        self._written = -math.inf
-        self._began: tuple[str, int, float] | None = None  # stage, done, time: where its speed is counted from
-        self.tell(Status("start", 0, 1))
-
-    def tell(self, status: Status, log: Path | None = None) -> None:
-        """Write it down, if it is time or a new stage; that it cannot be is no reason to stop."""
-        now, self._last = time.monotonic(), status
-        if self._began is None or self._began[0] != status.stage:
-            self._began, self._written = (status.stage, status.done, now), -math.inf
-        if now - self._written < INTERVAL:
-            return
-        self._written = now
-        _, first, since = self._began
-        speed = (status.done - first) / (now - since) if now > since and status.done > first else None
-        content = self._fixed | {
-            "stage": status.stage,
-            "done": status.done,
-            "total": status.total,
-            "loss": _finite(status.loss),
-            "error": _finite(status.error),
-            "per_second": speed,  # epochs, or points
-            "updated": time.time(),
-            "log": str(log) if log else None,
-        }
-        text = json.dumps(content).encode()
-        with contextlib.suppress(OSError):
-            files.write_atomically(self.path, lambda file: file.write(text), make_directory=False, durable=False)
-
-    def stop(self) -> None:
-        """Write down where the run was left."""
-        self._written = -math.inf
-        self.tell(self._last)
-
-    def remove(self) -> None:
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class Found:
+class Found(BaseModel, strict=True, extra="forbid"):
     """A run that was begun and has no record: as its status file says, and whether its process lives."""
 
     width: int
     seed: int
     epochs: int
-    engine: str
-    host: str
+    engine: Text
+    host: Text
     pid: int
-    stage: str
-    done: int
-    total: int
-    loss: float | None
-    error: float | None
-    per_second: float | None
-    started: float
-    updated: float
-    log: str | None
-    device: str = "cpu"  # such as "cuda:1"
+    stage: Text = "start"
+    done: int = 0
+    total: int = 1
+    loss: FiniteFloat | None = None
+    error: FiniteFloat | None = None
+    per_second: FiniteFloat | None = None  # epochs, or points
+    started: FiniteFloat
+    updated: FiniteFloat = 0.0
+    log: Text | None = None
+    device: Text = "cpu"  # such as "cuda:1"
     alive: bool | None = None  # None: on another machine that has not touched its lock for long
 
     @property
@@ -127,15 +74,79 @@ class Found:
         return doing.get(self.stage, "starting") + ("" if self.alive else ", but no sign of life")
 
 
+class StatusFile:
+    """What a run of this process is doing.
+
+    Args:
+        run: which.
+        root: of the records.
+        engine: that does it.
+        device: that it is done on.
+    """
+
+    def __init__(self, run: Run, root: Path | None = None, engine: str = "processes", device: str = "cpu"):
+        record = store.path_of(run, root)
+        self.path = store.work_directory(record) / f"{record.stem}.status"
+        owner = locks.here()
+        self._found = Found(
+            width=run.width,
+            seed=run.seed,
+            epochs=run.epochs,
+            engine=engine,
+            device=device,
+            host=owner.host,
+            pid=owner.pid,
+            started=time.time(),
+        )
+        self._written = -math.inf
+        self._began: tuple[str, int, float] | None = None  # stage, done, time: where its speed is counted from
+        self.tell(Status("start", 0, 1))
+
+    def tell(self, status: Status, log: Path | None = None) -> None:
+        """Write it down, if it is time or a new stage; that it cannot be is no reason to stop."""
+        now, self._last = time.monotonic(), status
+        if self._began is None or self._began[0] != status.stage:
+            self._began, self._written = (status.stage, status.done, now), -math.inf
+        if now - self._written < INTERVAL:
+            return
+        self._written = now
+        _, first, since = self._began
+        speed = (status.done - first) / (now - since) if now > since and status.done > first else None
+        self._found = self._found.model_copy(
+            update={
+                "stage": status.stage,
+                "done": status.done,
+                "total": status.total,
+                "loss": _finite(status.loss),
+                "error": _finite(status.error),
+                "per_second": speed,
+                "updated": time.time(),
+                "log": str(log) if log else None,
+            }
+        )
+        text = self._found.model_dump_json(exclude={"alive"}).encode()
+        with contextlib.suppress(OSError):
+            files.write_atomically(self.path, lambda file: file.write(text), make_directory=False, durable=False)
+
+    def stop(self) -> None:
+        """Write down where the run was left."""
+        self._written = -math.inf
+        self.tell(self._last)
+
+    def remove(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
 def under_way(experiment_directory: Path) -> Iterator[Found]:
     """The runs begun in the directory of an experiment's records, narrow networks first; damaged files are passed over."""
     for path in sorted((store.work_directory(experiment_directory / "record")).glob("*.status")):
         try:
             with open(path, "rb") as file:
-                found = Found(**_checked(json.loads(file.read(LARGEST))))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+                found = Found.model_validate_json(file.read(LARGEST))
+        except (OSError, ValueError):
             continue
-        yield Found(**found.__dict__ | {"alive": _alive(path.with_suffix(".lock"), found.stage)})
+        yield found.model_copy(update={"alive": _alive(path.with_suffix(".lock"), found.stage)})
 
 
 def _alive(lock: Path, stage: str) -> bool | None:
@@ -143,31 +154,12 @@ def _alive(lock: Path, stage: str) -> bool | None:
     if stage not in UNDER_WAY:
         return False
     with contextlib.suppress(OSError):
-        verdict, _ = locks.Observer().verdict(lock)
-        if verdict == "undecided":
+        state, _ = locks.Observer().state(lock)
+        if state == "undecided":
             touched = locks.look(lock)
             return True if touched and time.time() - touched[1] / 1e9 < locks.STALE else None
-        return verdict == "alive"
+        return state == "alive"
     return None
-
-
-def _checked(content: dict[str, Any]) -> dict[str, Any]:
-    """Raises TypeError or ValueError for values that no status file holds."""
-    texts, whole, numbers = (
-        ("engine", "host", "stage", "device"),
-        ("width", "seed", "epochs", "pid", "done", "total"),
-        {},
-    )
-    for name, value in content.items():
-        if name in texts or (name == "log" and value is not None):
-            numbers[name] = str(value)[:1000]
-        elif name in whole:
-            numbers[name] = int(value)
-        else:
-            numbers[name] = None if value is None else _finite(float(value))
-    if None in (numbers["started"], numbers["updated"]):
-        raise ValueError("no time")
-    return numbers
 
 
 def _finite(value: float) -> float | None:

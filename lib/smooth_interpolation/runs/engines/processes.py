@@ -153,8 +153,8 @@ class Pool:
         if not self.options.force and store.path_of(run, self.options.root).is_file():
             return "has a record already"
         with contextlib.suppress(OSError):
-            verdict, owner = self.observer.verdict(store.lock_path(run, self.options.root))
-            return f"in progress on {owner}" if verdict == "alive" else None
+            state, owner = self.observer.state(store.lock_path(run, self.options.root))
+            return f"in progress on {owner}" if state == "alive" else None
         return None
 
 

@@ -164,8 +164,8 @@ class _Driver:
         for flight in list(self.waiting):
             if len(self.flying) >= limit:
                 return
-            verdict, flight.held_by = self.observer.verdict(store.lock_path(flight.run, self.options.root))
-            if verdict in ("alive", "undecided"):  # by another sweep, or a worker that outlived its driver for a moment
+            state, flight.held_by = self.observer.state(store.lock_path(flight.run, self.options.root))
+            if state in ("alive", "undecided"):  # by another sweep, or a worker that outlived its driver for a moment
                 continue
             request = flight.request
             asked = {"num_cpus": 1, "num_gpus": request.gpus, "name": str(flight.run)}
