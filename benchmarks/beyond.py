@@ -15,7 +15,7 @@ import torch
 from smooth_interpolation import config
 from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import RecordError, UserError
-from smooth_interpolation.runs import provenance, single
+from smooth_interpolation.runs import provenance, weights
 from smooth_interpolation.studies import beyond
 
 
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
         start, tables = time.perf_counter(), []
         for run in experiment.runs():
             try:
-                network = single.network(run, data.dataset.fingerprint)
+                network = weights.network(run, data.dataset.fingerprint)
             except RecordError as error:
                 print(error, file=sys.stderr)
                 continue

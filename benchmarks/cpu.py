@@ -17,8 +17,9 @@ from torch import Tensor
 
 from smooth_interpolation import config
 from smooth_interpolation.cli import options
+from smooth_interpolation.data import preparation
 from smooth_interpolation.measure import anchors, volumes
-from smooth_interpolation.runs import single, sweep
+from smooth_interpolation.runs import sweep
 from smooth_interpolation.train import loop, models
 from smooth_interpolation.train.evaluation import Evaluator
 from smooth_interpolation.train.step import Recipe
@@ -122,7 +123,7 @@ def epoch_shares(quick: bool) -> list[dict[str, Any]]:
     share = 5
     settings = settings_of(dataset="dead_leaves", n_train=4000 // share, n_test=10_000 // share,
                            n_clean_points=250 // share, n_noisy_points=250 // share)  # fmt: skip
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     n_evaluations = len(loop.evaluation_epochs(settings.epochs, settings.n_evaluations, settings.n_last_evaluations))
     for width in [1] if quick else [1, 4, 8, 24]:
         evaluator = Evaluator(data, settings.run(width, 0), torch.device("cpu"))
@@ -144,7 +145,7 @@ def core_scaling(quick: bool) -> dict[str, Any]:
     changes = {"epochs": 2 if quick else 20, "n_evaluations": 2, "n_clean_points": 10, "n_noisy_points": 10}
     experiment = config.find("demo", "convnet-noise20", changes)
     todo = [experiment.run(1 if quick else 8, seed) for seed in range(2 * cores)]
-    single.prepare(experiment)
+    preparation.prepare(experiment)
 
     def swept(workers: int) -> None:
         with tempfile.TemporaryDirectory() as root:

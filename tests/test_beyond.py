@@ -12,7 +12,7 @@ from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import RecordError, UserError
 from smooth_interpolation.figures import beyond_figures
 from smooth_interpolation.measure import volumes
-from smooth_interpolation.runs import single, weights
+from smooth_interpolation.runs import weights
 from smooth_interpolation.studies import beyond
 from smooth_interpolation.train import models
 
@@ -57,7 +57,7 @@ def test_every_study_is_made_kept_and_read(tiny, capsys):
     assert sorted(points.tolist()) == sorted(data.points.tolist())
     images, labels = data.train.images[points].float() / 255, data.train.labels[points]
     noisy = data.corrupted[points]
-    network = single.network(experiment.run(3, 0))
+    network = weights.network(experiment.run(3, 0))
     for study in beyond.STUDIES:
         found = beyond.read(study, "demo", "tiny")
         assert set(found.table.width) == {2, 3} and found.data["name"] == "dead_leaves"

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from smooth_interpolation import config
-from smooth_interpolation.data import inputs
+from smooth_interpolation.data import inputs, preparation
 from smooth_interpolation.errors import RecordError
-from smooth_interpolation.runs import checkpoints, single, store, work
+from smooth_interpolation.runs import checkpoints, single, store, weights, work
 from smooth_interpolation.runs.checkpoints import DiskKeeper
 from smooth_interpolation.train import loop, models
 from smooth_interpolation.train.step import Recipe
@@ -58,13 +58,13 @@ def without_origin(record):
 def test_a_run_stopped_again_and_again_gives_the_same_record(tmp_path, changes):
     run = tiny(**changes).run(2, 0)
     uninterrupted = single.run(run, device="cpu")
-    before = {name: tensor.clone() for name, tensor in single.network(run).state_dict().items()}
-    single.weights_path(run).unlink()
+    before = {name: tensor.clone() for name, tensor in weights.network(run).state_dict().items()}
+    weights.weights_path(run).unlink()
     said, stops = stop_and_go_on([run], tmp_path, steps=4)  # of 3 an epoch: within epochs, and in measuring
     assert said == [(run, "complete", None)] and stops >= 3
     record = store.read(run, tmp_path)
     assert without_origin(record) == without_origin(uninterrupted)
-    assert all(torch.equal(before[name], tensor) for name, tensor in single.network(run).state_dict().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights.network(run).state_dict().items())
     origin = record["provenance"]
     assert len(origin["resumed"]) == stops and origin["start"] <= origin["resumed"][0]["stopped"] <= origin["end"]
     assert set(origin["resumed"][0]) == {"epoch", "stopped", "start", "commit", "device_name", "threads"}
@@ -112,7 +112,7 @@ def test_a_stop_while_one_network_is_measured_keeps_how_far_the_others_are(tmp_p
 
 
 def trainer_of(settings, seed=0):
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     there = inputs.TrainingData.of(data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu"))
     return loop.Trainer(models.create("convnet", 2, 10, seed), there, Recipe.of(settings), seed)
 

@@ -127,8 +127,8 @@ def test_when_a_process_dies_what_it_had_not_finished_has_failed(tmp_path):
     assert len(together.failed) == 2 and "ended with code -9" in together.failed[0][1]
 
 
-def _kill_at_start(event):
-    if event.status and event.status.stage == "train":
+def _kill_at_start(run, kind, content):
+    if kind == "status" and content.stage == "train":
         for process in multiprocessing.active_children():
             os.kill(process.pid, signal.SIGKILL)
 

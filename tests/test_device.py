@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from smooth_interpolation import config
+from smooth_interpolation.data import preparation
 from smooth_interpolation.measure.foreign import measuring
 from smooth_interpolation.measure.volumes import METRICS, volume_metrics
 from smooth_interpolation.runs import single, store, work
@@ -21,7 +22,7 @@ def settings_of(**changes):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("family", ["convnet", "resnet18"])
 def test_measures_in_float32_agree_with_float64_on_the_cpu(device, family):
-    data = single.prepare(settings_of())
+    data = preparation.prepare(settings_of())
     points = data.train[data.points]
     images = points.images.float() / 255
     options = {"normalize": data.normalize, "strengths": (5, 20), "n_paths": 2, "n_tangents": 2}
@@ -36,7 +37,7 @@ def test_measures_in_float32_agree_with_float64_on_the_cpu(device, family):
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_run_is_the_same_everywhere_to_rounding(device):
     settings = settings_of(augment=True)
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     weights = []
     for place in ("cpu", device):
         network = models.create("convnet", 4, 10, seed=0).to(place)
@@ -55,7 +56,7 @@ def test_a_run_is_the_same_everywhere_to_rounding(device):
 def test_a_captured_step_is_the_eager_one(family, precision, monkeypatch):
     """In bfloat16, where a compiled step rounds less often: no further from float32 than eager steps, by more than half."""
     monkeypatch.setattr(graphs, "COMPILE_FROM", 0)
-    data = single.prepare(settings_of())
+    data = preparation.prepare(settings_of())
 
     def trained(precision, graph):
         network = models.create(family, 4, 10, seed=0).to("cuda")

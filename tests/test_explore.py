@@ -13,8 +13,9 @@ from worlds import opened
 
 from smooth_interpolation import config
 from smooth_interpolation.book import explore, pages
+from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import ConfigError, RecordError
-from smooth_interpolation.runs import single, store, weights
+from smooth_interpolation.runs import store, weights
 
 SWEEP = config.find("demo", "convnet-noise20")
 WIDTHS = (1, 8)  # whose weights are kept beside their records
@@ -54,7 +55,7 @@ def test_without_records_there_is_nothing_to_explore(page):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_weights_kept_beside_a_record_are_of_its_network(width):
     run = SWEEP.run(width, 0)
-    network, prepared = single.network(run), single.prepare(SWEEP)
+    network, prepared = weights.network(run), preparation.prepare(SWEEP)
     with torch.inference_mode():
         predicted = network.eval()(prepared.normalize(prepared.test.images.float() / 255)).argmax(1)
     error = 100 * (predicted != prepared.test.labels).double().mean().item()
@@ -71,9 +72,9 @@ def test_weights_of_another_network_are_not_taken(tmp_path, monkeypatch):
 
 
 def test_a_walk_has_the_image_the_predictions_and_the_loss():
-    prepared = single.prepare(SWEEP)
+    prepared = preparation.prepare(SWEEP)
     index = int(prepared.points[prepared.corrupted[prepared.points]][0])
-    network = single.network(SWEEP.run(8, 0))
+    network = weights.network(SWEEP.run(8, 0))
     data = held(explore.walk({"threshold": network}, prepared, {"a wrong label": index}, n_paths=2))
     (example,) = data["examples"]
     assert example["label"] == int(prepared.train.labels[index]) != example["truth"]
@@ -89,4 +90,4 @@ def test_a_walk_has_the_image_the_predictions_and_the_loss():
 
 def test_a_walk_needs_networks_and_images():
     with pytest.raises(ConfigError, match="0 networks"):
-        explore.walk({}, single.prepare(SWEEP), {"an image": 0})
+        explore.walk({}, preparation.prepare(SWEEP), {"an image": 0})

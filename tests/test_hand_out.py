@@ -10,7 +10,7 @@ import torch
 
 from smooth_interpolation import config
 from smooth_interpolation.cli import supervision
-from smooth_interpolation.runs import cost, hand_out, single, store, sweep, watching
+from smooth_interpolation.runs import cost, single, store, sweep, watching, work
 
 TINY = {
     "n_train": 160, "n_test": 40, "batch_size": 64, "epochs": 20, "n_evaluations": 2, "n_clean_points": 4,
@@ -25,8 +25,8 @@ def tiny(**changes):
 
 def dealt(todo, slots, workers="ab", costs=None):
     """Who gets what, in turn."""
-    queue = hand_out.Queue(todo, costs or cost.relative(todo, [], "cuda"))
-    loads = {worker: hand_out.Load(slots) for worker in workers}
+    queue = cost.Queue(todo, costs or cost.relative(todo, [], "cuda"))
+    loads = {worker: cost.Load(slots) for worker in workers}
     return queue, loads, list(queue.deal(loads))
 
 
@@ -65,8 +65,8 @@ def test_one_width_alone_is_shared_by_all():
 def test_runs_with_a_process_each_go_in_the_order_given(tmp_path):
     todo = [tiny(epochs=1).run(width, seed) for width, seed in ((2, 0), (1, 0), (2, 1))]
     events = []
-    sweep.sweep(todo, workers=1, root=tmp_path, device="cpu", watch=events.append)
-    assert [event.run for event in events if event.status and event.status.stage == "start"] == todo
+    sweep.sweep(todo, workers=1, root=tmp_path, device="cpu", watch=lambda *event: events.append(event))
+    assert [run for run, kind, content in events if kind == "status" and content.stage == "start"] == todo
 
 
 def _record(width, seconds, **origin):
@@ -87,14 +87,16 @@ def test_costs_are_told_by_networks_that_trained_alone():
 def test_two_pretended_gpus_do_a_sweep_together(tmp_path):
     todo = tiny(widths=[1, 2, 3], seeds=[0, 1]).runs()
     events = []
-    outcome = sweep.sweep(todo, devices=["cpu", "cpu"], root=tmp_path, device="cpu", watch=events.append)
+    outcome = sweep.sweep(
+        todo, devices=["cpu", "cpu"], root=tmp_path, device="cpu", watch=lambda *event: events.append(event)
+    )
     assert sorted(outcome.complete, key=todo.index) == todo and not outcome.failed and not outcome.left
-    begun = [event.run for event in events if event.status and event.status.stage == "start"]
+    begun = [run for run, kind, content in events if kind == "status" and content.stage == "start"]
     assert [run.width for run in begun[:2]] == [3, 2] and sorted(begun, key=todo.index) == todo
-    two = [next(i for i, event in enumerate(events) if event.run == run and event.outcome) for run in begun[:2]]
-    third = next(i for i, event in enumerate(events) if event.run == begun[2])
+    two = [next(i for i, event in enumerate(events) if event[0] == run and event[1] != "status") for run in begun[:2]]
+    third = next(i for i, event in enumerate(events) if event[0] == begun[2])
     assert third > min(two)  # as soon as one was done, not in shares fixed before
-    assert {event.device for event in events if event.status} == {"cpu"}
+    assert {content.device for _, kind, content in events if kind == "status"} == {"cpu"}
     processes = {store.read(run, tmp_path)["provenance"]["peak_memory_mib"]["process"] for run in todo}
     assert processes
     for run in todo[:2]:
@@ -114,10 +116,10 @@ def test_a_dying_worker_takes_only_what_it_had_begun(tmp_path):
     todo = tiny(widths=[1, 2, 3, 4], seeds=[0, 1], epochs=40).runs()
     killed = []
 
-    def kill_once(event):
-        if not killed and event.run.width == 4 and event.status and event.status.stage == "train":
-            killed.append(event.run)
-            os.kill(_holder(event.run, tmp_path), signal.SIGKILL)
+    def kill_once(run, kind, content):
+        if not killed and run.width == 4 and kind == "status" and content.stage == "train":
+            killed.append(run)
+            os.kill(_holder(run, tmp_path), signal.SIGKILL)
 
     outcome = sweep.sweep(todo, devices=["cpu", "cpu"], root=tmp_path, device="cpu", watch=kill_once)
     assert [run for run, _ in outcome.failed] == killed and "ended with code -9" in outcome.failed[0][1]
@@ -127,9 +129,9 @@ def test_a_dying_worker_takes_only_what_it_had_begun(tmp_path):
 def test_when_no_worker_is_left_the_runs_that_wait_have_failed(tmp_path):
     todo = tiny(widths=[1, 2], seeds=[0, 1]).runs()
 
-    def kill(event):
-        if event.status and event.status.stage == "train" and _holder(event.run, tmp_path):
-            os.kill(_holder(event.run, tmp_path), signal.SIGKILL)
+    def kill(run, kind, content):
+        if kind == "status" and content.stage == "train" and _holder(run, tmp_path):
+            os.kill(_holder(run, tmp_path), signal.SIGKILL)
 
     outcome = sweep.sweep(todo, devices=["cpu"], root=tmp_path, device="cpu", watch=kill)
     assert len(outcome.failed) == 4 and "no process is left" in outcome.failed[-1][1]
@@ -150,7 +152,7 @@ def test_a_run_that_is_half_done_costs_half(tmp_path):
     run, whole = tiny(epochs=10).run(2, 0), tiny(epochs=10).run(2, 1)
     asked = iter([False] * 15)  # 3 an epoch
     with pytest.raises(KeyboardInterrupt):
-        sweep.work.do([run], sweep.work.Options(root=tmp_path, device="cpu"), stop=lambda: next(asked, True))
+        work.do([run], work.Options(root=tmp_path, device="cpu"), stop=lambda: next(asked, True))
     costs = supervision.costs([run, whole], [], "cpu", tmp_path)
     assert 0.4 < costs[run] / costs[whole] < 0.8
 
@@ -167,11 +169,11 @@ def test_two_gpus_share_a_sweep(tmp_path):
     experiment = tiny(widths=[2, 4, 8, 16], seeds=[0, 1, 2], n_train=1000, epochs=60)
     where, ended = {}, {}
 
-    def watch(event):
-        if event.device:
-            where[event.run] = event.device
-        if event.outcome:
-            ended[where[event.run]] = time.monotonic()
+    def watch(run, kind, content):
+        if kind == "status":
+            where[run] = content.device
+        else:
+            ended[where[run]] = time.monotonic()
 
     begun = time.monotonic()
     outcome = sweep.sweep(experiment.runs(), devices=single.devices(), at_once=4, root=tmp_path, watch=watch)

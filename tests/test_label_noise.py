@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smooth_interpolation import config
+from smooth_interpolation.data import preparation
 from smooth_interpolation.data.label_noise import asymmetric_noise, symmetric_noise
 from smooth_interpolation.errors import ConfigError
-from smooth_interpolation.runs import single
 from smooth_interpolation.train import loop, models
 from smooth_interpolation.train.step import Recipe
 
@@ -68,7 +68,7 @@ def test_a_network_trained_on_noisy_labels_differs():
     weights = []
     for fraction in (0.2, 0.0):
         experiment = config.find("demo", "convnet-noise20", {**shared, "noise_fraction": fraction})
-        data = single.prepare(experiment)
+        data = preparation.prepare(experiment)
         assert int(data.corrupted.sum()) == round(100 * fraction)
         assert torch.equal(data.train.labels != data.dataset.train.labels, data.corrupted)
         network = models.create("convnet", 2, 10, seed=0)

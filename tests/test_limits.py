@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from smooth_interpolation import config, locations
+from smooth_interpolation.cli import options
 from smooth_interpolation.errors import ConfigError
 from smooth_interpolation.runs import limits, single, store, sweep, work
 from smooth_interpolation.runs.checkpoints import DiskKeeper
@@ -36,7 +37,7 @@ def without_origin(record):
     [("90s", 90), ("9m", 540), ("1h30m", 5400), ("600", 600), ("1.5h", 5400), ("1h 5min 10s", 3910), ("20", 20)],
 )
 def test_times_are_read(text, seconds):
-    assert limits.parse(text) == seconds
+    assert options.parse_time(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_times_are_read(text, seconds):
 )
 def test_nonsense_is_refused_in_a_sentence(text):
     with pytest.raises(ConfigError, match=r"^--time-limit .*: write a time such as 90s, 9m or 1h30m, from 20 seconds"):
-        limits.parse(text)
+        options.parse_time(text)
 
 
 def test_time_is_left_for_what_took_longest(monkeypatch):
@@ -127,8 +128,8 @@ def _half_done(todo, root, **options):
     """A sweep stopped when one run is done and another has begun."""
     seen = set()
 
-    def watch(event):
-        seen.add((event.run, event.outcome or event.status.stage))
+    def watch(run, kind, content):
+        seen.add((run, content.stage if kind == "status" else kind))
         done = {run for run, what in seen if what == "complete"}
         if done and any(what == "train" and run not in done for run, what in seen):
             raise KeyboardInterrupt

@@ -14,8 +14,9 @@ import yaml
 from reliability import clusters, scenarios  # noqa: F401 (it adds its scenarios)
 
 from smooth_interpolation import cli, config, locations
+from smooth_interpolation.cli import options
 from smooth_interpolation.errors import ConfigError
-from smooth_interpolation.runs import limits, locks, store, sweep, work
+from smooth_interpolation.runs import limits, locks, store, watching, work
 from smooth_interpolation.runs.engines import cluster, ray_engine
 from smooth_interpolation.runs.engines.cluster import Request
 
@@ -45,7 +46,7 @@ def test_without_ray_one_sentence_says_what_to_install(monkeypatch, tmp_path):
 
 
 def test_the_other_engines_do_not_load_ray():
-    code = "import sys, smooth_interpolation.runs.progress, smooth_interpolation.runs.engines.ray_engine; sys.exit('ray' in sys.modules)"
+    code = "import sys, smooth_interpolation.runs.sweep, smooth_interpolation.runs.engines.ray_engine; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -58,13 +59,13 @@ def test_no_cluster_at_an_address_is_one_sentence(tmp_path):
     "text, size", [("2GB", 2 * 10**9), ("500 MB", 5 * 10**8), ("1.5GiB", 3 * 2**29), ("4096", 4096), ("7k", 7000)]
 )
 def test_sizes(text, size):
-    assert cluster.parse_bytes(text) == size
+    assert options.parse_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "1e9", "2 XB", "0GB", "٣GB", "9" * 100])
 def test_sizes_that_are_none(text):
     with pytest.raises(ConfigError, match="--memory-per-run"):
-        cluster.parse_bytes(text)
+        options.parse_bytes(text)
 
 
 def test_what_fits_on_a_node():
@@ -170,7 +171,7 @@ class Answers:
 
 def driven(ray, root, kind=ray_engine._Driver, memory=0, in_flight=None):
     request = Request(memory=memory)
-    driver = kind(ray, work.Options(root=root), request, in_flight, sweep.Tally())
+    driver = kind(ray, work.Options(root=root), request, in_flight, watching.Tally())
     return driver.drive([ray_engine._Flight(run, request) for run in ray.answers])
 
 
@@ -245,7 +246,7 @@ def test_at_the_limit_of_time_runs_are_asked_for_a_checkpoint_and_left(tmp_path)
             return done, [reference for reference in references if reference not in done]
 
     ray = Waiting({first: [("complete", None)], **{run: [] for run in others}})
-    driver = ray_engine._Driver(ray, work.Options(root=tmp_path), Request(), None, sweep.Tally(), until)
+    driver = ray_engine._Driver(ray, work.Options(root=tmp_path), Request(), None, watching.Tally(), until)
     outcome = driver.drive([ray_engine._Flight(run, Request()) for run in ray.answers])
     assert outcome.complete == [first] and sorted(outcome.left, key=others.index) == others
     assert set(ray.cancelled) == set(ray.flying) and time.monotonic() < until

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from smooth_interpolation import config, locations
-from smooth_interpolation.runs import single, store, weights
+from smooth_interpolation.data import preparation
+from smooth_interpolation.runs import store, weights
 from smooth_interpolation.train.evaluation import Evaluator
 
 ROOT = locations.repository()
@@ -27,7 +28,7 @@ def test_weights_beside_a_record_are_those_that_were_measured(path):
     run = config.find(record["config"]["scale"], record["config"]["experiment"]).run(
         record["config"]["width"], record["config"]["seed"]
     )
-    found = Evaluator(single.prepare(run), run, torch.device("cpu")).epoch(single.network(run))
+    found = Evaluator(preparation.prepare(run), run, torch.device("cpu")).epoch(weights.network(run))
     last = {key: value for key, value in record["history"][-1].items() if key != "epoch"}
     for key, value in last.items():
         assert found[key] == pytest.approx(value, rel=2e-2), key  # other processors round otherwise

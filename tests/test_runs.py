@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from smooth_interpolation import config, files, locations
+from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
 from smooth_interpolation.measure import volumes
-from smooth_interpolation.runs import jobs, memory, progress, single, store
+from smooth_interpolation.runs import jobs, single, store, sweep, weights
 from smooth_interpolation.train import evaluation
 
 TINY = {
@@ -108,14 +109,14 @@ def test_a_diverged_run_is_recorded_and_not_drawn(tmp_path):
 
 def test_the_trained_network_can_be_measured_again_without_training(record):
     run = tiny().run(3, 0)
-    network = single.network(run)
-    measured = evaluation.Evaluator(single.prepare(run), run, torch.device("cpu")).volumes(network)
+    network = weights.network(run)
+    measured = evaluation.Evaluator(preparation.prepare(run), run, torch.device("cpu")).volumes(network)
     for ours, theirs in zip(measured, record["volumes"], strict=True):
         assert ours["jacobian_norm"]["mean"] == pytest.approx(theirs["jacobian_norm"]["mean"], rel=1e-5)
     finer = tiny(strengths=[2, 4, 6]).run(3, 0)
-    assert single.weights_path(finer) == single.weights_path(run)
+    assert weights.weights_path(finer) == weights.weights_path(run)
     with pytest.raises(RecordError, match="No weights"):
-        single.network(tiny().run(7, 0))
+        weights.network(tiny().run(7, 0))
 
 
 def test_side_by_side_gives_the_records_of_runs_alone(record):
@@ -146,19 +147,19 @@ def test_a_run_that_cannot_be_measured_does_not_take_others_along(monkeypatch):
     todo = [tiny().run(width, 7) for width in (1, 2)]
     (_, failed), (_, record) = single.run_side_by_side(todo, at_once=2)
     assert isinstance(failed, MemoryError) and record["status"] == "complete"
-    assert all(single.weights_path(run).exists() for run in todo)
+    assert all(weights.weights_path(run).exists() for run in todo)
     with pytest.raises(MemoryError):
         calls.clear()
         single.run(todo[0])
 
 
 def test_freed_memory_is_kept_where_the_c_library_can_be_told(monkeypatch):
-    kept = memory.keep_freed_blocks()
+    kept = single.keep_freed_blocks()
     assert kept or platform.libc_ver()[0] != "glibc"
-    memory.keep_freed_blocks.cache_clear()
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
-    assert memory.keep_freed_blocks() is False
-    memory.keep_freed_blocks.cache_clear()
+    single.keep_freed_blocks.cache_clear()
+    monkeypatch.setattr(single.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
+    assert single.keep_freed_blocks() is False
+    single.keep_freed_blocks.cache_clear()
 
 
 def test_bad_settings_end_before_training(monkeypatch):
@@ -233,7 +234,7 @@ def test_records_of_different_images_are_not_mixed(record, tmp_path, monkeypatch
         store.check_same_data(first, "1" * 64, tmp_path)
     monkeypatch.setattr("smooth_interpolation.runs.single.run", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(RecordError, match="w004-s0.json was measured on"):
-        progress.measure(tiny(widths=[3, 4]).run(7, 0), tmp_path)
+        sweep.measure(tiny(widths=[3, 4]).run(7, 0), tmp_path)
 
 
 def test_an_interrupted_write_leaves_the_old_record(record, tmp_path, monkeypatch):

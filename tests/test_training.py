@@ -10,7 +10,7 @@ import torchvision
 from torch.nn import functional as F
 
 from smooth_interpolation import config
-from smooth_interpolation.data import inputs
+from smooth_interpolation.data import inputs, preparation
 from smooth_interpolation.errors import ConfigError, UserError
 from smooth_interpolation.runs import checkpoints, single
 from smooth_interpolation.train import graphs, loop, models, stacks, step
@@ -61,7 +61,7 @@ def test_training_is_a_plain_loop(family, optimizer, monkeypatch):
     if family == "resnet18":  # batch normalisation puts many values near the ReLU's kink, where rounding decides
         monkeypatch.setattr(models.F, "relu", lambda x, inplace: F.softplus(x))
     settings = settings_of(model=family, optimizer=optimizer, warmup_epochs=2, learning_rate=0.003, batch_size=50)
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     ours, theirs = models.create(family, 2, 10, seed=1), models.create(family, 2, 10, seed=1)
     assert torch.equal(flat(ours), flat(theirs))
     loop.train(
@@ -79,7 +79,7 @@ def test_training_is_a_plain_loop(family, optimizer, monkeypatch):
 @pytest.mark.parametrize("augment", [False, True])
 def test_the_same_seed_gives_the_same_bits(precision, augment):
     settings = settings_of(precision=precision, augment=augment)
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
 
     def trained(seed):
         network = models.create("convnet", 3, 10, seed=seed)
@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_bits(precision, augment):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_trainer_starts_anew_for_another_seed(optimizer, augment):
     settings = settings_of(model="resnet18", optimizer=optimizer, augment=augment, epochs=2)
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     train = data.train
     there = inputs.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
     trainer = loop.Trainer(models.create("resnet18", 1, 10, seed=0), there, Recipe.of(settings), 0)
@@ -142,7 +142,7 @@ def train_all(trainers):
 @pytest.mark.parametrize(("family", "optimizer"), [("convnet", "sgd"), ("convnet", "adam"), ("resnet18", "adam")])
 def test_networks_trained_as_one_are_each_alone(family, optimizer):
     settings = settings_of(model=family, batch_size=30, warmup_epochs=2, optimizer=optimizer)  # a shorter last batch
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     trainers = in_a_stack(data, settings, dtype=torch.float64)
     train_all(trainers)
     assert trainers[0].graph is trainers[2].graph and trainers[0].graph.stacked
@@ -158,7 +158,7 @@ def test_networks_trained_as_one_are_each_alone(family, optimizer):
 
 def test_networks_trained_as_one_are_augmented_each_by_itself():
     settings = settings_of(augment=True, epochs=2)
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     trainers, alone = in_a_stack(data, settings), in_a_stack(data, settings)
     for trainer in alone:
         trainer.graphed = False
@@ -170,7 +170,7 @@ def test_networks_trained_as_one_are_augmented_each_by_itself():
 
 def test_networks_trained_as_one_are_stopped_and_resumed():
     settings = settings_of(epochs=4)
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     whole, first, rest = (in_a_stack(data, settings) for _ in range(3))
     train_all(whole)
     for _ in range(2):
@@ -187,7 +187,7 @@ def test_networks_trained_as_one_are_stopped_and_resumed():
 
 def test_a_lost_network_takes_no_other_of_its_stack_along():
     settings = settings_of(epochs=3)
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     trainers, others = in_a_stack(data, settings), in_a_stack(data, settings, (0, 2))
     with torch.no_grad():
         trainers[1].model.linear.weight.fill_(1e38)
@@ -219,7 +219,7 @@ def test_a_compiled_step_is_the_step(n_networks):
 
 def test_without_a_compiler_steps_are_captured_as_they_are(monkeypatch, caplog):
     settings = settings_of(epochs=1)
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     trained = []
     graphs._say_once.cache_clear()
 
@@ -240,7 +240,7 @@ def test_without_a_compiler_steps_are_captured_as_they_are(monkeypatch, caplog):
 @pytest.mark.parametrize("off", ["channels_last", "data_on_device"])  # test_device has the graph
 def test_acceleration_changes_rounding_alone(off):
     settings = settings_of()
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     trained = []
     for acceleration in (loop.Acceleration(), loop.Acceleration(**{off: False})):
         network = models.create("convnet", 3, 10, seed=0)
@@ -259,7 +259,7 @@ def test_acceleration_changes_rounding_alone(off):
 
 def test_bf16_trains_in_bfloat16_on_float32_weights():
     settings = settings_of(precision="bf16")
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     network, seen = models.create("convnet", 2, 10, seed=0), []
     network.linear.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     loop.train(
@@ -270,7 +270,7 @@ def test_bf16_trains_in_bfloat16_on_float32_weights():
 
 def test_divergence_ends_training():
     settings = settings_of(learning_rate=1e6, warmup_epochs=0)
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     network, seen = models.create("convnet", 4, 10, seed=0), []
     completed = loop.train(
         network,
@@ -320,15 +320,15 @@ def test_warm_up_is_linear_then_constant():
 
 
 def test_images_are_normalised_by_their_own_statistics_or_by_those_that_are_set():
-    own = single.prepare(settings_of())
+    own = preparation.prepare(settings_of())
     images = own.train.images.double() / 255
     assert own.normalize.mean == pytest.approx(images.mean(dim=(0, 2, 3)).tolist())
     assert own.normalize.std == pytest.approx(images.std(dim=(0, 2, 3), correction=0).tolist())
     mean, std = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.201)
-    both = single.prepare(settings_of(input_mean=mean, input_std=std))
+    both = preparation.prepare(settings_of(input_mean=mean, input_std=std))
     assert (both.normalize.mean, both.normalize.std) == (mean, std)
     assert (both.description()["mean"], both.description()["std"]) == (list(mean), list(std))
-    half = single.prepare(settings_of(input_std=std)).normalize
+    half = preparation.prepare(settings_of(input_std=std)).normalize
     assert (half.mean, half.std) == (own.normalize.mean, std)
 
 

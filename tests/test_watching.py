@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from smooth_interpolation import cli, config, locations
 from smooth_interpolation.cli import supervision
 from smooth_interpolation.errors import RecordError
-from smooth_interpolation.runs import cost, locks, progress, store, sweep, watching, work
+from smooth_interpolation.runs import cost, locks, store, sweep, watching, work
 from smooth_interpolation.runs.watching import Status, StatusFile
 from smooth_interpolation.train import evaluation, loop
 
@@ -181,7 +181,7 @@ def test_a_run_that_fails_in_training_stops_no_other(tmp_path, monkeypatch, at_o
 
 def test_what_went_wrong_is_printed_to_the_letter(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        sweep, "serial", lambda todo, **_: sweep.Outcome(failed=[(todo[0], "weights[index] are [/gone]")])
+        sweep, "serial", lambda todo, **_: watching.Outcome(failed=[(todo[0], "weights[index] are [/gone]")])
     )
     words = ["sweep", PARAMS, "--engine", "serial", "--device", "cpu", "--width", 1, "--results", tmp_path, *SETTINGS]
     result = command(*words)
@@ -246,7 +246,7 @@ def test_why_a_single_run_was_not_done_is_one_sentence(tmp_path, monkeypatch):
     why = "The lock x was taken over by y."
     monkeypatch.setattr(work, "do", lambda todo, options, report, **_: report(todo[0], "skipped", why))
     with pytest.raises(RecordError) as caught:
-        progress.measure(tiny().run(1, 0), tmp_path)
+        sweep.measure(tiny().run(1, 0), tmp_path)
     run = tiny().run(1, 0)
     assert str(caught.value) == f"{run}: {why[:-1]}; wait for it, or look at smooth-interpolation status."
 

@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from smooth_interpolation.runs import checkpoints, single, store
+from smooth_interpolation.runs import checkpoints, store, weights
 from smooth_interpolation.runs.checkpoints import DiskKeeper
 
 from . import torture
@@ -44,10 +44,10 @@ def full_disk_at_the_record(directory: Path, quick: bool) -> Count:
         (kind, text), *more = torture.finish([run], root, hook=fills, prepared=reference.prepared)[run]
         clear = kind == "failed" and "Cannot write" in text and "measured only" in text and not more
         nothing = store.read(run, root) is None and _whole(root)
-        single.weights_path(run).rename(directory / "weights")  # training would make them again
+        weights.weights_path(run).rename(directory / "weights")  # training would make them again
         again = torture.finish([run], root, prepared=reference.prepared)[run]
-        untrained = not single.weights_path(run).exists()
-        (directory / "weights").rename(single.weights_path(run))
+        untrained = not weights.weights_path(run).exists()
+        (directory / "weights").rename(weights.weights_path(run))
         done = again == [("complete", None)] and untrained and reference.found(root) == reference.state
         held.append(clear and nothing and done and torture.nothing_left(run, root))
     return count(held)
@@ -113,7 +113,7 @@ def results_vanish(directory: Path, quick: bool) -> Count:
 
         options = {"checkpoint_epochs": 1, "prepared": reference.prepared}
         [(kind, text)] = torture.finish([run], root, hook=vanish, **options)[run]
-        gone = not root.exists() and single.weights_path(run).exists()
+        gone = not root.exists() and weights.weights_path(run).exists()
         again = torture.finish([run], root, prepared=reference.prepared)[run]
         done = again == [("complete", None)] and reference.found(root) == reference.state
         held.append(kind == "failed" and "vanished" in text and "Traceback" not in text and gone and done)

@@ -18,8 +18,8 @@ import torch._dynamo  # optimisers import it, in every fork if not here
 
 from smooth_interpolation import config, files, locations
 from smooth_interpolation.config import Run
-from smooth_interpolation.data import datasets
-from smooth_interpolation.runs import single, store, work
+from smooth_interpolation.data import datasets, preparation
+from smooth_interpolation.runs import store, weights, work
 
 FORK = multiprocessing.get_context("fork")
 TINY = {
@@ -117,7 +117,7 @@ class Reference:
     """What an uninterrupted run gives, and how long it takes."""
 
     def __init__(self, run: Run, root: Path, **options: Any):
-        self.run, self.prepared = run, single.prepare(run)
+        self.run, self.prepared = run, preparation.prepare(run)
         self.options = {"prepared": self.prepared, **options}
         finish([run], root / "warm-up", **self.options)  # fills the caches
         began = time.perf_counter()
@@ -128,10 +128,10 @@ class Reference:
     def found(self, root: Path) -> tuple[dict[str, Any], str] | None:
         """The record without its origin, and the digest of the final weights, which are then removed from the cache."""
         record = store.read(self.run, root)
-        weights = single.weights_path(self.run)
-        if record is None or not weights.exists():
+        kept = weights.weights_path(self.run)
+        if record is None or not kept.exists():
             return None
-        tensors, _ = files.read_tensors(weights)
+        tensors, _ = files.read_tensors(kept)
         digest = datasets.fingerprint(*(tensors[name] for name in sorted(tensors)))
-        weights.unlink()
+        kept.unlink()
         return {key: value for key, value in record.items() if key != "provenance"}, digest

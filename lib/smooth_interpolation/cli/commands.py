@@ -36,6 +36,7 @@ from .options import (
     check_engine,
     cores,
     experiment_of,
+    parse_bytes,
     whole,
 )
 
@@ -82,18 +83,18 @@ def run(
     Exit codes: as of sweep.
     """
     until = _until(time_limit)
-    from ..runs import progress
-    from ..runs import single as runs_module
+    from ..runs import single
+    from ..runs import sweep as engines
 
     one = experiment_of(params, set_).run(width, seed)
-    runs_module.choose_device(device)
+    single.choose_device(device)
     acceleration = acceleration_of(without)
     if not force and store.read(one, results) is not None:
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
     with _interruptible():
         options = {"device": device, "threads": threads, "acceleration": acceleration, "force": force, "until": until}
-        record = progress.measure(one, results, **options)
+        record = engines.measure(one, results, **options)
     console.print(*display.record_summary(record), sep="\n", highlight=False)
     console.print(f"Record: {store.path_of(one, results)}", soft_wrap=True)
 
@@ -162,16 +163,15 @@ def sweep(
     left runs to do, 130 when stopped.
     """
     until = _until(time_limit)
-    from ..runs import progress
-    from ..runs import single as runs_module
+    from ..runs import single
     from ..runs import sweep as engines
-    from ..runs.engines import cluster, ray_engine
-    from . import supervision
+    from ..runs.engines import ray_engine
+    from . import bars, supervision
 
     on_ray = {
         "address": address,
         "gpus_per_run": gpus_per_run,
-        "memory_per_run": None if memory_per_run is None else cluster.parse_bytes(memory_per_run),
+        "memory_per_run": None if memory_per_run is None else parse_bytes(memory_per_run),
         "in_flight": in_flight,
     }
     check_engine(engine, {"workers": workers, "at_once": at_once}, on_ray)
@@ -190,7 +190,7 @@ def sweep(
     if not todo:
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
         return
-    devices = runs_module.devices("auto" if engine == "ray" else device)
+    devices = single.devices("auto" if engine == "ray" else device)
     kind = devices[0].partition(":")[0]
     workers = workers or (cores() if kind == "cpu" else len(devices))
     if dry_run:
@@ -210,7 +210,7 @@ def sweep(
             do, options["workers"] = engines.sweep, workers
             options |= {} if kind == "cpu" else {"devices": devices, "costs": costs}
     with _interruptible():
-        outcome = progress.sweep(experiment, todo, errors, do, **options)
+        outcome = bars.sweep(experiment, todo, errors, do, **options)
     for name in ("complete", "diverged", "failed"):
         if getattr(outcome, name):
             console.print(f"{len(getattr(outcome, name))} {name}")

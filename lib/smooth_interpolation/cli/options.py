@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,49 @@ import typer
 from .. import config, locations
 from ..config import Experiment, params_file, validation
 from ..errors import ConfigError
-from ..runs import limits
 
 if TYPE_CHECKING:  # looking at records needs no PyTorch
     from ..train.loop import Acceleration
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+LEAST, MOST = 20.0, 366 * 86400.0  # seconds that can be a limit
+
+
+def parse_time(text: str) -> float:
+    """Seconds of a time such as 90, 90s, 9m or 1h30m.
+
+    Raises:
+        ConfigError: if it is none.
+
+    Example:
+        >>> parse_time("90s"), parse_time("9m"), parse_time("1h30m"), parse_time("0.5h")
+        (90.0, 540.0, 5400.0, 1800.0)
+    """
+    number = r"(\d{1,9}(?:\.\d{1,9})?)"
+    found = re.fullmatch(
+        rf"(?:{number}h)?(?:{number}m(?:in)?)?(?:{number}s?)?", "".join(text.lower().split()), re.ASCII
+    )
+    hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
+    total = 3600 * hours + 60 * minutes + seconds
+    if not LEAST <= total <= MOST:
+        raise ConfigError(
+            f"--time-limit {validation.plain(text)}: write a time such as 90s, 9m or 1h30m, from 20 seconds to a year."
+        )
+    return total
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of a size such as 2GB, 500 MB or 1.5GiB.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]I?|)B?", text.strip().upper(), re.ASCII)
+    size = int(float(match[1]) * UNITS[match[2]]) if match else 0
+    if not size:
+        raise ConfigError(f"--memory-per-run {text}: write a size such as 2GB or 500MB.")
+    return size
+
 
 MAX_WORKERS = 1024  # processes, threads or networks side by side
 MAX_IN_FLIGHT = 100_000
@@ -68,7 +108,7 @@ TimeLimit = Annotated[
     float | None,
     typer.Option(
         help="End by itself before so long has passed, such as 9m or 1h30m, with checkpoints to go on from.",
-        parser=limits.parse,
+        parser=parse_time,
         metavar="TIME",
         show_default=False,
     ),

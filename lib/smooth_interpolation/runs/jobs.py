@@ -27,7 +27,6 @@ from .limits import Limit
 from .watching import Status
 from .weights import save_network
 
-Watch = Callable[[Status], None]
 Result = TypeVar("Result")
 
 
@@ -35,7 +34,37 @@ class Later(Exception):
     """Whether a run may begin is not known yet: others are to be tried first."""
 
 
-def train_an_epoch(jobs: list[Job], stop: Callable[[], bool]) -> None:
+class Host:
+    """Whom runs are done for: asked and told on the way. This one has all that were given done, and keeps nothing.
+
+    Args:
+        until: when everything must be over, see `limits.Limit`; that it is up, `stop` has to say.
+    """
+
+    def __init__(self, until: float | None = None):
+        self.limit = Limit(until)
+
+    def begin(self, run: Run) -> Keeper | None:
+        """Where the checkpoints of a run go, as its turn comes; None: leave it out.
+
+        Raises:
+            Later: as long as there are others to do first.
+        """
+        return Keeper()
+
+    def watch(self, run: Run, status: Status) -> None:
+        """Told after every epoch and every few measured images."""
+
+    def stop(self) -> bool:
+        """Is it time to stop? Asked after every step (on a GPU: epoch) and every few measured images."""
+        return False
+
+    def more(self) -> list[Run] | None:
+        """Runs of the same experiment that have come up since, asked after every epoch; None: there will be no more."""
+        return None
+
+
+def train_an_epoch(jobs: list[Job], host: Host) -> None:
     """An epoch of each, with checkpoints where they are due; what must not be lost is written before anything else."""
 
     def failed(trainer: Trainer, error: Exception) -> None:
@@ -47,14 +76,14 @@ def train_an_epoch(jobs: list[Job], stop: Callable[[], bool]) -> None:
             loop.capture([job.trainer for job in new], failed)
         for job in new:
             job._spend("compile", spent, len(new))
-        new[0].bench.limit.began(spent.wall)
+        host.limit.began(spent.wall)
     with _timed() as spent:
 
         def between() -> None:
             # At the end of an epoch its evaluation comes first.
             sound = [job for job in jobs if not job.error]
             within = [job for job in sound if job.trainer.within_epoch and not job.trainer.graph]
-            stopping = len(within) == len(sound) and stop()
+            stopping = len(within) == len(sound) and host.stop()
             for job in within:
                 if stopping or job.keeper.due(job.trainer.epoch - 1):
                     job.save(spent.so_far(), len(jobs))
@@ -66,7 +95,7 @@ def train_an_epoch(jobs: list[Job], stop: Callable[[], bool]) -> None:
     for job, progress in epochs.items():
         if progress:
             job.guarded(partial(job.after_epoch, progress, spent, len(jobs)))
-    stopping = stop()
+    stopping = host.stop()
     for job in jobs:
         if job.error:
             continue
@@ -82,10 +111,10 @@ class Bench:
     """What runs of one experiment share: the data where it is trained on, the evaluator, captured graphs."""
 
     def __init__(
-        self, config: Run, data: Prepared, device: torch.device, at_once: int, acceleration: Acceleration, limit: Limit
+        self, config: Run, data: Prepared, device: torch.device, at_once: int, acceleration: Acceleration, host: Host
     ) -> None:
         self.data, self.device, self.at_once, self.acceleration = data, device, at_once, acceleration
-        self.config, self.limit = config, limit
+        self.config, self.host = config, host
         self.code = provenance.code()
         if multiprocessing.parent_process() is None:  # a sweep says it for its workers
             provenance.warn_of_unknown()
@@ -107,15 +136,9 @@ class Bench:
 class Job:
     """A run under way."""
 
-    def __init__(
-        self,
-        config: Run,
-        bench: Bench,
-        watch: Callable[[Run, Status], None],
-        keeper: Keeper,
-        stop: Callable[[], bool],
-    ) -> None:
-        self.config, self.bench, self.watch, self.keeper, self.stop = config, bench, watch, keeper, stop
+    def __init__(self, config: Run, bench: Bench, keeper: Keeper) -> None:
+        self.config, self.bench, self.host, self.keeper = config, bench, bench.host, keeper
+        self.place = str(bench.device)
         self.error: Exception | None = None  # what ended the run, while those beside it go on
         self.origin = {
             **bench.code,
@@ -175,7 +198,7 @@ class Job:
         try:
             with _timed() as writing:
                 self.keeper.save(checkpoints.capture(self.trainer), state, self.bench.data.dataset.fingerprint)
-            self.bench.limit.wrote(writing.wall)
+            self.host.limit.wrote(writing.wall)
         except UserError as error:
             self.error = error
 
@@ -188,7 +211,8 @@ class Job:
                 entry = self.bench.evaluator.epoch(self.trainer.model)
             self._spend("evaluate", spent)
             self.history.append({"epoch": progress.epoch, **entry})
-        self._tell(Status("train", progress.epoch, self.config.epochs, progress.loss, progress.error))
+        status = Status("train", progress.epoch, self.config.epochs, progress.loss, progress.error, self.place)
+        self.host.watch(self.config, status)
 
     def record(self) -> store.Record:
         """Measure the trained network and put everything together."""
@@ -222,12 +246,9 @@ class Job:
         }
 
     def _after_points(self, done: int, n: int) -> None:
-        self._tell(Status("measure", done, n))
-        if self.stop():  # the checkpoint of the last epoch is there already
+        self.host.watch(self.config, Status("measure", done, n, device=self.place))
+        if self.host.stop():  # the checkpoint of the last epoch is there already
             raise KeyboardInterrupt
-
-    def _tell(self, status: Status) -> None:
-        self.watch(self.config, status)
 
     def _spend(self, stage: str, spent: _Spent, shared_by: int = 1) -> None:
         self.seconds[stage] += spent.wall / shared_by

@@ -7,42 +7,14 @@ network in training took at most, and `SPARE`.
 
 from __future__ import annotations
 
-import re
 import time
-
-from ..config import validation
-from ..errors import ConfigError
 
 SPARE = 10.0  # seconds, for processes to end, and for what was not foreseen
 LAST = 2.0  # seconds before the limit at which whoever still runs is told to stop; at the limit it is killed
-LEAST, MOST = 20.0, 366 * 86400.0  # seconds that can be a limit
 
 
 class TimeUp(KeyboardInterrupt):
     """Time was up, and everything was put in order."""
-
-
-def parse(text: str) -> float:
-    """Seconds of a time such as 90, 90s, 9m or 1h30m.
-
-    Raises:
-        ConfigError: if it is none.
-
-    Example:
-        >>> parse("90s"), parse("9m"), parse("1h30m"), parse("0.5h")
-        (90.0, 540.0, 5400.0, 1800.0)
-    """
-    number = r"(\d{1,9}(?:\.\d{1,9})?)"
-    found = re.fullmatch(
-        rf"(?:{number}h)?(?:{number}m(?:in)?)?(?:{number}s?)?", "".join(text.lower().split()), re.ASCII
-    )
-    hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
-    total = 3600 * hours + 60 * minutes + seconds
-    if not LEAST <= total <= MOST:
-        raise ConfigError(
-            f"--time-limit {validation.plain(text)}: write a time such as 90s, 9m or 1h30m, from 20 seconds to a year."
-        )
-    return total
 
 
 class Limit:

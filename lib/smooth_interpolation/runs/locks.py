@@ -296,5 +296,4 @@ def _forget() -> None:
     _heart = _Heart()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_forget)

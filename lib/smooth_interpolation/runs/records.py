@@ -14,7 +14,7 @@ from .. import config, locations
 from ..config import Experiment, Run
 from ..errors import ConfigError
 from . import store
-from .store import Record
+from .record_format import Record
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ class Records(Sequence[Record]):
             return self
         chosen = [self.experiment.run(width, seed) for seed in self.experiment.seeds]
         if all(store.read(run) is None for run in chosen):
-            from . import progress  # it needs PyTorch, which reading does not
+            from . import sweep  # it needs PyTorch, which reading does not
 
-            progress.measure(chosen[0])
+            sweep.measure(chosen[0])
         wanted = self.experiment.runs()
         found = store.read_all([*wanted, *(run for run in chosen if run not in wanted)])
         states = {record["status"] for record in found if record["config"]["width"] == width}

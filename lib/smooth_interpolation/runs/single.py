@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from ..config import Run
-from ..data.preparation import Prepared
-from ..data.preparation import prepare as prepare
+from ..data.preparation import Prepared, prepare
 from ..errors import ConfigError
 from ..train.loop import Acceleration
-from . import memory, store
-from .checkpoints import Keeper
-from .jobs import Bench, Job, Later, Status, Watch, train_an_epoch
-from .limits import Limit
-from .weights import network as network
-from .weights import weights_path as weights_path
+from .jobs import Bench, Host, Job, Later, train_an_epoch
+from .record_format import Record
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def run(
@@ -26,22 +25,20 @@ def run(
     *,
     device: str = "auto",
     threads: int = 1,
-    watch: Watch = lambda status: None,
     prepared: Prepared | None = None,
     acceleration: Acceleration = Acceleration(),  # noqa: B008 (frozen)
-) -> store.Record:
+) -> Record:
     """Train and measure one network.
 
     Args:
         config: what to do.
         device: "auto" (a GPU if there is one), "cpu", "cuda" or another of PyTorch's names.
         threads: CPU threads; records are equal bit by bit only for the same number.
-        watch: called after every epoch and every few measured images.
         prepared: the data, if it is at hand already.
         acceleration: parts of it can be turned off.
 
     Returns:
-        The record, not yet written. The final weights are in the cache, see `network`.
+        The record, not yet written. The final weights are in the cache, see `weights.network`.
 
     Raises:
         UserError: for what a user can mend; nothing has been trained then.
@@ -53,14 +50,8 @@ def run(
         >>> record["status"], record["epochs_run"], record["data"]["n_corrupted"]
         ('complete', 2, 10)
     """
-    [(_, record)] = run_side_by_side(
-        [config],
-        device=device,
-        threads=threads,
-        watch=lambda _, status: watch(status),
-        prepared=prepared,
-        acceleration=acceleration,
-    )
+    options = {"device": device, "threads": threads, "prepared": prepared, "acceleration": acceleration}
+    [(_, record)] = run_side_by_side([config], **options)
     if isinstance(record, Exception):
         raise record
     return record
@@ -69,32 +60,21 @@ def run(
 def run_side_by_side(
     configs: Iterable[Run],
     *,
+    host: Host | None = None,
     at_once: int = 1,
     device: str = "auto",
     threads: int = 1,
-    watch: Callable[[Run, Status], None] = lambda run, status: None,
     prepared: Prepared | None = None,
     acceleration: Acceleration = Acceleration(),  # noqa: B008 (frozen)
-    begin: Callable[[Run], Keeper | None] = lambda run: Keeper(),
-    stop: Callable[[], bool] = lambda: False,
-    limit: Limit | None = None,
-    more: Callable[[], list[Run] | None] = lambda: None,
-) -> Iterator[tuple[Run, store.Record | Exception]]:
+) -> Iterator[tuple[Run, Record | Exception]]:
     """Runs of one experiment in one process, `at_once` of them in training at any time, as each is finished.
 
     Yields each run with its record, or with what went wrong while it was begun, trained, kept or measured; those beside it go on.
+    When `host` has it stopped, a checkpoint of each run is written and KeyboardInterrupt raised. Where its limit of time is
+    too short for another run, none is begun, and after the last one in training KeyboardInterrupt is raised.
 
     Small networks leave most of a GPU idle: their epochs overlap there, and seeds of one width share a captured graph. On
     a CPU they take turns. Records are those of `run`, but for the times.
-
-    Args:
-        begin: called when a run's turn comes; returns where its checkpoints are kept, or None to leave it out. It may
-            raise `Later` as long as there are others to do first.
-        stop: asked after every step (on a GPU: epoch) and every few measured images. Once it is true, a checkpoint of
-            each run is written and KeyboardInterrupt raised.
-        limit: of time, told what takes how long; where it is too short for another run, none is begun, and after the last
-            one in training KeyboardInterrupt is raised. That it is up, `stop` has to say.
-        more: asked after every epoch for runs of the same experiment that have come up since; None: there will be no more.
 
     Raises:
         ConfigError: if the runs differ in more than width and seed, or `at_once` is below 1.
@@ -104,21 +84,21 @@ def run_side_by_side(
     if at_once < 1:
         raise ConfigError(f"at_once is {at_once}: it must be at least 1.")
     _check_one_experiment(waiting)
-    limit = limit or Limit()
-    memory.keep_freed_blocks()
+    host = host or Host()
+    keep_freed_blocks()
     threads_before, gpu_before = torch.get_num_threads(), None
     torch.set_num_threads(threads)
     bench: Bench | None = None
     active: list[Job] = []
     try:
         while True:
-            new = more() if open_ else None
+            new = host.more() if open_ else None
             open_ = new is not None
             waiting += new or []
             if not (waiting or active):
                 if not open_:
                     break
-                if stop():
+                if host.stop():
                     raise KeyboardInterrupt
                 time.sleep(0.05)
                 continue
@@ -127,26 +107,26 @@ def run_side_by_side(
                 if place.type == "cuda" and place.index is not None:  # libraries that ask for "the" GPU get this one
                     gpu_before = torch.cuda.current_device()
                     torch.cuda.set_device(place)
-                bench = Bench(waiting[0], prepared or prepare(waiting[0]), place, at_once, acceleration, limit)
+                bench = Bench(waiting[0], prepared or prepare(waiting[0]), place, at_once, acceleration, host)
             elif new:
                 _check_one_experiment([bench.config, *new])
             while waiting and len(active) < at_once:
-                if limit.too_short_to_begin():
+                if host.limit.too_short_to_begin():
                     if active:
                         break
-                    limit.reached = True
+                    host.limit.reached = True
                     raise KeyboardInterrupt
                 config, since = waiting.pop(0), time.monotonic()
                 try:
-                    keeper = begin(config)
+                    keeper = host.begin(config)
                     if keeper is not None:
-                        active.append(Job(config, bench, watch, keeper, stop))
-                        limit.began(time.monotonic() - since)
+                        active.append(Job(config, bench, keeper))
+                        host.limit.began(time.monotonic() - since)
                 except Later:
                     waiting.append(config)
                     if active:
                         break
-                    if stop():
+                    if host.stop():
                         raise KeyboardInterrupt from None
                     time.sleep(0.1)
                 except Exception as error:
@@ -154,15 +134,15 @@ def run_side_by_side(
             if len(active) == at_once or not open_:  # what nobody will take over needs no memory
                 kept = {config.width for config in waiting}
                 bench.idle = {width: idle for width, idle in bench.idle.items() if width in kept}
-            limit.networks = len(active)
-            train_an_epoch([job for job in active if not job.trainer.done], stop)
+            host.limit.networks = len(active)
+            train_an_epoch([job for job in active if not job.trainer.done], host)
             finished = [job for job in active if job.trainer.done or job.error]
             for job in finished:
                 active.remove(job)
                 try:
                     if job.error:
                         raise job.error
-                    result: store.Record | Exception = job.record()
+                    result: Record | Exception = job.record()
                 except KeyboardInterrupt:
                     for other in active:
                         other.save()
@@ -208,3 +188,16 @@ def choose_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError):
         raise ConfigError(f"There is no device '{name}' here: use cpu, or auto to take what there is.") from None
     return device
+
+
+@functools.cache
+def keep_freed_blocks() -> bool:
+    """Have glibc keep large freed blocks for the next step, where else it returns them and faults them in anew.
+
+    Saves 5 to 10% of training on a CPU. For processes that train; returns whether the C library could be told.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # not glibc
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, 1 << 30) and mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1))

@@ -9,17 +9,20 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from ..config import Experiment, Run
 from ..data import datasets
-from . import cost, hand_out, limits, provenance, single, store, work
+from ..data.preparation import prepare
+from ..errors import RecordError
+from . import cost, limits, provenance, single, store, work
 from .engines.processes import Pool
-from .outcomes import Event, Outcome, Tally, Watch
-
-__all__ = ["Event", "Outcome", "Tally", "Watch", "plan", "serial", "sweep", "terminable"]
+from .record_format import Record
+from .watching import Outcome, Report, Status, Tally
 
 
 def plan(experiment: Experiment, root: Path | None = None, device: str = "auto", *, dry: bool = False) -> list[Run]:
@@ -38,11 +41,11 @@ def plan(experiment: Experiment, root: Path | None = None, device: str = "auto",
     if todo and dry:
         datasets.look(experiment.dataset)
     elif todo:
-        store.check_same_data(todo[0], single.prepare(experiment).dataset.fingerprint, root)
+        store.check_same_data(todo[0], prepare(experiment).dataset.fingerprint, root)
     return todo
 
 
-def serial(todo: Iterable[Run], *, watch: Watch = lambda event: None, **options: Any) -> Outcome:
+def serial(todo: Iterable[Run], *, watch: Report = lambda run, kind, content: None, **options: Any) -> Outcome:
     """Do runs in this process, `at_once` of them side by side; `options` are those of `work.Options`."""
     tally = Tally(watch)
     with contextlib.suppress(limits.TimeUp):
@@ -56,14 +59,14 @@ def sweep(
     workers: int | None = None,
     devices: Sequence[str] | None = None,
     costs: Mapping[Run, float] | None = None,
-    watch: Watch = lambda event: None,
+    watch: Report = lambda run, kind, content: None,
     at_once: int = 1,
     **options: Any,
 ) -> Outcome:
     """Do runs, several processes at a time; a run that fails does not stop those of other processes.
 
     Each run has a process of its own, in the order given. With `devices`, or with `at_once` above 1, each process does run
-    after run, `at_once` of them side by side, as they are handed out: see `hand_out` and `runs.run_side_by_side`.
+    after run, `at_once` of them side by side, as they are handed out: see `cost` and `runs.run_side_by_side`.
     On KeyboardInterrupt, and on SIGTERM, the unfinished runs write their checkpoints and are stopped, and
     KeyboardInterrupt goes on to the caller. At the limit of time (`until`, see `limits`) they do so too, and are `left`.
 
@@ -72,7 +75,7 @@ def sweep(
         workers: processes; None: one for each of the devices.
         devices: of the processes, in turn, such as ["cuda:0", "cuda:1"]; None: `options["device"]` for all.
         costs: of the runs, predicted in any unit; None: see `cost.relative`.
-        watch: called with every event.
+        watch: told what `work.do` reports.
         at_once: networks that a process trains side by side.
         options: the others of `work.Options`.
     """
@@ -83,7 +86,7 @@ def sweep(
     number = min(workers or len(places), len(runs_))
     if costs is None and not own:
         costs = cost.relative(runs_, [], "cpu" if places[0] == "cpu" else "cuda")
-    pool = Pool(chosen, Tally(watch), hand_out.Queue(runs_, None if own else costs), own)
+    pool = Pool(chosen, Tally(watch), cost.Queue(runs_, None if own else costs), own)
     with terminable():
         pool.run([places[i % len(places)] for i in range(number)])
     return pool.tally.outcome
@@ -104,3 +107,58 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def measure(run: Run, root: Path | None = None, **options: Any) -> Record:
+    """Train and measure one network and keep its record, with a bar for each.
+
+    Everything that can be checked is checked first: the data, the place of the record, the records beside it.
+
+    Args:
+        run: what to do.
+        root: of the records; None: the usual place.
+        options: the others of `work.Options`.
+    """
+    single.choose_device(options.get("device", "auto"))
+    store.check_writable(run, root)
+    prepared = prepare(run)
+    store.check_same_data(run, prepared.dataset.fingerprint, root)
+    skipped: list[str] = []
+    with _bars(run) as watch:
+
+        def report(_: Run, kind: str, content: Any) -> None:
+            if kind == "status":
+                watch(content)
+            elif kind == "skipped":
+                skipped.append(content)
+
+        work.do([run], work.Options(root=root, engine="run", **options), report, prepared=prepared, reraise=True)
+    record = store.read(run, root)
+    if record is None:
+        raise RecordError(
+            f"{run}: {skipped[0].removesuffix('.')}; wait for it, or look at smooth-interpolation status."
+        )
+    return record
+
+
+@contextlib.contextmanager
+def _bars(run: Run) -> Iterator[Callable[[Status], None]]:
+    """A bar for training, with loss, error and the time left, and another for measuring."""
+    bars: dict[str, tqdm] = {}
+
+    def watch(status: Status) -> None:
+        if status.stage not in bars:
+            name, unit = f"w = {run.width}, seed {run.seed}", "epoch"
+            if status.stage == "measure":
+                name, unit = f"{name}, measuring", "image"
+            bars[status.stage] = tqdm(total=status.total, desc=name, unit=unit, mininterval=0.5)
+        bar = bars[status.stage]
+        if status.stage == "train":
+            bar.set_postfix(loss=f"{status.loss:.3f}", error=f"{status.error:.1f}%", refresh=False)
+        bar.update(status.done - bar.n)
+
+    try:
+        yield watch
+    finally:
+        for bar in bars.values():
+            bar.close()

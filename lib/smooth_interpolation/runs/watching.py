@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, FiniteFloat
 
@@ -35,6 +35,10 @@ class Status:
     total: int
     loss: float = float("nan")
     error: float = float("nan")  # of the epoch's batches, in percent
+    device: str = "cpu"  # such as "cuda:1"
+
+
+Report = Callable[[Run, str, Any], None]  # what `work.do` tells of a run: see there
 
 
 class Found(BaseModel, strict=True, extra="forbid"):
@@ -164,3 +168,30 @@ def _alive(lock: Path, stage: str) -> bool | None:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+@dataclass
+class Outcome:
+    """What became of the runs of a sweep."""
+
+    complete: list[Run] = field(default_factory=list)
+    diverged: list[Run] = field(default_factory=list)
+    failed: list[tuple[Run, str]] = field(default_factory=list)  # with what went wrong
+    skipped: list[tuple[Run, str]] = field(default_factory=list)  # with why: done or in progress elsewhere
+    left: list[Run] = field(default_factory=list)  # when time was up
+
+
+class Tally:
+    """What became of the runs of a sweep, from what `work.do` reports of them; whoever watches hears it too."""
+
+    def __init__(self, watch: Report = lambda run, kind, content: None):
+        self.outcome, self.watch = Outcome(), watch
+
+    def report(self, run: Run, kind: str, content: Any = None) -> None:
+        if kind == "stopped":
+            self.outcome.left.append(run)
+            return
+        if kind != "status":
+            entry = (run, content) if kind in ("failed", "skipped") else run
+            getattr(self.outcome, kind).append(entry)
+        self.watch(run, kind, content)

@@ -24,10 +24,9 @@ import contextlib
 import logging
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,12 @@ from ..errors import RecordError, UserError
 from ..train.loop import Acceleration
 from . import checkpoints, locks, provenance, single, store
 from .checkpoints import DiskKeeper
-from .jobs import Later
-from .limits import Limit, TimeUp
-from .watching import Status, StatusFile
+from .jobs import Host, Later
+from .limits import TimeUp
+from .record_format import Record
+from .watching import Report, Status, StatusFile
 
 log = logging.getLogger(__name__)
-
-Report = Callable[[Run, str, Any], None]
 
 
 @dataclass(frozen=True)
@@ -88,34 +86,23 @@ def do(
     Raises:
         KeyboardInterrupt: when it was stopped, after everything was put in order; `limits.TimeUp` at the limit of time.
     """
-    limit = Limit(options.until)
-    worker = _Worker(list(todo), options, report, reraise)
-
-    def arrived() -> list[Run] | None:
-        found = more()
-        worker.todo += found or []
-        return found
-
-    with _signals(worker) as asked:
+    worker = _Worker(list(todo), options, report, stop, more, reraise)
+    with _signals(worker):
         done = single.run_side_by_side(
             list(worker.todo),
+            host=worker,
             at_once=options.at_once,
             device=options.device,
             threads=options.threads,
             acceleration=options.acceleration,
             prepared=prepared,
-            watch=worker.watch,
-            begin=worker.begin,
-            stop=lambda: asked() or stop() or limit.up(),
-            limit=limit,
-            more=arrived,
         )
         try:
             with contextlib.closing(done):
                 for run, record in done:
                     worker.end(run, record)
         except KeyboardInterrupt:
-            if limit.reached and not asked():
+            if worker.limit.reached and not worker.signalled:
                 raise TimeUp from None
             raise
         except Exception as error:  # of all of them
@@ -127,14 +114,40 @@ def do(
             worker.leave()
 
 
-class _Worker:
-    """The runs under way, with what each holds: its lock, its checkpoints, its status file."""
+@dataclass
+class _Held:
+    """What a run under way holds."""
 
-    def __init__(self, todo: list[Run], options: Options, report: Report, reraise: bool):
-        self.todo, self.options, self.report, self.reraise = todo, options, report, reraise
-        self.holds: dict[Run, tuple[locks.Lock, DiskKeeper, StatusFile]] = {}
-        self.observer = locks.Observer()
-        self.begun = False  # from then on a signal waits until checkpoints are written
+    lock: locks.Lock
+    keeper: DiskKeeper
+    status: StatusFile
+
+
+@dataclass(eq=False)
+class _Worker(Host):
+    """The runs that this process does, and what each of those under way holds."""
+
+    todo: list[Run]
+    options: Options
+    report: Report
+    stop_asked: Callable[[], bool]
+    more_asked: Callable[[], list[Run] | None]
+    reraise: bool
+    held: dict[Run, _Held] = field(default_factory=dict)
+    observer: locks.Observer = field(default_factory=locks.Observer)
+    begun: bool = False  # from then on a signal waits until checkpoints are written
+    signalled: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__(self.options.until)
+
+    def stop(self) -> bool:
+        return self.signalled or self.stop_asked() or self.limit.up()
+
+    def more(self) -> list[Run] | None:
+        found = self.more_asked()
+        self.todo += found or []
+        return found
 
     def begin(self, run: Run) -> DiskKeeper | None:
         """Make a run ours; None if it is not to be done here."""
@@ -144,7 +157,7 @@ class _Worker:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = locks.acquire(path, self.observer)
         except locks.Held as held:
-            self._tell(run, "skipped", str(held))
+            self._over(run, "skipped", str(held))
             return None
         except locks.Undecided:
             raise Later from None
@@ -153,13 +166,13 @@ class _Worker:
         try:  # another process may have finished it a moment ago
             if not options.force and store.read(run, options.root) is not None:
                 lock.release()
-                self._tell(run, "skipped", "has a record already")
+                self._over(run, "skipped", "has a record already")
                 return None
             kept = options.checkpoints_kept or (checkpoints.KEPT if options.until is None else 1)
             device = str(single.choose_device(options.device))
             every = options.checkpoint_seconds, options.checkpoint_epochs
             keeper = DiskKeeper(run, options.root, *every, lock.check, kept)
-            self.holds[run] = lock, keeper, StatusFile(run, options.root, options.engine, device)
+            self.held[run] = _Held(lock, keeper, StatusFile(run, options.root, options.engine, device))
         except BaseException:
             lock.release()
             raise
@@ -167,58 +180,52 @@ class _Worker:
         return keeper
 
     def watch(self, run: Run, status: Status) -> None:
-        self.holds[run][2].tell(status)
+        self.held[run].status.tell(status)
         self.report(run, "status", status)
 
-    def end(self, run: Run, record: store.Record | Exception) -> None:
+    def end(self, run: Run, record: Record | Exception) -> None:
         """Keep what was found, or log what went wrong."""
         try:
             if isinstance(record, Exception):
                 raise record
             self._write(run, record)
         except locks.LockLost as error:
-            self._release(run)
-            self._tell(run, "skipped", str(error))
+            self._over(run, "skipped", str(error))
         except Exception as error:
             self.fail(run, error)
         else:
-            _, keeper, status = self.holds[run]
             with contextlib.suppress(OSError):
-                keeper.discard()
+                self.held[run].keeper.discard()
                 path = store.path_of(run, self.options.root)
                 for left in [*path.parent.glob(f".{path.name}.*.tmp"), log_path(run, self.options.root)]:
                     left.unlink(missing_ok=True)
-            status.remove()
-            self._release(run)
-            self._tell(run, record["status"])
+            self.held[run].status.remove()
+            self._over(run, record["status"])
 
     def fail(self, run: Run, error: Exception) -> None:
-        text = str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
         path = write_log(run, error, self.options.root)
-        if run in self.holds:
-            self.holds[run][2].tell(Status("failed", 0, 1), path)
-            self._release(run)
+        if run in self.held:
+            self.held[run].status.tell(Status("failed", 0, 1), path)
+        text = described(error)
+        self._over(run, None if self.reraise else "failed", f"{text}\nIts log: {path}" if path else text)
         if self.reraise:
-            self.todo.remove(run)
             raise error
-        self._tell(run, "failed", f"{text}\nIts log: {path}" if path else text)
 
     def leave(self) -> None:
         """Let go of what was begun, and report what was not finished."""
-        for run, (_, _, status) in list(self.holds.items()):
-            status.stop()
-            self._release(run)
+        for run, held in list(self.held.items()):
+            held.status.stop()
+            self.held.pop(run).lock.release()
         for run in list(self.todo):
-            self._tell(run, "stopped")
+            self._over(run, "stopped")
 
-    def _write(self, run: Run, record: store.Record) -> None:
-        lock, keeper, _ = self.holds[run]
-        path = store.path_of(run, self.options.root)
-        kept = "; the trained network is kept: started again, the run is measured only" if keeper.paths() else ""
+    def _write(self, run: Run, record: Record) -> None:
+        held, path = self.held[run], store.path_of(run, self.options.root)
+        kept = "; the trained network is kept: started again, the run is measured only" if held.keeper.paths() else ""
         if not path.parent.is_dir():
             raise RecordError(f"{path.parent} vanished while {run} was measured: the record cannot be written.")
         try:
-            lock.check()
+            held.lock.check()
             store.write(record, run, self.options.root)
         except OSError as error:
             raise RecordError(f"Cannot write to {path.parent} ({error.strerror or error}){kept}.") from None
@@ -227,13 +234,18 @@ class _Worker:
         except RecordError as error:
             raise RecordError(f"{str(error).removesuffix('.')}{kept}.") from None
 
-    def _tell(self, run: Run, kind: str, content: Any = None) -> None:
+    def _over(self, run: Run, kind: str | None, content: Any = None) -> None:
+        """Let go of a run, and report what became of it, if that is to be reported."""
+        if run in self.held:
+            self.held.pop(run).lock.release()
         self.todo.remove(run)
-        self.report(run, kind, content)
+        if kind:
+            self.report(run, kind, content)
 
-    def _release(self, run: Run) -> None:
-        lock, _, _ = self.holds.pop(run)
-        lock.release()
+
+def described(error: Exception) -> str:
+    """What went wrong, for whoever asked for the run: a sentence, or where it is no user's to mend, with its stack."""
+    return str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
 
 
 def log_path(run: Run, root: Path | None = None) -> Path:
@@ -259,13 +271,11 @@ def write_log(run: Run, error: Exception, root: Path | None = None) -> Path | No
 
 
 @contextlib.contextmanager
-def _signals(worker: _Worker) -> Iterator[Callable[[], bool]]:
-    """From the first run on, SIGTERM and SIGINT wait for checkpoints; a second SIGINT does not. Yields whether one came."""
-    asked: list[float] = []
+def _signals(worker: _Worker) -> Iterator[None]:
+    """From the first run on, SIGTERM and SIGINT wait for checkpoints; a second SIGINT does not."""
 
     def handle(number: int, frame: Any) -> None:
-        again = bool(asked) and number == signal.SIGINT
-        asked.append(time.monotonic())
+        again, worker.signalled = worker.signalled and number == signal.SIGINT, True
         if again or not worker.begun:
             raise KeyboardInterrupt
 
@@ -275,7 +285,7 @@ def _signals(worker: _Worker) -> Iterator[Callable[[], bool]]:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 before[number] = signal.signal(number, handle)
     try:
-        yield lambda: bool(asked)
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

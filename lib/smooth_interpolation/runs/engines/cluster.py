@@ -16,7 +16,6 @@ from typing import Any
 from ...config import validation
 from ...errors import ConfigError
 
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 PATIENCE = 60.0  # seconds for a node with room to join
 OBJECT_STORE = 100 * 2**20  # bytes; nothing but outcomes goes through it
 Node = dict[str, float]  # its resources, by Ray's names
@@ -58,19 +57,6 @@ class Request:
         if self.memory:
             parts.append(f"{self.memory / 1e9:.3g} GB of memory")
         return " and ".join(parts)
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes of a size such as 2GB, 500 MB or 1.5GiB.
-
-    Raises:
-        ConfigError: if it is none.
-    """
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]I?|)B?", text.strip().upper(), re.ASCII)
-    size = int(float(match[1]) * UNITS[match[2]]) if match else 0
-    if not size:
-        raise ConfigError(f"--memory-per-run {text}: write a size such as 2GB or 500MB.")
-    return size
 
 
 def require(alone: bool = False) -> Any:

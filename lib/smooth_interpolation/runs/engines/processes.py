@@ -1,7 +1,8 @@
 """Worker processes of this machine, each on its device, and the handing out of runs to them.
 
 A worker is handed runs through a pipe, as many as it trains side by side, and another whenever one is finished; it reports
-through the same pipe. A worker that dies takes the runs with it that it had begun, and no others.
+through the same pipe. A worker that dies takes the runs with it that it had begun, and no others; a pool of
+`concurrent.futures` would be lost as a whole.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from ...config import Run
-from .. import hand_out, limits, locks, store, work
-from ..outcomes import Event, Tally
-from ..watching import Status
+from .. import cost, limits, locks, store, work
+from ..watching import Status, Tally
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # of each library
 
 
 @dataclass(eq=False)
@@ -31,24 +31,24 @@ class _Worker:
     process: multiprocessing.process.BaseProcess
     connection: Connection
     device: str
-    load: hand_out.Load
+    load: cost.Load
     dismissed: bool = False
 
     def send(self, run: Run | None) -> None:
         """Hand it a run; None: there will be no more."""
-        with contextlib.suppress(OSError):  # of one that has died it is noticed when it is listened to
-            self.connection.send(run)
-        self.dismissed = run is None
+        if not self.dismissed:
+            with contextlib.suppress(OSError):  # of one that has died it is noticed when it is listened to
+                self.connection.send(run)
+        self.dismissed = self.dismissed or run is None
 
 
 class Pool:
     """Processes that do runs, and what they report."""
 
-    def __init__(self, options: work.Options, tally: Tally, queue: hand_out.Queue, own: bool):
+    def __init__(self, options: work.Options, tally: Tally, queue: cost.Queue, own: bool):
         self.options, self.tally, self.queue, self.own = options, tally, queue, own
-        self.context = multiprocessing.get_context("spawn")
         self.observer = locks.Observer()
-        self.workers: dict[Connection, _Worker] = {}
+        self.workers: dict[Any, _Worker] = {}  # by connection
         self.over = False  # it is time to stop
 
     def run(self, devices: list[str]) -> None:
@@ -60,18 +60,20 @@ class Pool:
                     self._start(device)
             while True:
                 self.over = self.over or (until is not None and time.monotonic() + limits.SPARE >= until)
-                if self.over:
-                    self._dismiss()
-                elif self.own:
+                if self.own and not self.over:
                     self._start_own(devices)
-                else:
-                    self._deal()
+                elif not self.over:
+                    for worker, run in self.queue.deal({worker: worker.load for worker in self.workers.values()}):
+                        self._hand(worker, run)
+                if self.own or self.over or not len(self.queue):
+                    for worker in self.workers.values():
+                        worker.send(None)
                 if not self.workers:
                     break
                 patience = None if until is None else max(0.0, until - limits.LAST - time.monotonic())
                 ready = wait(list(self.workers), patience)
                 for connection in ready:
-                    self._listen(self.workers[connection])  # type: ignore[index]
+                    self._listen(self.workers[connection])
                 if not ready:  # one that cannot stop by itself
                     break
         finally:
@@ -85,13 +87,14 @@ class Pool:
                 self.tally.report(run, "failed", "no process is left to do it: see why the others failed")
 
     def _start(self, device: str) -> _Worker:
-        ours, theirs = self.context.Pipe()
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
         arguments = (replace(self.options, device=device), theirs, os.getpid())
-        process = self.context.Process(target=_work, args=arguments, daemon=True)
+        process = context.Process(target=_work, args=arguments, daemon=True)
         with _starting():
             process.start()
         theirs.close()
-        worker = self.workers[ours] = _Worker(process, ours, device, hand_out.Load(self.options.at_once))
+        worker = self.workers[ours] = _Worker(process, ours, device, cost.Load(self.options.at_once))
         return worker
 
     def _start_own(self, devices: list[str]) -> None:
@@ -105,23 +108,10 @@ class Pool:
             worker = self._start(devices[0])
             worker.load.costs[run] = 1.0
             self._hand(worker, run)
-            worker.send(None)
-
-    def _deal(self) -> None:
-        loads = {worker: worker.load for worker in self.workers.values()}
-        for worker, run in self.queue.deal(loads):
-            self._hand(worker, run)
-        if not len(self.queue):
-            self._dismiss()
 
     def _hand(self, worker: _Worker, run: Run) -> None:
         worker.send(run)
-        self.tally.watch(Event(run, Status("start", 0, 1), device=worker.device))
-
-    def _dismiss(self) -> None:
-        for worker in self.workers.values():
-            if not worker.dismissed:
-                worker.send(None)
+        self.tally.report(run, "status", Status("start", 0, 1, device=worker.device))
 
     def _listen(self, worker: _Worker) -> None:
         """Take in one message of a worker, or its end."""
@@ -140,7 +130,7 @@ class Pool:
             if content.stage == "train":
                 whole = self.queue.costs[run] if self.queue.costs else 1.0
                 worker.load.costs[run] = whole * (1 - content.done / content.total)
-            self.tally.report(run, kind, content, worker.device)
+            self.tally.report(run, kind, content)
         elif kind == "stopped" and self.options.until is None:  # by whoever; when it ends, the run has failed
             return
         else:
@@ -200,16 +190,13 @@ def _work(options: work.Options, connection: Connection, parent: int) -> None:
 @contextlib.contextmanager
 def _starting() -> Iterator[None]:
     """How a worker starts: with one thread per library, and deaf to Ctrl-C from its first moment on."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    before = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ.update(ONE_THREAD)
     try:
         yield
     finally:
-        if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for name in ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(before)

@@ -12,7 +12,6 @@ import logging
 import os
 import socket
 import time
-import traceback
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from ... import locations
 from ...config import Run
 from ...errors import ConfigError, UserError
 from .. import limits, locks, provenance, store, sweep, watching, work
-from ..jobs import Status
+from ..watching import Status
 from . import cluster, processes
 from .cluster import Node, Request
 
@@ -48,9 +47,9 @@ def run_sweep(
     gpus_per_run: float | None = None,
     memory_per_run: int | None = None,
     in_flight: int | None = None,
-    watch: sweep.Watch = lambda event: None,
+    watch: watching.Report = lambda run, kind, content: None,
     **options: Any,
-) -> sweep.Outcome:
+) -> watching.Outcome:
     """Do runs on a cluster; where a worker or its node dies, or memory runs out, they go on elsewhere.
 
     Args:
@@ -59,7 +58,7 @@ def run_sweep(
         gpus_per_run: a run's share of a GPU; None: 0.25 where the cluster has GPUs, unless the device is "cpu".
         memory_per_run: bytes that a node must have left for a run; None: no request.
         in_flight: at most so many runs are with the cluster at a time; None: twice as many as it has room for.
-        watch: called with the news of each run, as its files tell.
+        watch: told of each run, as its files tell.
         options: of `work.Options`. At `until`, by this machine's clock, runs under way write their checkpoints, and are left.
 
     Raises:
@@ -80,7 +79,7 @@ def run_sweep(
         if chosen.device == "auto":
             chosen = replace(chosen, device="cuda" if request.gpus else "cpu")
         cluster.wait_for_room(ray, request, 0.0 if alone else cluster.PATIENCE)
-        driver = _Driver(ray, chosen, request, in_flight, sweep.Tally(watch), until)
+        driver = _Driver(ray, chosen, request, in_flight, watching.Tally(watch), until)
         return driver.drive([_Flight(run, request) for run in todo])
 
 
@@ -104,14 +103,14 @@ class _Driver:
     options: work.Options
     request: Request
     in_flight: int | None
-    tally: sweep.Tally
+    tally: watching.Tally
     until: float | None = None  # by `time.monotonic`
     waiting: list[_Flight] = field(default_factory=list)
     flying: dict[Any, _Flight] = field(default_factory=dict)  # by Ray's reference to the answer
     observer: locks.Observer = field(default_factory=locks.Observer)
     warned: set[str] = field(default_factory=set)
 
-    def drive(self, waiting: list[_Flight]) -> sweep.Outcome:
+    def drive(self, waiting: list[_Flight]) -> watching.Outcome:
         ray, self.waiting = self.ray, waiting
         # A process for each run. Ray does not try again by itself: how often, and with what, is decided here.
         task = ray.remote(max_calls=1, max_retries=0, runtime_env={"env_vars": _variables()})(_task)
@@ -233,8 +232,7 @@ def _task(run: Run, options: work.Options, token: Path) -> tuple[str, Any]:
     except Exception as error:
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # as PyTorch says it on a CPU
             return "memory", str(error)
-        text = str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
-        return "failed", f"{text}\nIts log: {work.log_path(run, options.root)}"
+        return "failed", f"{work.described(error)}\nIts log: {work.log_path(run, options.root)}"
     return told[-1]
 
 
@@ -254,7 +252,5 @@ def _variables() -> dict[str, str]:
         locations.CACHE_VARIABLE: locations.cache(),
         locations.RESULTS_VARIABLE: locations.results(),
     }
-    values = dict.fromkeys(processes.THREAD_VARIABLES, "1") | {
-        name: str(place.absolute()) for name, place in places.items()
-    }
+    values = processes.ONE_THREAD | {name: str(place.absolute()) for name, place in places.items()}
     return values | {name: os.environ[name] for name in ("PYTHONPATH",) if os.environ.get(name)}
