@@ -265,7 +265,7 @@ def _errors(
         if named:
             panels.scale_errors(panel, both)
         labels.at_ends(panel, named, *room)
-        mark_threshold(panel, threshold, named=0.5, width=width)
+        mark_threshold(panel, threshold, named=0.35, width=width)
         mark_width(panel, width, threshold=threshold)
         panel.set(xlabel="base width $w$", ylabel="error over the last epochs, %")
         panel.set_title(letter, loc="left", fontweight="bold")
