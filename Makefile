@@ -15,6 +15,7 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder tests
 
 # Every page at three widths, in light and dark, to be looked at.

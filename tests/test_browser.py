@@ -303,6 +303,8 @@ def test_a_page_is_read_in_the_dark_by_its_button(tab, address):
         if tab.evaluate("document.documentElement.dataset.theme") == "dark":
             break
     assert tab.evaluate(background) != light
-    assert tab.evaluate("getComputedStyle(document.querySelector('figure.measured img')).backgroundColor") == (
-        "rgb(255, 255, 255)"
-    )
+    figure = tab.locator("figure.measured").first
+    assert figure.locator(".in-dark img").is_visible() and not figure.locator(".in-light img").is_visible()
+    tab.emulate_media(media="print")
+    assert figure.locator(".in-light img").is_visible() and not figure.locator(".in-dark img").is_visible()
+    tab.emulate_media(media="screen")

@@ -191,8 +191,7 @@ def test_several_networks_by_width_and_the_figures():
         "Hessian norm",
     ]
     assert len(one.axes[0].get_lines()) == 2
-    shown = examine(linear(), images, labels, noisy=noisy, **FAST).show("mine")
-    assert "Jacobian norm, noisy labels: " in shown.alt and 'mine.csv"' in shown.html
+    assert "Jacobian norm, noisy labels: " in one.get_label()  # what a notebook says of it
     regression = examine(linear(n_out=1), images, torch.rand(6, 1), loss=lambda y, t: (y - t).abs().sum(1), **FAST)
     assert [panel.get_title() for panel in regression.figure().axes] == ["Loss", "Jacobian norm", "Hessian norm"]
 

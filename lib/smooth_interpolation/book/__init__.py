@@ -15,8 +15,9 @@ from .pages import (
     verdicts_on,
     what_is_missing,
 )
+from .presentation import show
 
 __all__ = [
-    "about", "by_width", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "says", "vector_figures",
+    "about", "by_width", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "says", "show", "vector_figures",
     "verdicts_by_scale", "verdicts_on", "what_is_missing",
 ]  # fmt: skip

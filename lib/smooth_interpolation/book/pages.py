@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 
 from .. import claims, config, locations
 from ..claims import moments, verdicts
-from ..cli import display
 from ..errors import ConfigError
-from ..runs import cost, store
+from ..runs import cost, store, tables
 from ..runs.records import Records
 from . import explore, facts, presentation
 from .page_parameters import given
@@ -141,7 +140,7 @@ def numbers(runs: Records) -> Any:
         return None
     table = runs.volumes[runs.volumes.width == runs.width]
     wide = table.pivot_table(index=["subset", "size"], columns="metric", values="mean", aggfunc="mean")
-    wide = wide[list(display.METRICS)].rename(columns=display.METRICS)
+    wide = wide[list(tables.METRICS)].rename(columns=tables.METRICS)
     wide.index.names = ["points", "augmentations per path"]
     seeds = table.seed.nunique()
     wide = wide.map(lambda value: f"{value:.4g}")
@@ -157,7 +156,7 @@ def describe(runs: Records) -> str:
     data, origins = runs[0]["data"], [record["provenance"] for record in runs]
     noise = f" ({data['n_corrupted']:,} with a wrong label)" if data["n_corrupted"] else ""
     seeds = sorted({record["config"]["seed"] for record in runs})
-    spread = "shaded: one standard deviation over seeds" if len(seeds) > 1 else "one seed, so no spread is shown"
+    spread = "thin lines: each seed" if len(seeds) > 1 else "one seed, so no spread is shown"
     optimizer = {"sgd": "SGD", "adam": "Adam"}[e.optimizer]
     precision = {"bf16": "bfloat16", "tf32": "TensorFloat-32", "fp32": "float32"}[e.precision]
     points = {row["subset"]: row["n_points"] for record in runs for row in record["volumes"] or []}
@@ -168,7 +167,7 @@ def describe(runs: Records) -> str:
     trying = ", for trying things out" if e.scale == "demo" else ""
     devices = {f"{o['device_name']} ({o['device'].upper()})" for o in origins}
     commits = {f"`{(o['commit'] or 'unknown')[:10]}`{' with changes' if o['dirty'] else ''}" for o in origins}
-    spent = display.duration(cost.machine_seconds(runs))
+    spent = cost.duration(cost.machine_seconds(runs))
     diverged = {str(c) for c in map(_run_of, runs) if c}
     sentences = [
         f"**Scale `{e.scale}`{trying}.** Data: {data['name']}, {_listed(sources)}, "

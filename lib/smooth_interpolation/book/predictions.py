@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from .. import config
-from ..cli import display
 from ..config import Experiment
 from ..runs import cost, store
 from ..train import loop
@@ -137,7 +136,7 @@ def _at(rates: Rates, width: int) -> float:
 def _duration(hours: float) -> str:
     if math.isnan(hours):
         return "not measured"
-    return f"{hours / 24:,.1f} days" if hours >= 48 else display.duration(3600 * hours)
+    return f"{hours / 24:,.1f} days" if hours >= 48 else cost.duration(3600 * hours)
 
 
 def _size(asked: int | None, whole: int) -> int:

@@ -15,11 +15,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import config, figures, locations
-from ..cli import display
 from ..config import Experiment
 from ..errors import ConfigError
 from ..figures import alt_text
@@ -102,10 +102,31 @@ def _words(figure: Figure) -> str:
     return str(figure.get_label()) or alt_text.describe(figure)
 
 
-def _image(figure: Figure, name: str, svg: bytes, alt: str) -> str:
-    """At most a third larger than drawn."""
+def _image(figure: Figure, file: str, svg: bytes, alt: str) -> str:
+    """The drawing, at most a third larger than drawn: for light and for dark pages and, of records, for phones.
+
+    Where the book's style is not at hand, in a notebook, the light one is seen.
+    """
     limit = f"max-width:{figure.get_figwidth() * 1.35:.1f}in"
-    return f'<div class="drawing"><img src="{_uri(name, svg)}" style="{limit}" alt="{html.escape(alt)}"></div>'
+    drawn_from = getattr(figure, "drawn_from", None)
+    narrow = drawn_from.again(narrow=True) if drawn_from else None
+    stem, words = file.removesuffix(".svg"), html.escape(alt)
+    pictures = []
+    for kind, dark in (("in-light", False), ("in-dark", True)):
+        ending = "-dark.svg" if dark else ".svg"
+        large = _uri(stem + ending, figures.written(figure, "svg", dark=True) if dark else svg)
+        source = ""
+        if narrow is not None:
+            small = _uri(f"{stem}-narrow{ending}", figures.written(narrow, "svg", dark=dark))
+            source = f'<source media="(max-width: 600px)" srcset="{small}">'
+        hidden = ' style="display:none"' if dark else ""
+        pictures.append(
+            f'<picture class="{kind}"{hidden}>{source}'
+            f'<img src="{large}" style="{limit}" loading="lazy" alt="{words}"></picture>'
+        )
+    if narrow is not None:
+        plt.close(narrow)
+    return f'<div class="drawing">{"".join(pictures)}</div>'
 
 
 def drawn(figure: Figure, kind: str) -> bytes:
@@ -129,7 +150,7 @@ def origin_table(records: Iterable[store.Record], experiment: Experiment | None 
                 "data": record["data"]["fingerprint"][:12],
                 "device": made["device_name"],
                 "precision": made["precision"],
-                "cost": display.duration(cost.seconds(record)),
+                "cost": cost.duration(cost.seconds(record)),
                 "date": made["end"][:10],
                 "to remake it": _remake(record, options),
             }

@@ -8,17 +8,9 @@ import pandas as pd
 from rich.table import Table
 
 from ..claims import verdicts
-from ..runs import cost, store
+from ..runs import cost, store, tables
 
 SHORT = {"supported": "yes", "contradicted": "no", "inconclusive": "open", "not measured": "-"}
-METRICS = {
-    "accuracy": "accuracy",
-    "crossentropy": "crossentropy",
-    "jacobian_norm": "Jacobian norm",
-    "tangent_hessian_norm": "Hessian norm",
-    "residual_norm": "residual norm",
-    "sensitivity": "sensitivity",
-}
 COLOURS = {"supported": "green", "contradicted": "red", "inconclusive": "yellow", "not measured": "dim"}
 
 
@@ -34,10 +26,12 @@ def record_summary(record: store.Record) -> Iterator[str | Table]:
         train = ", ".join(f"{subset} {value:.2f}%" for subset, value in last["train_error"].items())
         yield f"Epoch {last['epoch']}: test error {last['test_error']:.2f}%; training error {train}"
     if record["volumes"]:
-        names = [name.replace("residual norm", "residual") for name in METRICS.values()]  # 80 characters are a line
+        names = [
+            name.replace("residual norm", "residual") for name in tables.METRICS.values()
+        ]  # 80 characters are a line
         table = Table("points", *names, box=None, padding=(0, 1, 0, 0), header_style="bold")
         for row in sorted(record["volumes"], key=lambda r: (r["subset"], r["size"])):
-            means = (f"{row[metric]['mean']:.4g}" for metric in METRICS)
+            means = (f"{row[metric]['mean']:.4g}" for metric in tables.METRICS)
             table.add_row(f"{row['subset']} {row['size']}", *means)
         yield table
         yield "The number beside them: augmentations per path; 0 is the point itself."
@@ -45,7 +39,7 @@ def record_summary(record: store.Record) -> Iterator[str | Table]:
     yield (
         f"{data['n_train']:,} training images, {data['n_corrupted']:,} with a wrong label; {store.describe_data(record)}\n"
         f"{origin['device_name']}, {origin['threads']} thread(s), {origin['precision']}, "
-        f"{duration(cost.seconds(record))}; commit {(origin['commit'] or 'unknown')[:12]}{changes}"
+        f"{cost.duration(cost.seconds(record))}; commit {(origin['commit'] or 'unknown')[:12]}{changes}"
     )
 
 
@@ -83,9 +77,3 @@ def claims_of_one(table: pd.DataFrame) -> Iterator[str | Table]:
         value = f" {row.measure}: {verdicts.effect(row)} ({verdicts.spread(row)})." if verdicts.effect(row) else ""
         yield f"  [{COLOURS[row.verdict]}]{row.verdict}[/]: {row.sentence}{value[:2].upper()}{value[2:]}"
     yield f"{verdicts.count(table).replace('**', '').capitalize()}."
-
-
-def duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

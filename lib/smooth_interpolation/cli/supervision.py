@@ -9,8 +9,8 @@ from rich.table import Table
 
 from ..config import Run
 from ..runs import cost, locks, store
+from ..runs.cost import duration
 from ..runs.watching import Found, under_way
-from .display import duration
 
 
 def plan(

@@ -145,3 +145,10 @@ class Queue:
             run = self.take(worker)
             loads[worker].costs[run] = self.costs[run] if self.costs else 1.0
             yield worker, run
+
+
+def duration(seconds: float) -> str:
+    """In words, such as 1 h 05 min."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

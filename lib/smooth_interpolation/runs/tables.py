@@ -12,6 +12,15 @@ import pandas as pd
 
 from .record_format import VOLUME_METRICS, Record
 
+METRICS = {  # as tables and the terminal name them
+    "accuracy": "accuracy",
+    "crossentropy": "crossentropy",
+    "jacobian_norm": "Jacobian norm",
+    "tangent_hessian_norm": "Hessian norm",
+    "residual_norm": "residual norm",
+    "sensitivity": "sensitivity",
+}
+
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:

@@ -21,7 +21,6 @@ from . import images as your_data
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..book.presentation import Shown
 
 STRENGTHS = (5, 10, 15, 20, 22, 25)  # of the paper, for 32 singular values
 CHECKED = 4  # images on which the network is tried before it is measured
@@ -48,14 +47,9 @@ class Examination:
         """
         from . import figure as your_figure
 
-        return your_figure.draw(self)
-
-    def show(self, name: str = "your-network") -> Shown:
-        """The figure for a notebook, described in words, with its table and itself as files of that name."""
-        from ..book import presentation
-        from . import figure as your_figure
-
-        return presentation.show(self.figure(), self.volumes, name, your_figure.describe(self))
+        drawn = your_figure.draw(self)
+        drawn.set_label(your_figure.describe(self))  # its alternative text in a notebook
+        return drawn
 
 
 def examine(
