@@ -237,7 +237,7 @@ def test_params_of_the_page_header_are_those_of_the_file():
 
 
 def test_the_readmes_figure_is_drawn_from_the_records(tmp_path):
-    command = [sys.executable, "-m", "smooth_interpolation.cli", "figure", "fig2", "params/laptop/convnet-noise20.yaml"]
+    command = [sys.executable, "-m", "smooth_interpolation.cli", "figure", "fig2", "params/gpu/convnet-noise20.yaml"]
     drawn = tmp_path / "figure.svg"
     assert subprocess.run([*command, "--output", str(drawn)], cwd=ROOT, timeout=120).returncode == 0
     assert drawn.read_text() == (ROOT / "book" / "figure2.svg").read_text(), f"run: {' '.join(command[2:])}"
