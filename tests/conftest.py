@@ -88,7 +88,7 @@ class OneByOne(LoadScopeScheduling):
         name = Path(file).name
         if name in BOOK:
             return "book"
-        return file if 'scope="module"' in (Path(__file__).parent / name).read_text() else nodeid
+        return file if 'scope="module"' in (locations.repository() / file).read_text() else nodeid
 
 
 def pytest_xdist_make_scheduler(config, log):
