@@ -118,6 +118,7 @@ def test_the_command_line_says_and_judges_what_it_did(place, measured):
 
 LATER = """
 import json, sys, pathlib, torch
+import smooth_interpolation
 from smooth_interpolation import config
 from smooth_interpolation.book import hyperparameters, pages
 from smooth_interpolation.errors import RecordError
@@ -154,9 +155,8 @@ for name, values in {"set": {"weight_decay": "0.1"}, "longer": {"more_strengths"
     store.write(record, off, results)
     assert store.read(off, results) == record == store.read_file(store.path_of(off, results))
     found[name] = {"digest": off.digest, "path": str(off.path), "config": record["config"]}
-page = opened({"scale": "demo", "experiment": "convnet-noise20", "epochs": 3, "weight_decay": 0.1,
-                        "In": ["# Parameters\\nweight_decay = 0.1\\n"]})
-found["page"] = page.experiment.name
+asked = {"epochs": 3, "weight_decay": 0.1, "In": ["# Parameters\\nweight_decay = 0.1\\n"]}
+found["page"] = smooth_interpolation.records("demo", "convnet-noise20", **pages.fields(asked)).experiment.name
 found["table"] = hyperparameters.table("convnet-noise20").loc["weight_decay"].tolist()
 print(json.dumps(found))
 """
