@@ -70,7 +70,7 @@ def test_sentences_claims_and_pictures_have_one_peak():
     axes = plt.figure().subplots()
     axes.plot(error.index, error, label="test error")
     axes.set_title("Test error")
-    assert f"up to 64 at w = {curve.peak_at}" in alt_text.describe(axes.figure)
+    assert f"peak 64 at {curve.peak_at}" in alt_text.describe(axes.figure)
     plt.close(axes.figure)
 
 

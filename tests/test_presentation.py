@@ -36,7 +36,7 @@ def shown(page):
 def held(html, kind):
     """The content of the first file of a kind in a piece of HTML."""
     return base64.b64decode(
-        re.search(rf"data:{re.escape(presentation.TYPES[kind])};name=[^;]+;base64,([^\"]+)", html)[1]
+        re.search(rf"data:{re.escape(presentation.TYPES[kind])};name=fig2-demo\.{kind};base64,([^\"]+)", html)[1]
     )
 
 
@@ -91,7 +91,8 @@ def test_the_book_keeps_a_file_once(tmp_path, shown):
     context = {"body": shown.html, "pathto": lambda place, _: f"../{place}"}
     book_files._write_files(app, "page", "page.html", context, None)
     files = sorted(path.name for path in tmp_path.rglob("*.*"))
-    assert files == ["fig2-demo.csv", "fig2-demo.pdf", "fig2-demo.svg"] and "base64" not in context["body"]
+    drawings = ["fig2-demo-dark.svg", "fig2-demo-narrow-dark.svg", "fig2-demo-narrow.svg"]
+    assert files == [*drawings, "fig2-demo.csv", "fig2-demo.pdf", "fig2-demo.svg"] and "base64" not in context["body"]
     (written,) = tmp_path.rglob("*.csv")
     assert written.read_bytes() == held(shown.html, "csv")
     assert f'href="../{written.relative_to(tmp_path)}"' in context["body"]

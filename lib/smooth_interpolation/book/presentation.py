@@ -114,10 +114,10 @@ def _image(figure: Figure, file: str, svg: bytes, alt: str) -> str:
     pictures = []
     for kind, dark in (("in-light", False), ("in-dark", True)):
         ending = "-dark.svg" if dark else ".svg"
-        large = _uri(stem + ending, figures.written(figure, "svg", dark=True) if dark else svg)
+        large = _uri(stem + ending, drawn(figure, "svg", dark=True) if dark else svg)
         source = ""
         if narrow is not None:
-            small = _uri(f"{stem}-narrow{ending}", figures.written(narrow, "svg", dark=dark))
+            small = _uri(f"{stem}-narrow{ending}", drawn(narrow, "svg", dark=dark))
             source = f'<source media="(max-width: 600px)" srcset="{small}">'
         hidden = ' style="display:none"' if dark else ""
         pictures.append(
@@ -129,9 +129,9 @@ def _image(figure: Figure, file: str, svg: bytes, alt: str) -> str:
     return f'<div class="drawing">{"".join(pictures)}</div>'
 
 
-def drawn(figure: Figure, kind: str) -> bytes:
-    """A figure as SVG or PDF; the same figure gives the same bytes."""
-    content = figures.written(figure, kind)
+def drawn(figure: Figure, kind: str, *, dark: bool = False) -> bytes:
+    """A figure as SVG, for a light or a dark page, or PDF; the same figure gives the same bytes."""
+    content = figures.written(figure, kind, dark=dark)
     return content[content.index(b"<svg") :] if kind == "svg" else content
 
 
