@@ -235,10 +235,10 @@ def test_a_width_is_chosen_by_the_keyboard_and_its_numbers_are_the_records(tab, 
     width = box.get_by_role("slider", name="Width")
     width.focus()
     tab.keyboard.press("End")
-    assert width.get_attribute("aria-valuetext") == "w = 24"
+    assert width.get_attribute("aria-valuetext") == "w = 64"
     box.get_by_role("combobox", name="Points").select_option(label="noisy labels")
-    volumes = store.volumes_table(store.read_all(config.find("laptop", "convnet-noise20").runs()))
-    rows = volumes[(volumes.width == 24) & (volumes.subset == "noisy") & (volumes.metric == "jacobian_norm")]
+    volumes = store.volumes_table(store.read_all(config.find("gpu", "convnet-noise20").runs()))
+    rows = volumes[(volumes.width == 64) & (volumes.subset == "noisy") & (volumes.metric == "jacobian_norm")]
     means = rows.groupby("size")["mean"].mean()
     shown = box.locator("tbody tr td:nth-child(4)").all_inner_texts()
     assert [float(text) for text in shown] == pytest.approx(means.tolist(), rel=0.06)
@@ -249,7 +249,7 @@ def test_a_heatmap_answers_pointer_and_keyboard(tab, address):
     width, readout = box.get_by_role("slider", name="Width"), box.get_by_role("status")
     width.focus()
     tab.keyboard.press("Home")
-    assert readout.inner_text().startswith("w = 1, epoch 400: Test error")
+    assert readout.inner_text().startswith("w = 1, epoch 250: Test error")
     box.locator("svg").first.hover(position={"x": 150, "y": 100})
     assert not readout.inner_text().startswith("w = 1,")
     before = readout.inner_text()
