@@ -6,6 +6,7 @@ by papermill with any of them set. `runs` is everywhere what `smooth_interpolati
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,20 +60,20 @@ def what_is_missing(runs: Records) -> Any:
 
 def verdicts_on(runs: Records, figure: str) -> Any:
     """The claims that the paper makes with a figure, and what these records say of them, as Markdown."""
-    table = verdicts.as_table(claims.judge(runs), figure)
+    table = verdicts.as_table(_judged(runs), figure)
     notes = filter(None, (table, verdicts.LEGEND, verdicts.trial(runs.experiment.scale)))
     return _markdown("\n\n".join(notes) if table else "")
 
 
 def verdicts_by_scale(runs: Records, figure: str) -> Any:
     """The claims made with a figure, and the verdict at every scale that counts and has records, as Markdown."""
-    name, tables = runs.experiment.experiment, {}
+    name, judged = runs.experiment.experiment, {}
     for scale in claims.SCALES:
         if scale == runs.experiment.scale or locations.params_file(scale, name).is_file():
             there = runs if scale == runs.experiment.scale else runs.at(scale)
             if len(there):
-                tables[scale] = claims.judge(there)
-    return _markdown(verdicts.by_scale(tables, figure))
+                judged[scale] = _judged(there)
+    return _markdown(verdicts.by_scale(judged, figure))
 
 
 def by_width(runs: Records) -> pd.DataFrame:
@@ -94,30 +95,45 @@ def by_width(runs: Records) -> pd.DataFrame:
     return table
 
 
-def says(runs: Records, template: str, **verdicts: str | Sequence[str]) -> Any:
+def says(runs: Records, template: str, **where: str | Sequence[str]) -> Any:
     """A paragraph about these records, its numbers filled in by `facts.Facts`, as Markdown; nothing without records.
 
     Args:
         runs: what it is about.
         template: of the paragraph.
-        verdicts: claims, by their names, that must have a verdict on these records for it to be said:
+        where: claims, by their names, that must have a verdict on these records for it to be said:
             `supported="test-error-peak"`, `contradicted=("test-error-peak-place", ...)`.
     """
     if not len(runs):
         return None
-    if verdicts:
-        found = claims.judge(runs).verdict
-        for verdict, names in verdicts.items():
-            if verdict not in claims.STATES:
-                raise ConfigError(f"{config.unknown_name(verdict, claims.STATES)}")
-            for name in (names,) if isinstance(names, str) else names:
-                if name not in found.index:
-                    raise ConfigError(
-                        f"No claim of this name is about these records: {config.unknown_name(name, found.index)}"
-                    )
-                if found[name] != verdict:
-                    return None
-    return _markdown(facts.Facts(runs.planned).fill(template))
+    if not all(_has(runs, name, verdict) for verdict, names in where.items() for name in _each(names)):
+        return None
+    return _markdown(_facts(runs).fill(template))
+
+
+def _has(runs: Records, name: str, verdict: str) -> bool:
+    """Whether a claim has a verdict on these records; names that do not exist are an error."""
+    found = _judged(runs).verdict
+    if verdict not in claims.STATES:
+        raise ConfigError(f"{config.unknown_name(verdict, claims.STATES)}")
+    if name not in found.index:
+        raise ConfigError(f"No claim of this name is about these records: {config.unknown_name(name, found.index)}")
+    return bool(found[name] == verdict)
+
+
+def _each(names: str | Sequence[str]) -> Sequence[str]:
+    return (names,) if isinstance(names, str) else names
+
+
+@functools.lru_cache(maxsize=8)
+def _judged(runs: Records) -> pd.DataFrame:
+    """Judged once for all sentences and tables of a page."""
+    return claims.judge(runs)
+
+
+@functools.lru_cache(maxsize=8)
+def _facts(runs: Records) -> facts.Facts:
+    return facts.Facts(runs.planned)
 
 
 def about(runs: Records) -> Any:
@@ -142,10 +158,7 @@ def numbers(runs: Records) -> Any:
     wide = table.pivot_table(index=["subset", "size"], columns="metric", values="mean", aggfunc="mean")
     wide = wide[list(tables.METRICS)].rename(columns=tables.METRICS)
     wide.index.names = ["points", "augmentations per path"]
-    seeds = table.seed.nunique()
-    wide = wide.map(lambda value: f"{value:.4g}")
-    wide.attrs["caption"] = f"w = {runs.width}: means over points and {seeds} seed{'s' if seeds > 1 else ''}."
-    return wide
+    return wide.map(lambda value: f"{value:.4g}")
 
 
 def describe(runs: Records) -> str:
@@ -196,10 +209,10 @@ def missing_text(runs: Records) -> str:
     by_width: dict[int, list[str]] = {}
     for run in runs.missing:
         by_width.setdefault(run.width, []).append(str(run.seed))
-    runs = "; ".join(f"w = {width} (seed {', '.join(seeds)})" for width, seeds in by_width.items())
+    listed = "; ".join(f"w = {width} (seed {', '.join(seeds)})" for width, seeds in by_width.items())
     file = f"params/{e.scale}/{e.experiment}.yaml"
     options = presentation.changed_fields(e)
-    return f"**Not measured yet:** {runs}. To compute them: `smooth-interpolation sweep {file}{options}`"
+    return f"**Not measured yet:** {listed}. To compute them: `smooth-interpolation sweep {file}{options}`"
 
 
 def _listed(texts: set[str]) -> str:

@@ -91,7 +91,7 @@ def shown(figure: Figure) -> str:
 def plain(figure: Figure) -> str:
     """A figure that illustrates, as HTML: the drawing and, for those who cannot see it, its label or `describe`.
 
-    A figure's label is set by `figure.set_label("Ten images, ...")`. `pages.vector_figures` shows all figures so.
+    A figure's label is set by `figure.set_label("Ten images, ...")`. `pages.vector_figures` shows figures so that are not of records.
     """
     svg = drawn(figure, "svg")
     name = f"figure-{hashlib.sha256(svg).hexdigest()[:12]}.svg"

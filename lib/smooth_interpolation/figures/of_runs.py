@@ -33,13 +33,11 @@ def of_runs(name: str) -> Callable[..., Figure]:
     kind = paper.FIGURES[name]
 
     def draw(runs: Iterable[store.Record], *, mark_width: int | None = None, **options: Any) -> Figure:
-        if not isinstance(runs, Records):
-            return paper.draw(name, runs, width=mark_width, **options)
-        whole = runs.history if kind.table == "history" else runs.volumes
-        options = {**paper.units(kind, runs), **options}
-        figure = kind.function(whole, threshold=runs.threshold, width=mark_width, **options)
-        again = partial(draw, runs, mark_width=mark_width, **options)
-        figure.drawn_from = DrawnFrom(name, runs, paper.data(name, whole), again)  # type: ignore[attr-defined]
+        figure = paper.draw(name, runs, width=mark_width, **options)
+        if isinstance(runs, Records):
+            table = paper.data(name, paper.table_of(kind, runs))
+            again = partial(draw, runs, mark_width=mark_width, **options)
+            figure.drawn_from = DrawnFrom(name, runs, table, again)  # type: ignore[attr-defined]
         return figure
 
     draw.__name__ = draw.__qualname__ = name.replace("-", "_")

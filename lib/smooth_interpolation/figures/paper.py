@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ..claims import moments
 from ..claims.evidence import Plan
 from ..runs import store
-from ..runs.records import planned
+from ..runs.records import Records, planned
 from . import by_volume, heatmaps, labels, panels
 from .by_volume import COLUMNS, NOTHING, PANELS, PARTS, UNITS
 from .files import save, written
@@ -202,7 +202,7 @@ def draw(
 ) -> Figure:
     """The figure of that name, a key of `FIGURES`, from an experiment's records, its threshold marked.
 
-    The threshold is that of the plan's widths and seeds, of all records without one. The other options are those of the
+    The threshold is that of the plan's widths and seeds; without one that of the `Records`' own, or of all records. The other options are those of the
     figure's function: `narrow=True` for phones; `yscale="log"` for figures of volumes.
 
     Example:
@@ -211,11 +211,20 @@ def draw(
         >>> [panel.get_title() for panel in figure.axes]
         ['Training accuracy', 'Crossentropy', 'Jacobian norm', 'Hessian norm']
     """
-    records = list(records)
+    records = records if isinstance(records, Records) else list(records)
     kind = FIGURES[name]
-    table = store.history_table(records) if kind.table == "history" else store.volumes_table(records)
-    options = {**units(kind, records), **options}
-    return kind.function(table, threshold=store.threshold_of(planned(records, plan)), width=width, **options)
+    known = isinstance(records, Records) and plan is None
+    threshold = records.threshold if known else store.threshold_of(planned(records, plan))
+    return kind.function(
+        table_of(kind, records), threshold=threshold, width=width, **{**units(kind, records), **options}
+    )
+
+
+def table_of(kind: Kind, records: Sequence[store.Record]) -> pd.DataFrame:
+    """The table that a figure is drawn from; `Records` keep theirs."""
+    if isinstance(records, Records):
+        return records.history if kind.table == "history" else records.volumes
+    return store.history_table(records) if kind.table == "history" else store.volumes_table(records)
 
 
 def units(kind: Kind, records: Sequence[store.Record]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from . import store
 from .record_format import Record
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart as objects, so that what is made of them can be kept
 class Records(Sequence[Record]):
     """An experiment and those of its runs that have a record.
 
@@ -168,17 +168,14 @@ def largest_scale(experiment: str, width: int | None = None) -> str:
     """
     there = [scale for scale in config.SCALES if measured(scale, experiment)]
     if width is not None:
-        of_width = [
-            scale
-            for scale in there
-            if (e := config.find(scale, experiment))
-            and any(store.path_of(run).exists() for run in e.runs() if run.width == width)
-        ]
+        of_width = [scale for scale in there if measured(scale, experiment, width)]
         there = of_width or [scale for scale in there if scale in ("demo", "laptop")]
     return there[-1] if there else config.SCALES[0]
 
 
-def measured(scale: str, experiment: str) -> bool:
-    """Whether an experiment, as its params file has it, has a record at a scale."""
-    known = locations.params_file(scale, experiment).is_file()
-    return known and any(store.path_of(run).exists() for run in config.find(scale, experiment).runs())
+def measured(scale: str, experiment: str, width: int | None = None) -> bool:
+    """Whether an experiment, as its params file has it, has a record at a scale; of one width, or of any."""
+    if not locations.params_file(scale, experiment).is_file():
+        return False
+    runs = config.find(scale, experiment).runs()
+    return any(store.path_of(run).exists() for run in runs if width in (None, run.width))
