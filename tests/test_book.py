@@ -98,7 +98,7 @@ def test_no_measured_number_is_typed_into_prose(page):
 
 
 def test_a_change_of_what_pages_are_drawn_from_is_seen(tmp_path, monkeypatch):
-    from smooth_interpolation import book_files
+    import book_files
 
     results = tmp_path / "elsewhere"
     record = results / "demo/mine/w001-s0.json"
