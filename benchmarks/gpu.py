@@ -30,16 +30,18 @@ from smooth_interpolation.train.step import Recipe
 from . import flops, step, timing
 from .step import COMPILED, EAGER, NORMALIZE, VARIANTS, data_of, epochs_of, random_images
 
-# In training: of what is moved, or three times what rounding does to eager steps if that is more; of the error of eager bfloat16.
-TOLERANCE = {"measures": 1e-4, "float32": 2e-3, "float64": 2e-3, "bf16": 1.5}
+# In training: of what is moved, in float32 ten times what rounding does to eager steps if that is more; of the error of eager bfloat16.
+TOLERANCE = {"measures": 1e-4, "float32": 2e-3, "float64": 1e-6, "bf16": 1.5}
+SHAKEN = ", another last bit"
 
 
 @torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)  # else repetitions differ by rounding
 def check(device: str, quick: bool) -> dict[str, float]:
     """Errors, relative: measures against float64 on the CPU; compiled and stacked steps against eager ones.
 
-    Those in float32 are compared with eager steps in float32 and in float64, by the distance between the weights over that
-    trained through; beside them eager steps from weights that differ in their last bit. Those in bfloat16 may be as far from eager steps in float32 as eager ones in bfloat16: a ratio.
+    Those in float64 and in float32 are compared with eager steps of the same precision, by the distance between the weights
+    over that trained through. In float32 rounding grows along the steps: beside them are eager ones, compared with float64, and
+    with a start that differs in the last bit of the weights. Those in bfloat16 may be as far from eager steps in float32 as eager ones in bfloat16: a ratio.
     """
     images, labels = random_images(40)
     options = {"normalize": NORMALIZE, "strengths": (5, 15, 25), "n_paths": 2}
@@ -67,13 +69,14 @@ def check(device: str, quick: bool) -> dict[str, float]:
         start = torch.stack([flat(models.create(family, 5, 10, seed)) for seed in range(3)]).to(device)
         moved = (exact - start).norm()
         case = f"{family}, {optimizer}"
-        errors[f"float64, {case}, {EAGER}"] = ((eager - exact).norm() / moved).item()
+        errors[f"float32, {case}, {EAGER}"] = ((eager - exact).norm() / moved).item()
         shaken = trained(settings, VARIANTS[EAGER], device, images, labels, ulps=1)
-        errors[f"float32, {case}, {EAGER}"] = ((shaken - eager).norm() / moved).item()
+        errors[f"float32, {case}, {EAGER}{SHAKEN}"] = ((shaken - eager).norm() / moved).item()
         for name in (COMPILED, AFTER) if family == "convnet" else (AFTER,):
             variant = dataclasses.replace(VARIANTS[name], compile=not quick)
             found = trained(settings, variant, device, images, labels)
             errors[f"float32, {case}, {name}"] = ((found - eager).norm() / moved).item()
+            found = trained(settings, variant, device, images, labels, torch.float64)
             errors[f"float64, {case}, {name}"] = ((found - exact).norm() / moved).item()
             found = trained(bf16, variant, device, images, labels)
             errors[f"bf16, {case}, {name}"] = ((found - eager).norm() / (half - eager).norm()).item()
@@ -83,15 +86,15 @@ def check(device: str, quick: bool) -> dict[str, float]:
 
 
 def judge(errors: dict[str, float]) -> None:
-    """End with a sentence if one is too large. Steps in float32 may differ by three times what rounding does to eager ones.
+    """End with a sentence if one is too large: in float64 any difference, in float32 ten times what rounding does to eager steps.
 
     Where a ReLU's input is within rounding of 0, float32 takes the other side: a step of a ResNet18 is a percent off. Where
     a gradient is, Adam's step has the other sign.
     """
     for name, error in errors.items():
         kind, family, optimizer = name.split(", ")[:3]
-        eager = [errors.get(f"{bits}, {family}, {optimizer}, {EAGER}", 0.0) for bits in ("float32", "float64")]
-        rounding = 3 * max(eager) if kind.startswith("float") else 0.0
+        eager = [errors.get(f"float32, {family}, {optimizer}, {EAGER}{start}", 0.0) for start in ("", SHAKEN)]
+        rounding = 10 * max(eager) if kind == "float32" else 0.0
         if not error <= max(TOLERANCE[kind], rounding):
             sys.exit(f"Wrong on this device: {name} is off by {error:.1e}.")
 
@@ -107,7 +110,7 @@ def trained(
 ) -> Tensor:
     """Weights of seeds 0, 1 and 2, in rows, trained together; if not as one, the third takes over the first one's graph.
 
-    They start off by so many units in the last place.
+    Every second weight starts off by so many units in the last place.
     """
     data = data_of(images, labels, settings.precision, device)
     if dtype == torch.float64:
@@ -115,7 +118,7 @@ def trained(
     networks = [models.create(settings.model, 5, 10, seed).to(device, dtype) for seed in range(3)]
     with torch.no_grad():
         for weights in (p for network in networks for p in network.parameters()):
-            weights.mul_(1 + ulps * torch.finfo(dtype).eps)
+            weights[::2] *= 1 + ulps * torch.finfo(dtype).eps  # not of all: what is normalised forgets its scale
     trainers = [
         loop.Trainer(network, data, Recipe.of(settings), seed, acceleration)
         for seed, network in enumerate(networks[: 3 if acceleration.stack else 2])

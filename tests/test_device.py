@@ -65,7 +65,9 @@ def test_a_captured_step_is_the_eager_one(family, precision, monkeypatch):
         network = models.create(family, 4, 10, seed=0).to("cuda")
         with torch.no_grad():
             for weights in network.parameters():
-                weights.mul_(1 + ulps * torch.finfo(weights.dtype).eps)
+                weights[::2] *= (
+                    1 + ulps * torch.finfo(weights.dtype).eps
+                )  # not of all: what is normalised forgets its scale
         loop.train(
             network,
             data.train.images,
@@ -80,7 +82,7 @@ def test_a_captured_step_is_the_eager_one(family, precision, monkeypatch):
     eager, captured = (trained(precision, graph) for graph in (False, True))
     if precision == "fp32":
         rounding = max((trained("fp32", False, ulps) - eager).norm() for ulps in (1, -1))
-        assert (captured - eager).norm() < max(1e-4 * eager.norm(), 3 * rounding)
+        assert (captured - eager).norm() < max(1e-4 * eager.norm(), 10 * rounding)
     else:
         reference = trained("fp32", False)
         assert (captured - reference).norm() < 1.5 * (eager - reference).norm()

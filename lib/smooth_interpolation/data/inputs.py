@@ -57,13 +57,14 @@ def crop_and_flip(images: Tensor, black: Tensor, generator: torch.Generator) -> 
     n, height, width, _ = images.shape
     draws = torch.randint(0, 2 * PAD + 1, (2, n), generator=generator)
     mirrored = torch.rand(n, generator=generator) < 0.5
+    # The same numbers for every device; what is made of them is n times as long, and made there.
+    draws, mirrored = draws.to(images.device)[:, :, None], mirrored.to(images.device)[:, None]
     padded = black.expand(n, height + 2 * PAD, width + 2 * PAD, -1).clone()
     padded[:, PAD:-PAD, PAD:-PAD] = images
-    columns = torch.arange(width).expand(n, -1)
-    columns = torch.where(mirrored[:, None], width - 1 - columns, columns) + draws[1][:, None]
-    rows = torch.arange(height) + draws[0][:, None]
-    index = torch.arange(n, device=images.device)[:, None, None]
-    return padded[index, rows.to(images.device)[:, :, None], columns.to(images.device)[:, None, :]]
+    rows, columns = (torch.arange(size, device=images.device) for size in (height, width))
+    columns = torch.where(mirrored, width - 1 - columns, columns) + draws[1]
+    image = torch.arange(n, device=images.device)[:, None, None]
+    return padded[image, (rows + draws[0])[:, :, None], columns[:, None]]
 
 
 def network_inputs(images: Tensor, normalize: Normalization, device: torch.device | None = None) -> Tensor:

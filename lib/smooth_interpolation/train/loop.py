@@ -290,4 +290,4 @@ def train(
 
 
 def _finite(model: nn.Module) -> bool:
-    return all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    return bool(torch.stack([p.isfinite().all() for p in model.parameters()]).all())  # a GPU is waited for once
