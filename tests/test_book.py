@@ -70,9 +70,17 @@ def test_no_tracked_file_names_a_registry_or_a_machine():
         assert not found, f"{name}: {found.group(0)}"
 
 
+def test_the_page_of_claims_is_short(book):
+    html = (book.html / "claims.html").read_text()
+    article = re.search(r"<article.*?</article>", html, re.DOTALL).group(0)
+    words = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", article, flags=re.DOTALL).replace("&nbsp;", " ").split()
+    assert 500 < len([word for word in words if re.search(r"[^\W\d_]", word)]) <= 2500
+
+
 # Settings and criteria, which no record holds. What was measured is filled in: `facts`, or a cell that writes a sentence.
 GIVEN = {
     "claims": {"95%"},  # of the brackets
+    "criteria": {"95%"},
     "fig2": {"10%", "0.9"},  # the criteria
     "fig5": {"10%"},
     "fig7": {"16%", "20%", "80%"},  # the paper's noise

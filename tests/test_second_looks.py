@@ -8,10 +8,9 @@ import pytest
 from tests import worlds
 from tests.worlds import World, made, together
 
-from smooth_interpolation import claims, config, locations
+from smooth_interpolation import claims, config
 from smooth_interpolation.book.board import Board
 from smooth_interpolation.claims import second_looks, verdicts
-from smooth_interpolation.errors import ConfigError
 from smooth_interpolation.runs import store
 
 HERE = "laptop/convnet-noise20"
@@ -72,32 +71,13 @@ def test_the_board_shows_them(world, overview):
         shown.thresholds(),
         shown.over_epochs(),
         shown.by_tolerance(),
-        shown.figure("Figure 2"),
+        shown.summary(),
     ):
         assert cell.data
     assert f"| `{HERE}` | w = 8 |" in shown.peaks().data and shown.by_tolerance().data == "None."
     assert re.search(r"\d+ of \d+ are positive", shown.over_epochs().data)
-    assert "**contradicted**" in shown.figure("Figure 5").data and "supported" in shown.counts().data
+    assert "contradicted" in shown.summary().data and "supported" in shown.counts().data
     assert "Fixed in" in shown.criteria().data
-
-
-def test_what_is_not_supported_is_explained_once(overview):
-    board = Board(overview)
-    text = board.why("epochwise-crossentropy").data
-    assert "**contradicted**" in text and "[Figure 5](fig5.html)" in text
-    left = board.others().data
-    assert "training crossentropy shows epoch-wise" not in left and board.others().data == "None."
-    assert board.why("points-become-stationary").data == "None."  # supported
-    with pytest.raises(ConfigError, match="no claim epochwise"):
-        board.why("epochwise")
-
-
-def test_a_thought_appears_with_the_verdict_that_it_explains(overview):
-    board = Board(overview)
-    said = board.thought("Because.", "epochwise-crossentropy").data
-    assert said == f"*A thought, on `{HERE}`.* Because."
-    assert board.thought("Because.", "epochwise-jacobian") is None
-    assert board.thought("Because.", "epochwise-jacobian", states=("supported",)) is not None
 
 
 def test_a_sentence_appears_with_its_verdict(overview, monkeypatch):
@@ -141,13 +121,6 @@ def test_what_was_measured_is_counted(monkeypatch):
     row = second_looks.measured().loc[HERE]
     widths, seeds = f"2 of {len(plan.widths)}, 2 to 24", f"1 of {len(plan.seeds)}"
     assert row.tolist() == ["50,000", "400", widths, seeds] and len(second_looks.measured()) == 1
-
-
-def test_the_page_says_why_of_every_claim_that_may_not_hold():
-    """Whatever will be measured: each claim is named by a list on the page, or falls under the last one."""
-    text = (locations.repository() / "book" / "claims.md").read_text()
-    said = set(re.findall(r'"([a-z0-9-]+)"', " ".join(re.findall(r"board\.why\((.*?)\)", text, re.DOTALL))))
-    assert said <= {claim.name for claim in claims.CLAIMS} and "board.others()" in text
 
 
 def test_values_by_seed(monkeypatch):

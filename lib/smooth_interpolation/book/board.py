@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 
 from .. import claims
 from ..claims import second_looks, verdicts
 from ..errors import ConfigError
 from ..runs.tables import markdown
-from . import facts
+from . import facts, matrix
 
 
 class Board:
@@ -25,36 +25,22 @@ class Board:
 
     def __init__(self, table: pd.DataFrame | None = None) -> None:
         self.table = verdicts.overview() if table is None else table
-        self._explained: set[str] = set()
 
     def counts(self) -> Any:
         """How many claims are in each state, a row per scale."""
         return Markdown(verdicts.counts(self.table))
 
-    def figure(self, name: str) -> Any:
-        """The claims made with a figure, or in the abstract alone, against scales."""
-        return Markdown(verdicts.matrix(self.table, name))
+    def summary(self) -> Any:
+        """How many claims are in each state, each at the largest scale that decides it, as a sentence."""
+        return Markdown(f"{verdicts.count(matrix.largest(self.table))}.")
 
-    def why(self, *names: str) -> Any:
-        """What the verdicts on these claims rest on, wherever they are contradicted or inconclusive."""
-        self._known(names)
-        self._explained |= set(names)
-        return Markdown(verdicts.explained(self.table, names))
+    def matrix(self) -> Any:
+        """All claims against the experiments, coloured by their verdicts; a row unfolds."""
+        return HTML(matrix.matrix(self.table))
 
-    def others(self) -> Any:
-        """The same for all claims that were not asked about yet."""
-        return self.why(*(set(verdicts.not_supported(self.table).index) - self._explained))
-
-    def thought(self, text: str, *names: str, states: tuple[str, ...] = ("contradicted", "inconclusive")) -> Any:
-        """A thought about why these claims do not hold, said only where one of them has such a verdict; marked as a thought."""
-        self._known(names)
-        rows = self.table[self.table.index.isin(list(names)) & self.table.verdict.isin(list(states))]
-        if rows.empty:
-            return None
-        where = ", ".join(
-            f"`{scale}/{name}`" for scale, name in dict.fromkeys(zip(rows.scale, rows.experiment, strict=True))
-        )
-        return Markdown(f"*A thought, on {where}.* {text}")
+    def doubts(self) -> Any:
+        """What to doubt about these verdicts."""
+        return Markdown(matrix.doubts(self.table))
 
     def says(self, template: str, experiment: str, *names: str, verdict: str = "supported") -> Any:
         """A sentence about an experiment's records at every scale where all these claims have that verdict; else nothing.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a
 NOTHING = "not measured"
 LEGEND = (
     "In italics: the effect, in brackets its interval over seeds, moments and test images, and what it measures. A verdict "
-    "stands only if the seeds and moments agree on it; [the page of claims](claims.html) has all criteria."
+    "stands only if the seeds and moments agree on it; [the criteria](criteria.html) are the same at every scale."
 )
 TRIAL = "Scale `{scale}` is for trying things out: what is said of it here tries the criteria, and is no verdict on the paper."
 
@@ -119,49 +120,6 @@ def counts(table: pd.DataFrame) -> str:
     return markdown(found.rename("`{}`".format).rename_axis("Scale"))
 
 
-def matrix(table: pd.DataFrame, figure: str) -> str:
-    """An overview's claims made with a figure, or with none ('Abstract'), against scales: a Markdown table per experiment."""
-    scales = measured_scales(table)
-    if not scales:
-        return "Not measured."
-    part = table[table.figures.map(len) == 0] if figure == "Abstract" else of_figure(table, figure)
-    found = []
-    for experiment in claims.EXPERIMENTS:
-        rows = []
-        for _, same in part[part.experiment == experiment].groupby(level=0, sort=False):
-            by_scale = {row.scale: row for row in same.itertuples()}
-            measure = next(filter(None, same.measure), "")
-            what = same.statement.iloc[0] + (f"<br>*{measure}*" if measure else "")
-            rows.append([what, *(_cell(by_scale.get(scale)) for scale in scales)])
-        if rows:
-            found.append(markdown(pd.DataFrame(rows, columns=[f"`{name}`" for name in (experiment, *scales)])))
-    return "\n\n".join(found)
-
-
-def _cell(row) -> str:
-    if row is None:
-        return "–"
-    value = f"<br>{effect(row)} ({spread(row)})" if effect(row) else ""
-    return f"**{row.verdict}**{value}" if row.verdict != NOTHING else NOTHING.replace(" ", "&nbsp;")
-
-
-def not_supported(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of an overview that are contradicted or inconclusive."""
-    return table[table.verdict.isin(["contradicted", "inconclusive"])]
-
-
-def explained(table: pd.DataFrame, names: Iterable[str]) -> str:
-    """What these claims' verdicts rest on where they are not supported, as a Markdown list: an entry per claim and experiment."""
-    lines = []
-    for (figure, experiment), part in groups(not_supported(table[table.index.isin(list(names))])):
-        page = page_of(figure)
-        place = f"[{figure}]({page}.html)" if page else figure
-        for _, rows in part.groupby(level=0, sort=False):
-            found = " ".join(f"At `{row.scale}` **{row.verdict}**: {row.sentence}" for row in rows.itertuples())
-            lines.append(f"- *{rows.statement.iloc[0]}* ({place}, `{experiment}`) {found}")
-    return "\n".join(lines) or "None."
-
-
 def fixed() -> str:
     """Since which commit the thresholds of judgement are what they are: the last one that changed `trends`."""
     # A renaming changes no criterion.
@@ -207,7 +165,13 @@ def criteria() -> str:
         ("They go together", f"rank correlation of {trends.STRONG:g} or more and an interval above 0, contradicted if it lies below {trends.STRONG:g}"),
         ("The samples agree", f"{trends.AGREE:.1%} of them give the verdict; up to {evidence.EXACT} seeds they are all bootstrap samples of the seeds at every moment, with the threshold of that moment"),
     ]  # fmt: skip
+    rows = [(f'<span id="{place_of(name)}"></span>{name}', asked) for name, asked in rows]
     return markdown(pd.DataFrame(rows, columns=["What is said", "What is asked"]))
+
+
+def place_of(criterion: str) -> str:
+    """The address of a criterion on its page."""
+    return re.sub(r"\W+", "-", criterion.lower()).strip("-")
 
 
 def page_of(figure: str) -> str | None:

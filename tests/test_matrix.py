@@ -1,0 +1,83 @@
+"""The one table of all claims: every claim once, the largest scale that decides, few words whatever will be measured."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from smooth_interpolation import claims
+from smooth_interpolation.book import matrix
+from smooth_interpolation.claims import rows, verdicts
+
+ON = {(claim.name, experiment): claim for claim in claims.CLAIMS for experiment in claim.experiments}
+ROWS = [row for part in rows.ROWS.values() for row in part]
+
+
+def overview(verdict="inconclusive", scales=claims.SCALES):
+    """Every claim with this verdict at these scales."""
+    nothing = pd.concat(
+        claims.judge([], name).assign(scale=scale) for scale in claims.SCALES for name in claims.EXPERIMENTS
+    )
+    measured = nothing.scale.isin(scales)
+    found = {"verdict": verdict, "effect": -0.123, "low": -0.2, "high": 0.3, "seeds": 3,
+             "measure": "Jacobian norm, largest near the threshold minus widest network (norm)"}  # fmt: skip
+    return nothing.assign(**{name: nothing[name].where(~measured, value) for name, value in found.items()})
+
+
+def words(html):
+    return [
+        word for word in re.sub("<[^>]+>", " ", html).replace("&nbsp;", " ").split() if re.search("[^\\W\\d_]", word)
+    ]
+
+
+def test_every_claim_stands_in_one_row_with_a_criterion_that_there_is():
+    placed = [(name, experiment) for row in ROWS for experiment, name in row.claims.items()]
+    assert sorted(placed) == sorted(ON)
+    criteria = verdicts.criteria()
+    for row in ROWS:
+        assert f'id="{verdicts.place_of(row.criterion)}"></span>{row.criterion} ' in criteria, row
+
+
+def test_doubts_are_about_claims():
+    named = {name for doubt in rows.DOUBTS.values() for name in doubt.claims}
+    assert named <= {claim.name for claim in claims.CLAIMS}
+    assert all(doubt.claims and set(doubt.states) <= set(claims.STATES) for doubt in rows.DOUBTS.values())
+
+
+@pytest.mark.parametrize("verdict", ["supported", "contradicted", "inconclusive"])
+def test_a_cell_has_colour_sign_and_word_and_its_interval(verdict):
+    html = matrix.matrix(overview(verdict, ("gpu",)))
+    assert html.count(f'<td class="{verdict}"') == len(ON) and "demo" not in html
+    assert html.count(f"{matrix.SIGNS[verdict]}</span>&nbsp;{verdict}") == len(ON)
+    assert "−0.12 [−0.2,&nbsp;0.3]" in html and "<code>gpu</code>" in html
+
+
+def test_the_largest_scale_with_a_verdict_decides():
+    table = overview(scales=("laptop", "gpu"))
+    assert set(matrix.largest(table).scale) == {"gpu"} and len(matrix.largest(table)) == len(ON)
+    late = table.scale.eq("gpu") & table.index.isin(["test-error-peak"])
+    found = matrix.largest(table.assign(verdict=table.verdict.where(~late, "not measured")))
+    assert found.scale["test-error-peak"] == "laptop" and (found.scale == "gpu").sum() == len(ON) - 1
+    nothing = matrix.matrix(overview(scales=()))
+    assert nothing.count('<td class="not-measured"') == len(ON) and "not measured</span></th>" in nothing
+    assert matrix.doubts(overview(scales=())) == ""
+
+
+def test_the_spread_of_one_seed_is_not_an_interval():
+    row = matrix.largest(overview()).iloc[:1].assign(seeds=1, low=-0.123, high=-0.123)
+    assert matrix.value(next(row.itertuples())) == "−0.12"
+
+
+def test_a_doubt_is_said_with_the_verdict_that_calls_for_it():
+    assert rows.doubts_on(["epochwise-crossentropy"], ["contradicted"]) == ["what-training-lowers"]
+    assert rows.doubts_on(["epochwise-crossentropy"], ["supported"]) == []
+    assert rows.doubts_on(["narrow-networks-stay"], ["contradicted"]) == []  # networks that jump leave it open
+    table = overview("contradicted")
+    said, shown = matrix.doubts(table), matrix.matrix(table)
+    linked = set(re.findall(r'href="#([\w-]+)"', shown))
+    assert linked and linked <= set(re.findall(r'id="([\w-]+)"', said))
+
+
+def test_the_table_stays_short_when_everything_is_measured():
+    table = overview()
+    assert len(words(matrix.matrix(table) + matrix.doubts(table))) < 2350
