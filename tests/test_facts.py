@@ -11,7 +11,7 @@ from tests import worlds
 
 from smooth_interpolation import config, errors, locations
 from smooth_interpolation.book import facts
-from smooth_interpolation.claims import moments, trends
+from smooth_interpolation.claims import moments, trends, verdicts
 from smooth_interpolation.figures import alt_text
 from smooth_interpolation.runs import store
 from smooth_interpolation.runs.records import Records
@@ -26,21 +26,27 @@ def records():
 
 def test_a_curve_knows_its_ends_and_extremes():
     curve = facts.Curve(pd.Series({1: 4.0, 2: 2.0, 4: 8.0, 8: 0.001234}), threshold=4)
-    assert (curve.first, curve.last, curve.lowest, curve.highest) == ("4", "0.00123", "0.00123", "8")
+    assert (curve.first, curve.last, curve.lowest, curve.highest) == ("4", "0.0012", "0.0012", "8")
     assert (curve.lowest_at, curve.highest_at, curve.at_threshold) == ("8", "4", "8")
     assert (curve.peak, curve.peak_at, curve.dip, curve.dip_at) == ("8", "4", "2", "2")
-    assert (curve.drop, curve.fall, curve.at("2"), curve.at("3")) == ("8", "6,483", "2", facts.UNKNOWN)
+    assert (curve.drop, curve.fall, curve.at("2"), curve.at("3")) == ("8", "6,500", "2", facts.UNKNOWN)
     assert facts.Curve(pd.Series({1: 3.0, 2: 2.0, 4: 1.0})).peak_at == facts.UNKNOWN
     course = facts.Curve(pd.Series({1: 90.0, 10: 55.0, 20: 61.0, 40: 57.0}))
     assert (course.lowest_at, course.rebound, course.rebound_at) == ("10", "61", "20")
     errors_ = facts.Curve(pd.Series({1: 70.04, 2: 66.0}), percent=True)
-    assert (errors_.first, errors_.last, errors_.at_threshold) == ("70.0", "66.0", facts.UNKNOWN)
+    assert (errors_.first, errors_.last, errors_.at_threshold) == ("70", "66", facts.UNKNOWN)
 
 
 def test_nothing_measured_is_said_and_is_no_error():
     empty = facts.Facts([])
     text = empty.fill("{threshold} {test.first} {jacobian.noisy.volume.highest_at} {corrupted.share} {n_train}")
     assert text == " ".join([facts.UNKNOWN] * 4 + ["0"])
+    assert facts.known(text) == "" and facts.known("0") == "0"
+
+
+def test_nearly_all_is_not_all():
+    shares = [facts.Curve(pd.Series({1: value})).share for value in (1.0, 0.9996, 0.914, 0.02)]
+    assert shares == ["100%", ">99%", "91%", "2%"]
 
 
 def test_sentences_are_filled_from_the_records(records):
@@ -49,10 +55,10 @@ def test_sentences_are_filled_from_the_records(records):
     last = store.last_epoch(history, "test_error").groupby("width").value.mean()
     part = volumes[(volumes.metric == "accuracy") & (volumes.subset == "noisy") & (volumes["size"] == worlds.SIZES[-1])]
     accuracy = part.groupby("width")["mean"].mean()
-    assert known.fill("{test.highest}% at w = {test.highest_at}") == f"{last.max():.1f}% at w = {last.idxmax()}"
-    assert known.fill("{accuracy.noisy.volume.share}") == f"{accuracy.iloc[-1]:.1%}"
+    assert known.fill("{test.highest}% at w = {test.highest_at}") == f"{last.max():.0f}% at w\xa0=\xa0{last.idxmax()}"
+    assert known.fill("{accuracy.noisy.volume.share}") == f"{accuracy.iloc[-1]:.0%}"
     jacobian = store.last_epoch(history, "jacobian_norm").set_index("width").value
-    assert known.fill("{wide.jacobian.last}") == f"{jacobian[24]:.3g}"
+    assert known.fill("{wide.jacobian.last}") == f"{verdicts.number(jacobian[24])}"
     assert known.fill("{peaked.test.last} {training_at_test_peak}")
     assert known.fill("{threshold} {widest} {n_seeds} {n_train}") == "8 24 1 50,000"
     with pytest.raises(errors.ConfigError, match="no fact"):
@@ -62,7 +68,7 @@ def test_sentences_are_filled_from_the_records(records):
 def test_sentences_claims_and_pictures_have_one_peak():
     error = pd.Series({1: 70.0, 2: 60, 4: 55, 8: 64, 12: 62, 24: 45})
     curve = facts.Curve(error, percent=True)
-    assert (curve.peak_at, curve.dip, curve.drop) == (str(trends.peak(error, trends.POINTS).at), "55.0", "19.0")
+    assert (curve.peak_at, curve.dip, curve.drop) == (str(trends.peak(error, trends.POINTS).at), "55", "19")
     flat = pd.Series({1: 50.0, 2: 49.5, 4: 50.2, 8: 49.9})
     assert facts.Curve(flat, percent=True).peak_at == facts.UNKNOWN and trends.peak(flat, trends.POINTS) is None
     loss = pd.Series({1: 2.0, 2: 1.0, 4: 3e-5, 8: 5e-5, 16: 3e-5})  # what bumps is next to nothing
@@ -80,7 +86,7 @@ def test_sentences_are_about_the_plan_and_the_end_of_training():
     records = worlds.records(world) + worlds.records(world, seed=9)
     plan = SimpleNamespace(widths=(1, 2, 4, 6, 8, 12, 16, 24), seeds=(0,))
     known = facts.Facts(records, plan)
-    assert known.fill("{n_seeds} {test.last} {wide.test.last} {threshold}") == "1 46.0 46.0 8"
+    assert known.fill("{n_seeds} {test.last} {wide.test.last} {threshold}") == "1 46 46 8"
     assert facts.Facts(records).n_seeds == "2"
     assert moments.settled(store.history_table(records)).epoch.max() == 100
 

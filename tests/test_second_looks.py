@@ -88,7 +88,7 @@ def test_a_sentence_appears_with_its_verdict(overview, monkeypatch):
     )
     board = Board(overview)
     text = "At the end {test.last}%."
-    assert board.says(text, claims.NOISY, "test-error-peak").data == "- `laptop`: At the end 45.0%."
+    assert board.says(text, claims.NOISY, "test-error-peak").data == "- `laptop`: At the end 45%."
     assert board.says(text, claims.NOISY, "test-error-peak", verdict="contradicted") is None
     assert board.says(text, claims.NOISY, "test-error-peak", "epochwise-crossentropy") is None
     assert board.says(text, claims.RESNET, "resnet-double-descent") is None and board.says(text, claims.NOISY) is None

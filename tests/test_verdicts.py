@@ -138,7 +138,7 @@ def test_a_page_with_a_width_of_the_readers_judges_the_plan(measured):
     assert page.threshold == other.threshold == 8
     assert pages.verdicts_on(page, "Figure 1").data == pages.verdicts_on(other, "Figure 1").data
     said = "{test.peak} {n_widths} {threshold}"
-    assert pages.says(page, said).data == pages.says(other, said).data == f"64.0 {len(LAPTOP.widths)} 8"
+    assert pages.says(page, said).data == pages.says(other, said).data == f"64 {len(LAPTOP.widths)} 8"
 
 
 def test_the_criteria_name_every_threshold_of_judgement():

@@ -52,7 +52,8 @@ class Board:
         for scale in claims.SCALES:
             if names and all(self.state(name, scale, experiment) == verdict for name in names):
                 records, plan = second_looks.records_of(scale, experiment)
-                said.append(f"- `{scale}`: {facts.Facts(records, plan).fill(template)}")
+                if text := facts.known(facts.Facts(records, plan).fill(template)):
+                    said.append(f"- `{scale}`: {text}")
         return Markdown("\n".join(said)) if said else None
 
     def measured(self) -> Any:

@@ -6,13 +6,14 @@ attributes of `Facts`; each curve over width (a mean over seeds) has those of `C
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
-from ..claims import moments, trends
+from ..claims import moments, trends, verdicts
 from ..claims.evidence import Plan
 from ..errors import ConfigError
 from ..runs import store
@@ -52,7 +53,7 @@ OF_PEAKS: dict[str, Callable[[pd.Series, int], Any]] = {
 
 
 class Curve:
-    """A metric over width or epoch, as text for sentences: three significant digits, or one decimal for percentages.
+    """A metric over width or epoch, as text for sentences, with two significant digits.
 
     Its fields are `at_threshold` and the names of `OF_CURVES` and `OF_PEAKS`.
     """
@@ -77,10 +78,8 @@ class Curve:
         if name.endswith("_at"):
             return str(value)
         if name.endswith("share"):
-            return f"{value:.1%}"
-        if self._percent:
-            return f"{value:.1f}"
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+            return ">99%" if 0.99 < value < 1 else f"{verdicts.number(100 * value)}%"
+        return verdicts.number(value)
 
     @cached_property
     def _peak(self) -> int | None:
@@ -160,15 +159,26 @@ class Facts:
         return Course(self._history, width)
 
     def fill(self, template: str) -> str:
-        """The template with its fields filled in.
+        """The template with its fields filled in, "w = 7" without a break.
 
         Raises:
             ConfigError: for a field that is no fact.
         """
         try:
-            return template.format_map(_Fields(self))
+            text = template.format_map(_Fields(self))
         except (AttributeError, KeyError) as error:
             raise ConfigError(f"A sentence names what is no fact: {error}") from None
+        return unbroken(text)
+
+
+def known(text: str) -> str:
+    """A filled template; nothing if one of its fields was not measured."""
+    return "" if UNKNOWN in text else text
+
+
+def unbroken(text: str) -> str:
+    """With no-break spaces in "w = 7" and its kin."""
+    return re.sub(r"\b([wPMk]) = (?=\d)", "\\1\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", text)
 
 
 OF_RECORDS: dict[str, Callable[[Facts], Any]] = {

@@ -96,7 +96,7 @@ def by_width(runs: Records) -> pd.DataFrame:
 
 
 def says(runs: Records, template: str, **where: str | Sequence[str]) -> Any:
-    """A paragraph about these records, its numbers filled in by `facts.Facts`, as Markdown; nothing without records.
+    """A paragraph about these records, its numbers filled in by `facts.Facts`, as Markdown; nothing without records or numbers.
 
     Args:
         runs: what it is about.
@@ -108,7 +108,7 @@ def says(runs: Records, template: str, **where: str | Sequence[str]) -> Any:
         return None
     if not all(_has(runs, name, verdict) for verdict, names in where.items() for name in _each(names)):
         return None
-    return _markdown(_facts(runs).fill(template))
+    return _markdown(facts.known(_facts(runs).fill(template)))
 
 
 def _has(runs: Records, name: str, verdict: str) -> bool:
@@ -222,7 +222,7 @@ def _listed(texts: set[str]) -> str:
 def _markdown(text: str) -> Any:
     from IPython.display import Markdown
 
-    return Markdown(text) if text else None
+    return Markdown(facts.unbroken(text)) if text else None
 
 
 def vector_figures() -> None:
