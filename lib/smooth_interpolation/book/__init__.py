@@ -10,6 +10,7 @@ from .pages import (
     instrument,
     numbers,
     says,
+    takeaway,
     vector_figures,
     verdicts_by_scale,
     verdicts_on,
@@ -18,6 +19,6 @@ from .pages import (
 from .presentation import show
 
 __all__ = [
-    "about", "by_width", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "says", "show", "vector_figures",
-    "verdicts_by_scale", "verdicts_on", "what_is_missing",
+    "about", "by_width", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "says", "show", "takeaway",
+    "vector_figures", "verdicts_by_scale", "verdicts_on", "what_is_missing",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ by papermill with any of them set. `runs` is everywhere what `smooth_interpolati
 from __future__ import annotations
 
 import functools
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -106,9 +107,28 @@ def says(runs: Records, template: str, **where: str | Sequence[str]) -> Any:
     """
     if not len(runs):
         return None
-    if not all(_has(runs, name, verdict) for verdict, names in where.items() for name in _each(names)):
+    if not _holds(runs, where):
         return None
     return _markdown(facts.known(_facts(runs).fill(template)))
+
+
+def takeaway(runs: Records, template: str, otherwise: str, **where: str | Sequence[str]) -> Any:
+    """The box that says what to remember of a page: the first text where the claims have these verdicts, else the other one."""
+    from IPython.display import HTML
+
+    if not len(runs):
+        return None
+    text = facts.known(_facts(runs).fill(template)) if _holds(runs, where) else ""
+    text = html.escape(text or facts.known(_facts(runs).fill(otherwise)))
+    return (
+        HTML(f'<div class="admonition tip"><p class="admonition-title">Takeaway</p><p>{text}</p></div>')
+        if text
+        else None
+    )
+
+
+def _holds(runs: Records, where: Mapping[str, str | Sequence[str]]) -> bool:
+    return all(_has(runs, name, verdict) for verdict, names in where.items() for name in _each(names))
 
 
 def _has(runs: Records, name: str, verdict: str) -> bool:
