@@ -62,7 +62,7 @@ def test_the_table_is_made_of_the_params_files(experiment):
     assert table.loc["widths", "laptop"] == f"{len(laptop.widths)} of {laptop.widths[0]}-{laptop.widths[-1]}"
     assert table.loc["learning_rate", "laptop"] == str(laptop.learning_rate)
     assert table.loc["momentum", "paper"] == ("-" if laptop.optimizer == "adam" else "0.9")
-    common, particular = hyperparameters.common(), hyperparameters.particular(experiment)
+    common, particular = hyperparameters.common(), hyperparameters.differing()
     assert set(common.index).isdisjoint(particular.index)
     assert set(common.index) | set(particular.index) == set(table.index)
     used = table.loc[common.index]
@@ -70,18 +70,13 @@ def test_the_table_is_made_of_the_params_files(experiment):
     assert {"momentum", "strengths"} <= set(common.index) and "epochs" in particular.index
 
 
-def test_all_experiments_of_the_paper_are_on_the_page():
+def test_one_table_has_what_differs_between_experiments_and_scales():
     assert {path.stem for path in FILES if path.parent.name == "paper"} == set(hyperparameters.PAPER)
-    page = (locations.repository() / "book" / "setup.md").read_text()
-    assert all(f'particular("{name}")' in page for name in hyperparameters.PAPER)
-
-
-def test_a_caption_is_part_of_its_table():
-    html = hyperparameters.captioned(hyperparameters.built_in(), "Sizes < 3").data
-    assert html.startswith("<table") and html.index("<caption>Sizes &lt; 3</caption>") < html.index("<thead>")
-    folded = hyperparameters.captioned(hyperparameters.built_in(), "Sizes < 3", folded=True).data
-    assert folded.startswith("<details><summary>Sizes &lt; 3</summary><table") and folded.endswith("</table></details>")
-    assert "max-pooling by 2 after stages 2, 3 and 4, then by 4, one linear layer" in html  # not cut off
+    found = hyperparameters.differing()
+    assert list(found) == list(hyperparameters.PAPER)
+    assert found.loc["noise"].tolist() == ["symmetric", "none", "symmetric", "asymmetric"]
+    assert "(demo)" in found.loc["epochs", "convnet-noise20"] and "momentum" not in found.index
+    assert found.apply(lambda row: row.nunique() > 1 or "(" in row.iloc[0], axis=1).all()
 
 
 def test_what_differs_from_the_authors_code_follows_the_params_file(monkeypatch):

@@ -8,7 +8,7 @@ import torch
 from benchmarks import baseline, cpu, flops, gpu, step, timing
 from matplotlib import pyplot as plt
 
-from smooth_interpolation import config, locations
+from smooth_interpolation import config, figures, locations
 from smooth_interpolation.book import performance, performance_figures, predictions
 from smooth_interpolation.errors import RecordError
 from smooth_interpolation.runs import cost
@@ -267,3 +267,17 @@ def test_the_figures_can_be_drawn(monkeypatch, tmp_path):
         plt.close(figure)
     table = predictions.cost_table("convnet-noise20", found)
     assert list(table.index) == list(config.SCALES) and (table["runs"] > 0).all()
+
+
+def test_every_figure_has_a_cost_or_says_that_it_is_unknown(monkeypatch):
+    table = predictions.figure_table(performance.Benchmarks("cpu"), performance.Benchmarks("gpu"))
+    assert set(table.index) == {"`fig1ab`", *(f"`{name}`" for name in figures.FIGURES)}
+    assert {"`fig2-parts`", "`fig3-parts`"} <= set(table.index)
+    assert table.file["`fig7b`"] == "`convnet-asymmetric.yaml`" and table.file["`fig1d`"] == "`convnet-cifar100.yaml`"
+    assert (table.map(str) != "").all(axis=None) and not table.map(lambda text: "nan" in text).any(axis=None)
+    monkeypatch.setattr(predictions, "_paid", lambda experiment, kind, hardware: "-")
+    monkeypatch.setattr(
+        predictions, "predicted_hours", lambda *_: dict.fromkeys(("training", "measuring", "longest"), float("nan"))
+    )
+    table = predictions.figure_table(performance.Benchmarks("cpu"), performance.Benchmarks("gpu"))
+    assert set(table.drop(index="`fig1ab`").iloc[:, 2:].to_numpy().flat) == {"unknown"}

@@ -1,5 +1,6 @@
 """What the pages of the book share: `book.says(runs, ...)`, `book.verdicts_on(runs, "Figure 2")` and their kin."""
 
+from .captioned import table
 from .page_parameters import none as no_parameters
 from .pages import (
     about,
@@ -19,6 +20,6 @@ from .pages import (
 from .presentation import show
 
 __all__ = [
-    "about", "by_width", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "says", "show", "takeaway",
+    "about", "by_width", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "says", "show", "table", "takeaway",
     "vector_figures", "verdicts_by_scale", "verdicts_on", "what_is_missing",
 ]  # fmt: skip

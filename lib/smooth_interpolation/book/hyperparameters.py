@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -164,21 +163,19 @@ def common(experiments: Sequence[str] = PAPER) -> pd.DataFrame:
     return pd.DataFrame(rows, index=config.SCALES).T
 
 
-def particular(experiment: str) -> pd.DataFrame:
-    """`table` without the fields of `common`."""
-    return table(experiment).drop(index=common().index)
-
-
-def captioned(frame: pd.DataFrame, caption: str, index: bool = True, folded: bool = False) -> Any:
-    """A table for a page, with a caption that assistive technology finds, too; perhaps folded, for a click to open."""
-    from IPython.display import HTML
-
-    with pd.option_context("display.max_colwidth", None):
-        html = frame.to_html(border=0, index=index, index_names=False, justify="left", classes="captioned")
-    if folded:
-        return HTML(f"<details><summary>{escape(caption)}</summary>{html}</details>")
-    head, rest = html.split(">", 1)
-    return HTML(f"{head}>\n  <caption>{escape(caption)}</caption>{rest}")
+def differing(experiments: Sequence[str] = PAPER) -> pd.DataFrame:
+    """The fields that differ between experiments or scales: a row per field, a column per experiment, the scales named where they differ."""
+    shared, columns = common(experiments).index, {}
+    for name in experiments:
+        values = table(name).drop(index=shared)
+        columns[name] = [
+            "; ".join(
+                f"{value} ({', '.join(same.index)})" if row.nunique() > 1 else str(value)
+                for value, same in row.groupby(row, sort=False)
+            )
+            for _, row in values.iterrows()
+        ]
+    return pd.DataFrame(columns, index=[field for field in fields() if field not in shared])
 
 
 def is_used(field: str, settings: Experiment) -> bool:

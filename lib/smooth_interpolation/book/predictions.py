@@ -7,13 +7,20 @@ import math
 import numpy as np
 import pandas as pd
 
-from .. import config
+from .. import config, figures
 from ..config import Experiment
 from ..runs import cost, store
 from ..train import loop
 from .performance import AFTER, Benchmarks, NotMeasured, as_used
 
 EXPERIMENTS = ("convnet-noise20", "convnet-asymmetric", "convnet-cifar100", "resnet18-noise20")
+DRAWN_FROM = {
+    "fig1d": EXPERIMENTS[2],
+    "fig4": EXPERIMENTS[2],
+    "fig6": EXPERIMENTS[3],
+    "appendix": EXPERIMENTS[3],
+    "fig7": EXPERIMENTS[1],
+}
 Rates = dict[int, float]
 
 
@@ -89,6 +96,38 @@ def gpu_cost_table(gpu: Benchmarks, scales: tuple[str, ...] = ("gpu", "paper")) 
                 }
             )
     return pd.DataFrame(rows).set_index(["scale", "experiment"])
+
+
+def figure_table(cpu: Benchmarks, gpu: Benchmarks) -> pd.DataFrame:
+    """A row per figure: its file and data, and what its runs took by the records there are, or would by the benchmarks."""
+    machines = {
+        "`laptop`, one CPU thread": ("laptop", "cpu", cpu, 1),
+        "`gpu`, one GPU": ("gpu", "cuda", gpu, 1),
+        "`paper`, cluster of 8 GPUs": ("paper", "cuda", gpu, 8),
+    }
+    found = {}
+    for name in EXPERIMENTS:
+        costs = {title: _cost(config.find(scale, name), *how) for title, (scale, *how) in machines.items()}
+        found[name] = {"file": f"`{name}.yaml`", "data": config.find("paper", name).dataset, **costs}
+    rows = {"`fig1ab`": {"file": "none", "data": "drawn", **dict.fromkeys(machines, "seconds")}}
+    for figure in figures.FIGURES:
+        name = next((e for start, e in DRAWN_FROM.items() if figure.startswith(start)), EXPERIMENTS[0])
+        rows[f"`{figure}`"] = found[name]
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("figure")
+
+
+def _cost(experiment: Experiment, kind: str, benchmarks: Benchmarks, n: int) -> str:
+    """What was paid and, unless that was for all runs, what n such devices would take; or that it is unknown."""
+    paid = _paid(experiment, kind, benchmarks.hardware)
+    if f"({len(experiment.runs())} of" in paid:
+        return paid
+    said = [] if paid == "-" else [paid]
+    if kind == "cpu" or benchmarks.lacking("step", "precisions", "measuring") is None:
+        hours = predicted_hours(experiment, benchmarks)
+        whole = max((hours["training"] + hours["measuring"]) / n, hours["longest"] if n > 1 else 0.0)
+        if not math.isnan(whole):
+            said.append(f"predicted for all: {_duration(whole)}")
+    return "; ".join(said) or "unknown"
 
 
 def _paid(experiment: Experiment, kind: str, hardware: str) -> str:

@@ -1,0 +1,31 @@
+"""Tables of the pages: captions, heads with a scope, numbers on the right, mathematics and code set as such."""
+
+import pandas as pd
+import pytest
+
+from smooth_interpolation.book import hyperparameters, table
+
+
+def test_a_caption_is_part_of_its_table():
+    html = table(hyperparameters.built_in(), "Sizes < 3").data
+    assert "<table" in html and html.index("<caption>Sizes &lt; 3</caption>") < html.index("<thead>")
+    folded = table(hyperparameters.built_in(), "Sizes < 3", folded=True).data
+    assert folded.startswith("<details><summary>Sizes &lt; 3</summary>") and folded.endswith("</table></div></details>")
+    assert "max-pooling by 2 after stages 2, 3 and 4, then by 4, one linear layer" in html  # not cut off
+
+
+def test_heads_have_a_scope_and_numbers_stand_on_the_right():
+    frame = pd.DataFrame({"$J$": ["1.5", "2e-5"], "share": ["5%", "-"], "words": ["7", "seven"]}, index=["a", "`b`"])
+    html = table(frame, "Numbers.").data
+    assert '<th scope="col" class="number"><span class="math notranslate nohighlight">\\(J\\)</span></th>' in html
+    assert html.count('<td class="number">') == 4 and "<td>seven</td>" in html
+    assert '<th scope="row"><code>b</code></th>' in html
+    plain = table(frame, "Numbers.", index=False).data
+    assert 'scope="row"' not in plain and plain.count('scope="col"') == 3
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_a_table_may_have_several_heads_a_row_or_none_at_all(index):
+    frame = pd.DataFrame({"a": [1], "b": [2], "c": [3]}).set_index(["a", "b"])
+    assert table(frame, "Two heads.", index=index).data.count("<td") == 1
+    assert "<tbody></tbody>" in table(frame.iloc[:0], "Nothing.", index=index).data
