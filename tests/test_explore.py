@@ -14,8 +14,10 @@ from worlds import opened
 from smooth_interpolation import config
 from smooth_interpolation.book import explore, pages
 from smooth_interpolation.data import preparation
-from smooth_interpolation.errors import ConfigError, RecordError
+from smooth_interpolation.errors import RecordError
+from smooth_interpolation.figures import walk_figure
 from smooth_interpolation.runs import store, weights
+from smooth_interpolation.studies import walks
 
 SWEEP = config.find("demo", "convnet-noise20")
 WIDTHS = (1, 8)  # whose weights are kept beside their records
@@ -31,13 +33,15 @@ def held(instrument):
 
 
 def test_the_metrics_of_a_width_are_those_of_its_record(page):
-    data = held(pages.instrument(page, "volumes"))
+    data = held(pages.instrument(page, "volumes", subsets=("clean", "noisy")))
     record = next(r for r in page if r["config"]["width"] == 4)
     row = next(r for r in record["volumes"] if (r["subset"], r["size"]) == ("noisy", 6))
     metric = next(m for m in data["metrics"] if m["title"] == "Jacobian norm")
-    shown = metric["values"]["noisy"][data["widths"].index(4)][data["sizes"].index(6)]
+    shown = metric["values"][1][data["strengths"].index(25)][data["widths"].index(4)]
     assert shown == pytest.approx(row["jacobian_norm"]["mean"], rel=1e-3)
-    assert data["threshold"] == page.threshold and data["widths"][data["start"]] == page.threshold
+    assert data["thresholds"][0] == ["0%", page.threshold] and data["widths"][data["start"]] == page.threshold
+    reached = [width for _, width in data["thresholds"]]
+    assert reached == sorted(reached, reverse=True)  # the more is allowed, the narrower
 
 
 def test_a_cell_of_the_heatmap_is_that_of_its_record(page):
@@ -49,7 +53,7 @@ def test_a_cell_of_the_heatmap_is_that_of_its_record(page):
 
 
 def test_without_records_there_is_nothing_to_explore(page):
-    assert explore.volumes(page.volumes.iloc[:0]) is None and explore.heatmap(page.history.iloc[:0]) is None
+    assert explore.volumes(page.volumes.iloc[:0], {"0%": 8}) is None and explore.heatmap(page.history.iloc[:0]) is None
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -71,23 +75,49 @@ def test_weights_of_another_network_are_not_taken(tmp_path, monkeypatch):
         weights.network(other)
 
 
-def test_a_walk_has_the_image_the_predictions_and_the_loss():
-    prepared = preparation.prepare(SWEEP)
-    index = int(prepared.points[prepared.corrupted[prepared.points]][0])
-    network = weights.network(SWEEP.run(8, 0))
-    data = held(explore.walk({"threshold": network}, prepared, {"a wrong label": index}, n_paths=2))
-    (example,) = data["examples"]
-    assert example["label"] == int(prepared.train.labels[index]) != example["truth"]
-    seen = example["paths"][1]["networks"][0]
-    assert len(seen["loss"]) == len(seen["jacobian"]) == data["steps"] == 6 * data["substeps"] + 1
-    assert seen["predicted"][0] == example["label"] and seen["probability"][0] > 0.9  # it has fitted the wrong label
-    assert np.exp(-np.array(seen["loss"])) == pytest.approx(seen["probability"], rel=1e-3)
-    sprite = Image.open(io.BytesIO(base64.b64decode(example["sprite"].split("base64,")[1])))
-    image = prepared.train.images[index].permute(1, 2, 0).numpy()
-    assert np.array_equal(np.asarray(sprite)[:, :32], image)
-    assert sprite.size == (2 * 7 * 32, 32)
+@pytest.fixture(scope="module")
+def photographs():
+    return opened({"scale": "gpu", "experiment": "convnet-noise20"})
 
 
-def test_a_walk_needs_networks_and_images():
-    with pytest.raises(ConfigError, match="0 networks"):
-        explore.walk({}, preparation.prepare(SWEEP), {"an image": 0})
+@pytest.fixture(scope="module")
+def seen(photographs):
+    return walks.walk(photographs)
+
+
+def test_a_walk_has_the_images_the_predictions_and_the_loss(seen, photographs):
+    data = held(explore.walk(seen))
+    assert len(data["examples"]) == len(seen.titles) == 3 and len(data["networks"]) == 4
+    assert f"w = {photographs.threshold}, the threshold" in data["networks"]
+    label = seen.about["labels"][0]
+    assert label != seen.about["truth"][0] and seen.about["labels"][2] == seen.about["truth"][2]
+    widest = data["examples"][0]["paths"][1][-1]
+    assert len(widest["loss"]) == len(widest["jacobian"]) == 6 * data["substeps"] + 1
+    assert widest["predicted"][0] == label and widest["probability"][0] > 0.9  # it has fitted the wrong label
+    assert np.exp(-np.array(widest["loss"])) == pytest.approx(widest["probability"], rel=1e-3)
+    sprite = Image.open(io.BytesIO(base64.b64decode(data["examples"][0]["sprite"].split("base64,")[1])))
+    kept = np.asarray(Image.open(walks.images_path(photographs)).convert("RGB"))
+    assert np.array_equal(np.asarray(sprite)[:, :32], kept[:, :32])
+    assert sprite.size == (walks.N_PATHS * 7 * 32, 32)
+
+
+def test_a_walk_is_sharp_below_the_threshold_and_smooth_beyond(seen):
+    """What the page says of typical wrong labels is what the weights do."""
+    mean = seen.seen[seen.seen.image < 2].groupby("width").jacobian.mean()
+    assert mean[16] > 10 * mean[32] > 10 * mean[64]
+
+
+def test_a_walk_is_drawn_wide_and_narrow_and_described(seen):
+    for narrow, panels in ((False, 9), (True, 9)):
+        figure = walk_figure.draw(seen, narrow=narrow)
+        assert len(figure.axes) == panels and seen.titles[0] in figure.get_label() and len(figure.get_label()) <= 300
+
+
+def test_where_no_images_are_kept_there_is_no_walk(page):
+    assert walks.walk(page) is None and pages.walk(page) is None and pages.instrument(page, "walk") is None
+
+
+def test_images_of_other_data_are_refused(photographs, monkeypatch):
+    monkeypatch.setitem(photographs[0]["data"], "fingerprint", "other")
+    with pytest.raises(RecordError, match="other data"):
+        walks.walk(photographs)

@@ -348,7 +348,7 @@ def test_the_page_on_reproducing_names_every_figure():
 def test_a_figure_of_records_is_drawn_again_for_a_phone():
     runs = records_of("demo", "convnet-noise20")
     drawn = figures.fig2_parts(runs, mark_width=8, yscale="log")
-    again = drawn.drawn_from.again(narrow=True)
+    again = drawn.again(narrow=True)
     assert again.get_size_inches()[0] == style.NARROW < drawn.get_size_inches()[0]
     assert alt_text.describe(again) == alt_text.describe(drawn) and again.axes[0].get_yscale() == "log"
     assert set(drawn.drawn_from.table.metric) == set(figures.PARTS)

@@ -114,14 +114,14 @@ def test_the_network_holds_wrong_labels_over_more_of_the_way(data, fits):
     assert f"at slopes of at most {network['steepest, noisy']:.0f}." in said
     text = intuition_figures.describe(data, fits)
     assert f"{network['mean reach of wrong labels']:.0%}" in text and f"{len(data.x)} points" in text
-    assert text.count("passes through all points") == 2 and f"Both pass through all {len(data.x)} points" in said
+    assert text.count("hits all points") == 2 and f"Both pass through all {len(data.x)} points" in said
 
 
 def test_what_misses_points_is_not_said_to_pass_through_them(data, fits):
     early = dataclasses.replace(fits[0], residual=0.34)
     text = intuition_figures.describe(data, [early, fits[1]])
-    assert "(a) Polynomial, degree" in text and "misses points by up to 0.34 and stays near" in text
-    assert text.count("passes through all points") == 1
+    assert "(a) Polynomial, degree" in text and "misses points by up to 0.34, near a wrong label" in text
+    assert text.count("hits all points") == 1
     table = intuition.compare(data, fits, intuition.spacing(data) / 2)
     said = intuition_figures.findings(data, [early, fits[1]], table).data
     assert "they miss points by up to 0.34. The polynomial" in said and "through all" not in said
@@ -129,8 +129,10 @@ def test_what_misses_points_is_not_said_to_pass_through_them(data, fits):
 
 def test_the_figure_draws_points_truth_and_fits(data, fits):
     drawn = intuition_figures.fig1ab(data, fits)
-    assert drawn.get_size_inches()[0] == style.WIDTH
-    for panel, fit, letter in zip(drawn.axes, fits, "ab", strict=True):
+    assert drawn.again(narrow=True).get_size_inches()[0] == style.NARROW
+    for near in drawn.axes[2:]:  # one wrong label and its reach
+        assert {"reach of a wrong label", "fitted function"} <= {line.get_label() for line in near.get_lines()}
+    for panel, fit, letter in zip(drawn.axes[:2], fits, "ab", strict=True):
         lines = {line.get_label(): line for line in panel.get_lines()}
         assert panel.get_title(loc="left") == letter and panel.get_title().replace("\n", " ") == fit.name
         assert lines["wrong label"].get_ydata().tolist() == data.y[data.noisy].tolist()

@@ -1,11 +1,11 @@
-// The book's instruments: a width's metrics along the volume, a heatmap to point at, a walk along a path of images.
-// Each is an element with its data as JSON inside, made by smooth_interpolation.explore. Nothing is loaded; colours come
+// The book's instruments: a figure of volumes at a width, a heatmap to point at, a walk along a path of images.
+// Each is an element with its data as JSON inside, made by smooth_interpolation.book.explore. Nothing is loaded; colours come
 // from book.css, so that both themes hold; every control is a slider or a list, so that keys work as the pointer does.
 (() => {
   "use strict";
 
   const SVG = "http://www.w3.org/2000/svg";
-  const WIDTH = 320, HEIGHT = 220, LEFT = 46, RIGHT = 8, TOP = 24, BOTTOM = 36;
+  const WIDTH = 320, HEIGHT = 220, LEFT = 46, RIGHT = 8, NAMES = 28, TOP = 24, BOTTOM = 36;
   const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
 
   const make = (name, attributes = {}, ...children) => {
@@ -68,29 +68,43 @@
     return value => from + (f(value) - f(low)) / span * (to - from);
   };
 
-  // Lines over x, each {y, class, mark}; a mark is the index of a point that is circled.
-  const chart = (svg, {title, xlabel, x, lines, log, bottom, top, xlog}) => {
+  // Lines over x, each {y, class, mark, colour, name}: a mark is the index of a point that is circled, a name stands at its end.
+  // `rules` are vertical lines, each {x, class}; `places` the ticks of x, each [x, text].
+  const chart = (svg, {title, xlabel, x, lines, log, bottom, top, xlog, rules = [], places}) => {
     svg.replaceChildren();
     const values = lines.flatMap(line => line.y).filter(y => y !== null && (!log || y > 0));
     if (!values.length) return;
-    const low = bottom ?? Math.min(...values), high = top ?? Math.max(...values);
-    const across = scale(x[0], x[x.length - 1], LEFT, WIDTH - RIGHT, xlog);
+    const low = bottom ?? Math.min(...values), high = top ?? Math.max(...values), end = WIDTH - (lines[0].name ? NAMES : RIGHT);
+    const across = scale(x[0], x[x.length - 1], LEFT, end, xlog);
     const up = scale(low, high === low ? low + 1 : high, HEIGHT - BOTTOM, TOP, log);
     draw(svg, "text", {x: LEFT, y: 15, class: "title"}, title);
     for (const value of ticks(low, high, log)) {
-      draw(svg, "line", {x1: LEFT, x2: WIDTH - RIGHT, y1: up(value), y2: up(value), class: "grid"});
+      draw(svg, "line", {x1: LEFT, x2: end, y1: up(value), y2: up(value), class: "grid"});
       draw(svg, "text", {x: LEFT - 5, y: up(value) + 4, "text-anchor": "end"}, short(value));
     }
-    for (const value of ticks(x[0], x[x.length - 1], xlog))
-      draw(svg, "text", {x: across(value), y: HEIGHT - BOTTOM + 15, "text-anchor": "middle"}, short(value));
-    draw(svg, "text", {x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 5, "text-anchor": "middle"}, xlabel);
+    const written = [];  // the first of those that would touch
+    for (const [value, text] of places ?? ticks(x[0], x[x.length - 1], xlog).map(value => [value, short(value)])) {
+      if (written.some(other => Math.abs(other - across(value)) < 18)) continue;
+      written.push(across(value));
+      draw(svg, "text", {x: across(value), y: HEIGHT - BOTTOM + 15, "text-anchor": "middle"}, text);
+    }
+    draw(svg, "text", {x: (LEFT + end) / 2, y: HEIGHT - 5, "text-anchor": "middle"}, xlabel);
+    for (const rule of rules)
+      draw(svg, "line", {x1: across(rule.x), x2: across(rule.x), y1: TOP, y2: HEIGHT - BOTTOM, class: rule.class});
     for (const line of lines) {
       const points = line.y.map((y, i) => y === null || (log && y <= 0) ? null : [across(x[i]), up(y)]);
-      draw(svg, "path", {class: `line ${line.class}`, d: points.map((p, i) =>
+      const path = draw(svg, "path", {class: `line ${line.class}`, d: points.map((p, i) =>
         p && (i && points[i - 1] ? "L" : "M") + p.map(v => v.toFixed(1)).join(" ")).filter(Boolean).join("")});
+      if (line.colour) path.style.setProperty("--colour", line.colour);
       if (line.mark !== undefined && points[line.mark])
         draw(svg, "circle", {cx: points[line.mark][0], cy: points[line.mark][1], r: 4.5, class: `mark ${line.class}`});
     }
+    const last = line => line.y[line.y.length - 1] ?? low;  // names, none on another, first pushed up and then down
+    const named = lines.filter(line => line.name).sort((a, b) => last(a) - last(b)), heights = [];
+    for (const line of named) heights.push(Math.min(up(last(line)) + 4, (heights[heights.length - 1] ?? HEIGHT) - 11));
+    for (let i = named.length - 1, free = TOP + 4; i >= 0; free = heights[i--] + 11) heights[i] = Math.max(heights[i], free);
+    named.forEach((line, i) =>
+      draw(svg, "text", {x: end + 5, y: heights[i], class: "of-line"}, line.name).style.setProperty("--colour", line.colour));
   };
   const canvas = label => {
     const svg = document.createElementNS(SVG, "svg");
@@ -104,32 +118,31 @@
     return positive.length > 0 && Math.max(...positive) > 10 * Math.min(...positive);
   };
 
-  // (a) Choose a width, and see every metric along the volume.
+  // (a) Choose a width, and see what a figure of volumes has there, on the figure's own axes.
   const volumes = (box, data) => {
-    let subset = 0, chosen = data.start;
-    const charts = data.metrics.map(metric => canvas(`${metric.title} over volumes of growing size, at the chosen width`));
-    const numbers = scrolling("Numbers of the chosen width", "");
+    let subset = 0, chosen = data.start, allowed = 0;
+    const charts = data.metrics.map(metric => canvas(`${metric.title} against base width, a curve for each volume size`));
+    const numbers = scrolling("Numbers of the chosen width", ""), readout = make("p", {class: "readout", role: "status"});
     const show = () => {
-      const name = data.subsets[subset].name;
-      data.metrics.forEach((metric, i) => {
-        const all = metric.values[name], log = i > 0 && spreads(all.flat());
-        chart(charts[i], {
-          title: metric.title, xlabel: "augmentations per path", x: data.sizes, log, bottom: i ? undefined : 0, top: i ? undefined : 1,
-          lines: [...all.map((y, w) => ({y, class: data.widths[w] === data.threshold ? "threshold" : "other"})),
-            {y: all[chosen], class: "chosen"}],
-        });
-      });
-      const rows = data.sizes.map((size, k) =>
-        [k ? String(size) : "0 (the point)", ...data.metrics.map(metric => short(metric.values[name][chosen][k]))]);
-      numbers.replaceChildren(table(["augmentations", ...data.metrics.map(metric => metric.title)], rows));
+      const [tolerance, threshold] = data.thresholds[allowed], limit = threshold === null ? [] : [threshold];
+      data.metrics.forEach((metric, i) => chart(charts[i], {
+        title: metric.title, xlabel: "base width w", x: data.widths, xlog: data.log, bottom: 0, top: i ? Math.max(...metric.values.flat(2)) : 1,
+        places: [data.widths[chosen], ...limit, data.widths[data.widths.length - 1], ...data.widths].map(w => [w, w]),
+        rules: [{x: data.widths[chosen], class: "chosen"}, ...limit.map(w => ({x: w, class: "threshold"}))],
+        lines: metric.values[subset].map((y, k) => ({
+          y, class: k ? "size" : "size point", colour: k ? data.colours[k - 1] : "var(--ink)", name: String(data.strengths[k]), mark: chosen})),
+      }));
+      readout.textContent = `w = ${data.widths[chosen]}. ` + (threshold === null ? "No threshold" : `Threshold (dotted): w = ${threshold}`)
+        + `, with a training error of up to ${tolerance}.`;
+      numbers.replaceChildren(table([data.unit, ...data.metrics.map(metric => metric.title)], data.strengths.map((k, i) =>
+        [i ? String(k) : "0 (the point)", ...data.metrics.map(metric => short(metric.values[subset][i][chosen]))])));
     };
     const width = slider("Width", data.widths.length, chosen, i => `w = ${data.widths[i]}`, i => { chosen = i; show(); });
+    const tolerance = slider("Tolerance", data.thresholds.length, 0, i => data.thresholds[i][0], i => { allowed = i; show(); });
     box.append(
-      make("div", {class: "controls"}, width.element,
-        list("Points", data.subsets.map(s => s.title), i => { subset = i; show(); })),
-      make("div", {class: "charts two"}, ...charts), numbers,
-      make("p", {class: "note"}, "Thick: the chosen width. Thin: the others"
-        + (data.threshold ? `; dotted, the interpolation threshold, w = ${data.threshold}.` : ".")));
+      make("div", {class: "controls"}, width.element, tolerance.element,
+        ...data.subsets.length > 1 ? [list("Points", data.subsets, i => { subset = i; show(); })] : []),
+      readout, make("div", {class: "charts two"}, ...charts), numbers);
     show();
   };
 
@@ -198,43 +211,45 @@
     show();
   };
 
-  // (b) Walk along a path: the image fades from anchor to anchor, and three networks say what they see.
+  // (b) Walk along a path: the image fades from anchor to anchor, and the networks say what they see.
   const walk = (box, data) => {
     let example = 0, path = 0, step = 0;
-    const picture = make("canvas", {width: 32, height: 32, role: "img"});
-    const words = make("p", {class: "note"});
+    const picture = make("canvas", {width: 32, height: 32, role: "img"}), words = make("p", {class: "note"});
     const loss = canvas("Loss along the path, of each network"), sharpness = canvas("Jacobian norm along the path, of each network");
-    const answers = scrolling("What the networks predict", "");
+    const answers = scrolling("What the networks predict", ""), anchors = data.strengths.length;
+    const x = Array.from({length: (anchors - 1) * data.substeps + 1}, (_, i) => i / data.substeps);
     const sprites = data.examples.map(e => { const image = new Image(); image.onload = () => show(); image.src = e.sprite; return image; });
+    const highest = key => Math.max(...data.examples.flatMap(e => e.paths.flatMap(networks => networks.flatMap(n => n[key]))));
+    const erased = i => {
+      const k = Math.floor(x[i]), part = x[i] - k;
+      return short(part ? data.strengths[k] + part * (data.strengths[k + 1] - data.strengths[k]) : data.strengths[k]);
+    };
     const show = () => {
-      const now = data.examples[example], route = now.paths[path], sprite = sprites[example];
-      const position = step / data.substeps, from = Math.floor(position), part = position - from;
-      const context = picture.getContext("2d");
+      const now = data.examples[example], networks = now.paths[path], sprite = sprites[example];
+      const from = Math.floor(x[step]), part = x[step] - from, context = picture.getContext("2d");
       if (sprite.complete && sprite.naturalWidth) {
-        const anchor = k => [route.anchors[Math.min(k, route.anchors.length - 1)] * 32, 0, 32, 32, 0, 0, 32, 32];
+        const anchor = k => [(path * anchors + Math.min(k, anchors - 1)) * 32, 0, 32, 32, 0, 0, 32, 32];
         context.globalAlpha = 1;
         context.drawImage(sprite, ...anchor(from));
         context.globalAlpha = part;
         if (part) context.drawImage(sprite, ...anchor(from + 1));
       }
-      picture.setAttribute("aria-label", `Training image of ${now.title}, ${position} augmentations along the path`);
-      words.textContent = `Trained on as class ${now.label}` + (now.truth === now.label ? "." : `, which is wrong: it is of class ${now.truth}.`);
-      const x = route.networks[0].loss.map((_, i) => i / data.substeps);
-      const all = key => route.networks.map((n, i) => ({y: n[key], class: `network${i}`, mark: step}));
-      const flat = key => route.networks.flatMap(n => n[key]);
-      chart(loss, {title: "Loss", xlabel: "augmentations", x, lines: all("loss"), log: spreads(flat("loss"))});
-      chart(sharpness, {title: "Jacobian norm", xlabel: "augmentations", x, lines: all("jacobian"), log: spreads(flat("jacobian"))});
-      const rows = route.networks.map((n, i) => [
-        make("span", {class: `key network${i}`}, data.networks[i]), String(n.predicted[step]),
-        `${(100 * n.probability[step]).toFixed(0)}%`, short(n.loss[step])]);
-      answers.replaceChildren(table(["network", "predicts class", "gives the label", "loss"], rows));
+      picture.setAttribute("aria-label", `${now.title}, ${erased(step)} singular values erased`);
+      words.textContent = now.title[0].toUpperCase() + now.title.slice(1) + ".";
+      const lines = key => networks.map((n, i) => ({y: n[key], class: `network${i}`, mark: step}));
+      const axes = {xlabel: "singular values erased", x, places: data.strengths.map((k, i) => [i, k]), bottom: 0};
+      chart(loss, {...axes, title: "Loss", lines: lines("loss"), top: highest("loss")});
+      chart(sharpness, {...axes, title: "Jacobian norm", lines: lines("jacobian"), top: highest("jacobian")});
+      answers.replaceChildren(table(["network", "predicts", "gives the label", "loss"], networks.map((n, i) => [
+        make("span", {class: `key network${i}`}, data.networks[i]), data.classes[n.predicted[step]],
+        `${(100 * n.probability[step]).toFixed(0)}%`, short(n.loss[step])])));
     };
-    const position = slider("Along the path", data.steps, 0, i => `${+(i / data.substeps).toFixed(2)} augmentations`, i => { step = i; show(); });
+    const position = slider("Along the path", x.length, 0, i => `${erased(i)} erased`, i => { step = i; show(); });
     box.append(
       make("div", {class: "controls"},
         list("Image", data.examples.map(e => e.title), i => { example = i; show(); }),
         list("Path", data.examples[0].paths.map((_, p) => String(p + 1)), i => { path = i; show(); }), position.element),
-      make("div", {class: "charts"}, make("div", {class: "seen"}, picture, words), loss, sharpness), answers);
+      make("div", {class: "seen"}, make("div", {}, picture, words), answers), make("div", {class: "charts two"}, loss, sharpness));
     show();
   };
 

@@ -15,11 +15,12 @@ from .pages import (
     vector_figures,
     verdicts_by_scale,
     verdicts_on,
+    walk,
     what_is_missing,
 )
 from .presentation import show
 
 __all__ = [
     "about", "by_width", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "says", "show", "table", "takeaway",
-    "vector_figures", "verdicts_by_scale", "verdicts_on", "what_is_missing",
+    "vector_figures", "verdicts_by_scale", "verdicts_on", "walk", "what_is_missing",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The book's instruments: a width's metrics along the volume, a heatmap to point at, a walk along a path of images.
+"""The book's instruments: a figure of volumes at a width, a heatmap to point at, a walk along a path of images.
 
 Each is data as JSON inside an element that stays hidden until the book's `_static/explore.js` draws it. Where that does not
 run, in a notebook or on paper, the figure beside it says the same.
@@ -12,22 +12,19 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from .. import figures
-from ..errors import ConfigError
+from ..studies.walks import SUBSTEPS, Walk
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from ..data.preparation import Prepared
+    from torch import Tensor
 
 SUBSETS = {"all": "all points", "clean": "clean labels", "noisy": "noisy labels"}
-SUBSTEPS = 4  # of a segment of a path
+SEEN = ("predicted", "probability", "loss", "jacobian")
 
 
 class Instrument:
@@ -35,6 +32,10 @@ class Instrument:
 
     def __init__(self, kind: str, title: str, data: Mapping[str, Any]):
         self.kind, self.data = kind, {"title": title, **data}
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        # In LaTeX, which takes Markdown before plain text, nothing: the figure beside it is the first state.
+        return {"text/html": self._repr_html_(), "text/markdown": " ", "text/plain": repr(self)}
 
     def _repr_html_(self) -> str:
         content = json.dumps(self.data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
@@ -48,38 +49,49 @@ class Instrument:
         return f"{self.data['title']} (in the built book)"
 
 
-def volumes(table: pd.DataFrame, threshold: int | None = None, width: int | None = None) -> Instrument | None:
-    """Choose a width and see every metric along the volume: means over points and seeds. None without rows.
+def volumes(
+    table: pd.DataFrame,
+    thresholds: Mapping[str, int | None],
+    width: int | None = None,
+    *,
+    subsets: Sequence[str] = ("all",),
+    unit: str = "singular values erased",
+) -> Instrument | None:
+    """Choose a width, and see what a figure of volumes has there, on the figure's own axes. None without rows.
 
     Args:
         table: from `store.volumes_table`.
-        threshold: drawn dotted.
+        thresholds: by the training error that they allow, such as "0%"; the first is the one that decides.
         width: chosen at first; else the threshold.
+        subsets: those of the figure, "all" or "clean" and "noisy".
+        unit: of the paths' strength.
     """
+    table = table[table.subset.isin(subsets)]
     if table.empty:
         return None
-    widths, sizes = sorted(table["width"].unique().tolist()), sorted(table["size"].unique().tolist())
-    subsets = [name for name in SUBSETS if name in set(table.subset)]
-    means = table.groupby(["metric", "subset", "width", "size"])["mean"].mean()
+    widths, strengths = (sorted(table[name].unique().tolist()) for name in ("width", "strength"))
+    means = table.groupby(["metric", "subset", "width", "strength"])["mean"].mean()
     metrics = [
         {
             "title": title,
-            "values": {
-                subset: [[_number(means.get((metric, subset, w, size))) for size in sizes] for w in widths]
-                for subset in subsets
-            },
+            "values": [
+                [[_number(means.get((metric, subset, w, k))) for w in widths] for k in strengths] for subset in subsets
+            ],
         }
         for metric, title in figures.PANELS.items()
     ]
     data = {
         "widths": widths,
-        "sizes": sizes,
-        "threshold": threshold,
-        "start": _start(widths, width, threshold),
-        "subsets": [{"name": name, "title": SUBSETS[name]} for name in subsets],
+        "log": figures.geometric(widths),
+        "strengths": strengths,
+        "unit": unit,
+        "colours": figures.sequence(len(strengths) - 1),
+        "thresholds": list(thresholds.items()),
+        "start": _start(widths, width, next(iter(thresholds.values()))),
+        "subsets": [SUBSETS[name] for name in subsets],
         "metrics": metrics,
     }
-    return Instrument("volumes", "Choose a width: its metrics along the volume", data)
+    return Instrument("volumes", "Choose a width, and how much training error the threshold allows", data)
 
 
 def heatmap(history: pd.DataFrame, threshold: int | None = None, width: int | None = None) -> Instrument | None:
@@ -108,68 +120,25 @@ def heatmap(history: pd.DataFrame, threshold: int | None = None, width: int | No
     return Instrument("heatmap", "Point at a network and an epoch", data)
 
 
-def walk(
-    networks: Mapping[str, nn.Module], prepared: Prepared, examples: Mapping[str, int], *, n_paths: int = 4
-) -> Instrument:
-    """Walk along SVD paths, and see the image, the predictions, the loss and the Jacobian norm of up to four networks.
-
-    Args:
-        networks: by a name such as "w = 8, the threshold".
-        prepared: the images and the labels that the networks were trained on, from `runs.prepare`.
-        examples: indices of training images, by a name such as "a wrong label".
-
-    Raises:
-        ConfigError: for no network or example, or more than four networks.
-    """
-    import torch
-
-    from ..measure.paths import svd_paths
-
-    if not 1 <= len(networks) <= 4 or not examples:
-        raise ConfigError(f"{len(networks)} networks and {len(examples)} images: one to four, and at least one.")
+def walk(walk: Walk) -> Instrument:
+    """Walk along SVD paths, and see the image, and the predictions, the loss and the Jacobian norm of each network."""
     told = []
-    for title, index in examples.items():
-        image, label = prepared.train.images[index].float() / 255, prepared.train.labels[index]
-        anchors = svd_paths(image[None], n_paths=n_paths)[0]  # (P, K + 1, C, H, W)
-        between = torch.linspace(0, 1, SUBSTEPS + 1)[:-1, None, None, None]
-        segments = [torch.cat([a + between * (b - a) for a, b in pairwise(path)]) for path in anchors]
-        steps = [torch.cat([inside, path[-1:]]) for inside, path in zip(segments, anchors, strict=True)]
-        k = anchors.shape[1]
-        told.append(
-            {
-                "title": title,
-                "label": int(label),
-                "truth": int(prepared.dataset.train.labels[index]),
-                "sprite": _sprite(anchors.flatten(0, 1)),
-                "paths": [
-                    {
-                        "anchors": list(range(p * k, (p + 1) * k)),
-                        "networks": [_seen(network, prepared.normalize(x), label) for network in networks.values()],
-                    }
-                    for p, x in enumerate(steps)
-                ],
-            }
-        )
-    data = {"networks": list(networks), "examples": told, "substeps": SUBSTEPS, "steps": len(steps[0])}
-    return Instrument("walk", "Walk along a path: what the networks see", data)
-
-
-def _seen(network: nn.Module, inputs: Tensor, label: Tensor) -> dict[str, list[Any]]:
-    """What a network makes of inputs on a path: its class, the label's probability, the loss and the Jacobian norm."""
-    import torch
-
-    from ..measure.sharpness import jacobian_norm
-
-    labels = label.expand(len(inputs))
-    with torch.inference_mode():
-        logits = network.eval()(inputs).double()
-    loss = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-    return {
-        "predicted": logits.argmax(1).tolist(),
-        "probability": [_number(p) for p in torch.exp(-loss).tolist()],
-        "loss": [_number(value) for value in loss.tolist()],
-        "jacobian": [_number(value) for value in jacobian_norm(network, inputs, labels).tolist()],
+    for i, title in enumerate(walk.titles):
+        paths = []
+        for _, on_path in walk.seen[walk.seen.image == i].groupby("path"):
+            networks = [
+                {name: [_number(v) for v in part[name]] for name in SEEN} for _, part in on_path.groupby("width")
+            ]
+            paths.append(networks)
+        told.append({"title": title, "sprite": _sprite(walk.anchors[i].flatten(0, 1)), "paths": paths})
+    data = {
+        "networks": list(walk.networks.values()),
+        "classes": walk.about["classes"],
+        "examples": told,
+        "strengths": walk.strengths,
+        "substeps": SUBSTEPS,
     }
+    return Instrument("walk", "Walk along a path: what the networks see", data)
 
 
 def _sprite(images: Tensor) -> str:

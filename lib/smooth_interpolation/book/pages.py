@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .. import claims, config, locations
+from .. import claims, config, figures, locations
 from ..claims import moments, verdicts
 from ..errors import ConfigError
 from ..runs import cost, store, tables
@@ -23,6 +23,17 @@ from . import explore, facts, presentation
 from .page_parameters import given
 
 NAMES = ("width", *config.FIELDS)
+TOLERANCES = (
+    0,
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    20,
+)  # percent of training labels missed: the threshold that decides has none
 
 
 def fields(namespace: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,10 +175,41 @@ def about(runs: Records) -> Any:
     return _markdown(f"These sentences are about {scale}; their numbers are means over seeds, read from the records.")
 
 
-def instrument(runs: Records, kind: str) -> Any:
-    """An instrument of the built book over these records: "volumes" or "heatmap", see `explore`."""
-    table = {"volumes": runs.volumes, "heatmap": runs.history}[kind]
-    return getattr(explore, kind)(table, runs.threshold, runs.width)
+def instrument(runs: Records, kind: str, **options: Any) -> Any:
+    """An instrument of the built book: "volumes", "heatmap" or "walk", see `explore`, which has the options."""
+    if not len(runs):
+        return None
+    if kind == "walk":
+        seen = _walk(runs)
+        return None if seen is None else explore.walk(seen)
+    if kind == "heatmap":
+        return explore.heatmap(runs.history, runs.threshold, runs.width, **options)
+    irreducible = store.irreducible_error(runs.planned)
+    history = store.history_table(runs.planned)
+    thresholds = {
+        f"{tolerance:g}%": store.interpolation_threshold(history, irreducible=irreducible, tolerance=tolerance)
+        for tolerance in TOLERANCES
+    }
+    unit = figures.UNITS[runs.experiment.path_kind]
+    return explore.volumes(runs.volumes, thresholds, runs.width, unit=unit, **options)
+
+
+@functools.lru_cache(maxsize=1)
+def _walk(runs: Records) -> Any:
+    from ..studies import walks  # it needs PyTorch, which the other pages do not
+
+    return walks.walk(runs)
+
+
+def walk(runs: Records) -> Any:
+    """Paths from typical training images, and what networks see along them; nothing if no images or weights are kept."""
+    from ..figures import walk_figure
+
+    if (seen := _walk(runs)) is None:
+        return None
+    records = [r for r in runs if r["config"]["width"] in seen.networks and r["config"]["seed"] == 0]
+    name = f"walk-{runs.experiment.scale}"
+    return presentation.show(walk_figure.draw(seen), seen.seen, name, records=records, experiment=runs.experiment)
 
 
 def numbers(runs: Records) -> Any:
@@ -246,12 +288,12 @@ def _markdown(text: str) -> Any:
 
 
 def vector_figures() -> None:
-    """Figures as SVG, with alternative text, in the notebook that calls this."""
+    """Figures as HTML that holds an SVG with alternative text, and as PDF for print, in the notebook that calls this."""
     try:
         from IPython import get_ipython
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("svg")
+        set_matplotlib_formats("svg", "pdf")
         get_ipython().display_formatter.formatters["text/html"].for_type(Figure, presentation.shown)
     except (ImportError, AttributeError):  # outside a notebook
         pass

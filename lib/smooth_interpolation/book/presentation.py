@@ -34,10 +34,17 @@ class Shown:
 
     html: str
     svg: str
+    pdf: bytes
     alt: str
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/html": self.html, "image/svg+xml": self.svg, "text/plain": self.alt}
+        printed = base64.b64encode(self.pdf).decode()
+        return {
+            "text/html": self.html,
+            "image/svg+xml": self.svg,
+            "application/pdf": printed,
+            "text/plain": self.alt,
+        }
 
 
 def show(
@@ -69,13 +76,13 @@ def show(
     files = {"csv": table.to_csv(index=False, lineterminator="\n").encode(), "pdf": drawn(figure, "pdf"), "svg": svg}
     links = {kind: _link(f"{name}.{kind}", content) for kind, content in files.items()}
     parts = [
-        f'<figure class="measured" id="{name}">',
+        f'<div class="measured" id="{name}">',
         _image(figure, f"{name}.svg", svg, alt),
         f'<div class="downloads">Data: {links["csv"]}. Figure: {links["pdf"]}, {links["svg"]}.</div>',
         origin(records, experiment) if records else "",
-        "</figure>",
+        "</div>",
     ]
-    return Shown("\n".join(filter(None, parts)), svg.decode(), alt)
+    return Shown("\n".join(filter(None, parts)), svg.decode(), files["pdf"], alt)
 
 
 def shown(figure: Figure) -> str:
@@ -103,13 +110,13 @@ def _words(figure: Figure) -> str:
 
 
 def _image(figure: Figure, file: str, svg: bytes, alt: str) -> str:
-    """The drawing, at most a third larger than drawn: for light and for dark pages and, of records, for phones.
+    """The drawing, at most a third larger than drawn: for light and for dark pages and, if it can be drawn narrow, for phones.
 
     Where the book's style is not at hand, in a notebook, the light one is seen.
     """
     limit = f"max-width:{figure.get_figwidth() * 1.35:.1f}in"
-    drawn_from = getattr(figure, "drawn_from", None)
-    narrow = drawn_from.again(narrow=True) if drawn_from else None
+    again = getattr(figure, "again", None)
+    narrow = again(narrow=True) if again else None
     stem, words = file.removesuffix(".svg"), html.escape(alt)
     pictures = []
     for kind, dark in (("in-light", False), ("in-dark", True)):

@@ -1,7 +1,8 @@
 """The figures, one function each: from an experiment's records to a matplotlib figure, `fig3(runs, mark_width=15)`."""
 
 from .of_runs import of_runs
-from .paper import COLUMNS, FIGURES, HEATMAPS, PANELS, PARTS, data, draw, save, written
+from .paper import COLUMNS, FIGURES, HEATMAPS, PANELS, PARTS, UNITS, data, draw, save, written
+from .style import geometric, sequence
 
 fig1c, fig1d, fig2, fig3, fig4, fig5 = map(of_runs, ("fig1c", "fig1d", "fig2", "fig3", "fig4", "fig5"))
 fig2_parts, fig3_parts = map(of_runs, ("fig2-parts", "fig3-parts"))
@@ -9,6 +10,6 @@ fig6a, fig6b, fig7a, fig7b = map(of_runs, ("fig6a", "fig6b", "fig7a", "fig7b"))
 appendix_heatmaps, appendix_volumes = map(of_runs, ("appendix-heatmaps", "appendix-volumes"))
 
 __all__ = [
-    "COLUMNS", "FIGURES", "HEATMAPS", "PANELS", "PARTS", "appendix_heatmaps", "appendix_volumes", "data", "draw", "fig1c",
-    "fig1d", "fig2", "fig2_parts", "fig3", "fig3_parts", "fig4", "fig5", "fig6a", "fig6b", "fig7a", "fig7b", "save", "written",
+    "COLUMNS", "FIGURES", "HEATMAPS", "PANELS", "PARTS", "UNITS", "appendix_heatmaps", "appendix_volumes", "data", "draw", "fig1c",
+    "fig1d", "fig2", "fig2_parts", "fig3", "fig3_parts", "fig4", "fig5", "fig6a", "fig6b", "fig7a", "fig7b", "geometric", "save", "sequence", "written",
 ]  # fmt: skip

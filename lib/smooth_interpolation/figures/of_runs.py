@@ -17,27 +17,26 @@ from . import paper
 
 @dataclass(frozen=True)
 class DrawnFrom:
-    """What a figure shows: its name, the records, and the rows of their table that are in it.
-
-    `again` draws it with other options: `figure.drawn_from.again(narrow=True)` is the same for a phone.
-    """
+    """What a figure shows: its name, the records, and the rows of their table that are in it."""
 
     name: str
     runs: Records
     table: pd.DataFrame
-    again: Callable[..., Figure]
 
 
 def of_runs(name: str) -> Callable[..., Figure]:
-    """The function that draws the figure of that name, a key of `paper.FIGURES`: `function(runs, mark_width=15)`."""
+    """The function that draws the figure of that name, a key of `paper.FIGURES`: `function(runs, mark_width=15)`.
+
+    `figure.again` draws one with other options: `again(narrow=True)` for a phone.
+    """
     kind = paper.FIGURES[name]
 
     def draw(runs: Iterable[store.Record], *, mark_width: int | None = None, **options: Any) -> Figure:
         figure = paper.draw(name, runs, width=mark_width, **options)
         if isinstance(runs, Records):
             table = paper.data(name, paper.table_of(kind, runs))
-            again = partial(draw, runs, mark_width=mark_width, **options)
-            figure.drawn_from = DrawnFrom(name, runs, table, again)  # type: ignore[attr-defined]
+            figure.drawn_from = DrawnFrom(name, runs, table)  # type: ignore[attr-defined]
+            figure.again = partial(draw, runs, mark_width=mark_width, **options)  # type: ignore[attr-defined]
         return figure
 
     draw.__name__ = draw.__qualname__ = name.replace("-", "_")

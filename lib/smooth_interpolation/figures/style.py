@@ -142,7 +142,7 @@ def geometric(widths: Sequence[float]) -> bool:
     a logarithmic one.
     """
     low, high = min(widths), max(widths)
-    return high / low > LOG_RANGE and np.median(widths) ** 2 < np.sqrt(low * high) * (low + high) / 2
+    return bool(high / low > LOG_RANGE and np.median(widths) ** 2 < np.sqrt(low * high) * (low + high) / 2)
 
 
 def scale_widths(
@@ -208,7 +208,9 @@ def legend_below(figure: Figure, panel: Axes, title: str | None = None, curves: 
     handles = [line for line in handles if curves or line.get_label() == THRESHOLD]
     handles.sort(key=lambda line: line.get_label() == THRESHOLD)
     if handles:
-        figure.legend(handles=handles, title=title, loc="outside lower center", ncols=4)
+        figure.legend(
+            handles=handles, title=title, loc="outside lower center", ncols=3 if figure.get_figwidth() <= NARROW else 5
+        )
 
 
 def say(panel: Axes, text: str) -> None:
