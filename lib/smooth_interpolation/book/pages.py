@@ -22,22 +22,13 @@ from ..runs.records import Records
 from . import explore, facts, presentation
 from .page_parameters import given
 
-NAMES = ("width", *config.FIELDS)
-TOLERANCES = (
-    0,
-    0.1,
-    0.2,
-    0.5,
-    1,
-    2,
-    5,
-    10,
-    20,
-)  # percent of training labels missed: the threshold that decides has none
+NAMES = ("width", "train_minutes", *config.FIELDS)
+# Percent of training labels missed: the threshold that decides has none.
+TOLERANCES = (0, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 
 
 def fields(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the params file that a notebook sets: `fields(globals())`, for `smooth_interpolation.records`.
+    """The fields of the params file that a notebook sets, and train_minutes: `fields(globals())`, for `si.records`.
 
     From here on the notebook shows figures with their data, files and origin.
 
@@ -46,7 +37,7 @@ def fields(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """
     check_names(namespace)
     vector_figures()
-    return {name: namespace.get(name) for name in config.FIELDS if name not in ("scale", "experiment")}
+    return {name: namespace.get(name) for name in NAMES if name not in ("scale", "experiment", "width")}
 
 
 def check_names(namespace: Mapping[str, Any], allowed: Sequence[str] = NAMES) -> None:
