@@ -22,6 +22,7 @@ LEGEND = (
     "stands only if the seeds and moments agree on it; [the criteria](criteria.html) are the same at every scale."
 )
 TRIAL = "Scale `{scale}` is for trying things out: what is said of it here tries the criteria, and is no verdict on the paper."
+OWN = "Scale `{scale}` is none of the book's: what is said of it here is no verdict on the paper."
 
 
 def overview(root: Path | None = None) -> pd.DataFrame:
@@ -46,7 +47,9 @@ def measured_scales(table: pd.DataFrame) -> list[str]:
 
 def trial(scale: str) -> str:
     """That nothing at this scale counts, if it is so."""
-    return "" if scale in claims.SCALES else TRIAL.format(scale=scale)
+    if scale in claims.SCALES:
+        return ""
+    return (TRIAL if scale in config.SCALES else OWN).format(scale=scale)
 
 
 def groups(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
