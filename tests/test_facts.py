@@ -10,7 +10,7 @@ import pytest
 from tests import worlds
 
 from smooth_interpolation import config, errors, locations
-from smooth_interpolation.book import facts
+from smooth_interpolation.book import facts, pages
 from smooth_interpolation.claims import moments, trends, verdicts
 from smooth_interpolation.figures import alt_text
 from smooth_interpolation.runs import store
@@ -109,3 +109,15 @@ def test_every_sentence_of_the_book_names_facts(page):
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "says":
                 assert known.fill(ast.literal_eval(node.args[-1]))
+
+
+def test_the_takeaway_is_what_the_verdicts_allow(records, monkeypatch):
+    page = Records(config.find("demo", "convnet-noise20"), tuple(records), None)
+    for verdict, said in (("supported", "It peaks at w"), ("contradicted", "Not certain")):
+        monkeypatch.setattr(pages, "_has", lambda runs, name, asked, verdict=verdict: asked == verdict)
+        box = pages.takeaway(
+            page, "It peaks at w = {test.peak_at} <now>.", "Not certain.", supported="test-error-peak"
+        ).data
+        assert 'class="admonition tip"' in box and said in box and "<now>" not in box
+    assert pages.takeaway(Records(page.experiment, (), None), "A.", "B.") is None
+    assert pages.says(page, "{corrupted.peak_at}") is None  # a number that there is not

@@ -41,4 +41,4 @@ def test_the_title_follows_the_share(shift, title, monkeypatch):
         for size in sizes for w in (1, 24) for seed in (1, 2) for subset in ("clean", "noisy")
     ]  # fmt: skip
     made_up(monkeypatch, paths=rows)
-    assert studied.wrong_labels_along_shifts().data.startswith(f"**{title}** At w = 24 ")
+    assert studied.wrong_labels_along_shifts().data.startswith(f"**{title}** At w\xa0=\xa024 ")

@@ -94,7 +94,7 @@ def by_width(runs: Records) -> pd.DataFrame:
     jacobian = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "all")]
     for size, name in ((0, "at the points"), (volumes["size"].max(), "over the largest volume")):
         means = jacobian[jacobian["size"] == size].groupby("width")["mean"].mean()
-        table[f"Jacobian norm {name}"] = means.map(lambda value: f"{value:.3g}")
+        table[f"Jacobian norm {name}"] = means.map(verdicts.number)
     return table
 
 

@@ -46,7 +46,7 @@ def wrong_labels_along_shifts() -> Any:
         else "Along shifts, too."
     )
     return Markdown(
-        f"**{title}** At w = {table.width.max()} a wrong label is kept over {said['shift']} of the longest paths of shifts, and over "
+        f"**{title}** At w\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{table.width.max()} a wrong label is kept over {said['shift']} of the longest paths of shifts, and over "
         f"{said['svd']} of those of erased singular values, at `{study.experiment.scale}` scale ([other paths](beyond-paths.html))."
     )
 
