@@ -126,7 +126,8 @@ def _cost(experiment: Experiment, kind: str, benchmarks: Benchmarks, n: int) -> 
         hours = predicted_hours(experiment, benchmarks)
         whole = max((hours["training"] + hours["measuring"]) / n, hours["longest"] if n > 1 else 0.0)
         if not math.isnan(whole):
-            said.append(f"predicted for all: {_duration(whole)}")
+            unbroken = _duration(whole).replace(" ", "\N{NO-BREAK SPACE}")
+            said.append(f"predicted for all: {unbroken}")
     return "; ".join(said) or "unknown"
 
 
