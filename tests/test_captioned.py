@@ -8,7 +8,7 @@ from smooth_interpolation.book import hyperparameters, table
 
 def test_a_caption_is_part_of_its_table():
     html = table(hyperparameters.built_in(), "Sizes < 3").data
-    assert "<table" in html and html.index("<caption>Sizes &lt; 3</caption>") < html.index("<thead>")
+    assert "<table" in html and html.index("<caption><span>Sizes &lt; 3</span></caption>") < html.index("<thead>")
     folded = table(hyperparameters.built_in(), "Sizes < 3", folded=True).data
     assert folded.startswith("<details><summary>Sizes &lt; 3</summary>") and folded.endswith("</table></div></details>")
     assert "max-pooling by 2 after stages 2, 3 and 4, then by 4, one linear layer" in html  # not cut off

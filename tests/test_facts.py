@@ -46,7 +46,7 @@ def test_nothing_measured_is_said_and_is_no_error():
 
 def test_nearly_all_is_not_all():
     shares = [facts.Curve(pd.Series({1: value})).share for value in (1.0, 0.9996, 0.914, 0.02)]
-    assert shares == ["100%", ">99%", "91%", "2%"]
+    assert shares == ["100%", "more than 99%", "91%", "2%"]
 
 
 def test_sentences_are_filled_from_the_records(records):

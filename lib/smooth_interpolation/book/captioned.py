@@ -43,10 +43,10 @@ def table(frame: pd.DataFrame, caption: str, index: bool = True, folded: bool = 
         for row in texts
     )
     inner = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    box = '<div class="table-box"><table class="captioned">'
+    box = '<div class="pst-scrollable-table-container"><table class="captioned">'
     if folded:
         return HTML(f"<details><summary>{_set(caption)}</summary>{box}{inner}</div></details>")
-    return HTML(f"{box}<caption>{_set(caption)}</caption>{inner}</div>")
+    return HTML(f"{box}<caption><span>{_set(caption)}</span></caption>{inner}</div>")
 
 
 def _set(text: str) -> str:

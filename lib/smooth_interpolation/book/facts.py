@@ -78,7 +78,7 @@ class Curve:
         if name.endswith("_at"):
             return str(value)
         if name.endswith("share"):
-            return ">99%" if 0.99 < value < 1 else f"{verdicts.number(100 * value)}%"
+            return "more than 99%" if 0.99 < value < 1 else f"{verdicts.number(100 * value)}%"
         return verdicts.number(value)
 
     @cached_property
