@@ -1,15 +1,21 @@
-# make book: set up and build the book.  make test: set up, check and test everything.  make pictures: of every page.
+# make book: set up and build the book.  make pdf: all of it as one PDF.  make test: set up, check and test everything.
+# make pictures: of every page.
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN = $(VENV)/bin
 LOCK = $(shell cat requirements.lock pyproject.toml | cksum | tr -d ' ')
 INSTALLED = $(VENV)/.installed-$(LOCK)
 
-.PHONY: book test pictures setup format clean
+.PHONY: book pdf test pictures setup format clean
 
 book: setup
 	$(BIN)/jupyter-book build book --config _config.yml --toc "$(CURDIR)/_toc.yml" --all -W -n --keep-going
 	@echo "The book: file://$(CURDIR)/book/_build/html/index.html"
+
+# The whole book as book/_build/book.pdf, printed by chromium.
+pdf: setup
+	$(BIN)/jupyter-book build book --builder singlehtml
+	$(BIN)/python book/_ext/printing.py
 
 test: setup
 	$(BIN)/ruff check .
@@ -20,7 +26,7 @@ test: setup
 
 # Every page at three widths, in light and dark, to be looked at.
 pictures: book
-	$(BIN)/python tests/pictures.py
+	PYTHONPATH=book/_ext $(BIN)/python tests/pictures.py
 
 # The environment may serve several checkouts: this one's package is installed into it where another's is.
 setup: $(INSTALLED)

@@ -3,14 +3,14 @@
 At three widths, in light and in dark, whole pages: what a reader sees on a phone, a tablet and a desk.
 """
 
-import shutil
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+import printing
 from smooth_interpolation import locations
 
-WIDTHS, THEMES = (380, 768, 1400), ("light", "dark")
+WIDTHS, THEMES = (390, 768, 1280), ("light", "dark")
 
 
 def main() -> None:
@@ -18,13 +18,10 @@ def main() -> None:
     pages = sorted((built / "html").glob("*.html"))
     if not pages:
         raise SystemExit("There is no book yet: make book builds it.")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        raise SystemExit("Pictures need a browser: on Debian, apt-get install chromium.")
     target = built / "pictures"
     target.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=printing.chromium(), args=["--no-sandbox"])
         for theme in THEMES:
             for width in WIDTHS:
                 context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
@@ -37,9 +34,8 @@ def main() -> None:
 
 
 def picture(tab, page: Path, theme: str, path: Path) -> None:
-    tab.goto(page.as_uri())
+    printing.ready(tab, page)
     tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-    tab.evaluate("async () => { if (window.MathJax) await MathJax.startup.promise }")
     tab.screenshot(path=path, full_page=True)
 
 

@@ -2,7 +2,6 @@
 
 import http.server
 import re
-import shutil
 import threading
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,12 +13,12 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import sync_playwright
 
+import printing
 from smooth_interpolation import config, locations
 from smooth_interpolation.runs import store
 
 PAGES = [path.stem for path in sorted((locations.repository() / "book").glob("*.md"))]
 OTHERS = ["genindex", "search"]
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
@@ -95,12 +94,9 @@ def address(book):
 
 @pytest.fixture(scope="module")
 def browser():
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        pytest.fail(f"These tests need a browser, one of {', '.join(CHROMIUM)}: on Debian, apt-get install chromium.")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
-            executable_path=found,
+            executable_path=printing.chromium(),
             args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
         )
         yield started
@@ -296,10 +292,15 @@ def test_on_a_phone_the_sliders_stay_in_sight_of_what_they_move(page, kind, tab,
     assert controls["y"] + controls["height"] < last.bounding_box()["y"] + last.bounding_box()["height"]
 
 
-def test_an_instrument_is_printed_as_it_stands(tab, address):
-    box = instrument(tab, address, "fig2", "volumes")
+PRINTED = """() => [...document.querySelectorAll(".explore, .downloads, details.origin, details.hide")]
+  .filter(e => e.offsetParent).map(e => e.className)"""
+
+
+@pytest.mark.parametrize("page", ["fig2", "fig3", "fig5"])
+def test_on_paper_there_is_nothing_to_move_or_to_click(page, tab, address):
+    tab.goto(f"{address}{page}.html")
     tab.emulate_media(media="print")
-    assert box.locator("svg").first.is_visible() and not box.locator(".controls").is_visible()
+    assert tab.locator("figure .in-light img").first.is_visible() and not tab.evaluate(PRINTED)
     tab.emulate_media(media="screen")
 
 

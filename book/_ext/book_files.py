@@ -25,7 +25,7 @@ NAMED = re.compile(r"data:[a-z+/]+;name=([\w.-]+);base64,([A-Za-z0-9+/=]+)")
 
 
 SOURCES = ("params", "benchmarks/results", "lib", "book")  # beside the records: what pages are drawn from, and by what
-SUFFIXES = (".json", ".yaml", ".py", ".safetensors", ".ipynb")
+SUFFIXES = (".json", ".yaml", ".py", ".safetensors", ".png", ".ipynb")
 
 
 def setup(app: Any) -> dict[str, Any]:

@@ -34,8 +34,8 @@ class Instrument:
         self.kind, self.data = kind, {"title": title, **data}
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        # In LaTeX, which takes Markdown before plain text, nothing: the figure beside it is the first state.
-        return {"text/html": self._repr_html_(), "text/markdown": " ", "text/plain": repr(self)}
+        # LaTeX takes Markdown before plain text, and sees nothing: the figure above is the first state.
+        return {"text/html": self._repr_html_(), "text/markdown": "<!-- moves -->", "text/plain": repr(self)}
 
     def _repr_html_(self) -> str:
         content = json.dumps(self.data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
