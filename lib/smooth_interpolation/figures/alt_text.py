@@ -41,10 +41,10 @@ def describe(figure: Figure) -> str:
     told = [(_telling(line), f"{_title(panel, line, shared)}: {_course(panel, line)}") for panel, line in curves]
     if not told:
         told = [(0, f"{_name(panel)}: {_extremes(_mesh(panel))}") for panel in maps]
-    return opening + _fitting(told, LIMIT - len(opening) - len(closing) - 1) + "." + closing
+    return opening + fitting(told, LIMIT - len(opening) - len(closing) - 1) + "." + closing
 
 
-def _fitting(told: list[tuple[int, str]], room: int) -> str:
+def fitting(told: list[tuple[int, str]], room: int) -> str:
     """As many texts as there is room for, the least telling left out first, and of those the last."""
     kept = list(range(len(told)))
     while len(kept) > 1 and len("; ".join(told[i][1] for i in kept)) > room:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import UserError
-from ..figures import paper
+from ..figures import alt_text, paper
 from ..figures.style import BAND, CORRUPTED, INK, STYLE, TEST, legend_below, letters, sequence, subplots
 from ..runs import tables
 from ..runs.records import records
@@ -144,18 +144,13 @@ def each(found: Examination) -> list[tuple[int | str, str, str, str, str]]:
 def describe(found: Examination) -> str:
     """What the figure shows, in words."""
     if widths(found):
-        from ..figures import alt_text
-
         return alt_text.describe(draw(found))
-    sentences = []
+    opening, told = "Means at the points and over the largest volume. ", []
     for metric in panels(found):
         for network, subset, label, _, _ in each(found):
-            part = _curve(found, metric, subset, network)
-            first, last = part["mean"].iloc[0], part["mean"].iloc[-1]
-            sentences.append(
-                f"{TITLES[metric]}, {label}: {first:.3g} at the points, {last:.3g} over the largest volume."
-            )
-    return " ".join(sentences)
+            means = _curve(found, metric, subset, network)["mean"]
+            told.append((0, f"{TITLES[metric]}, {label}: {means.iloc[0]:.2g} to {means.iloc[-1]:.2g}"))
+    return opening + alt_text.fitting(told, alt_text.LIMIT - len(opening) - 1) + "."
 
 
 def _curve(found: Examination, metric: str, subset: str, network: int | str):
