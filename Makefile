@@ -9,7 +9,7 @@ INSTALLED = $(VENV)/.installed-$(LOCK)
 .PHONY: book pdf test pictures setup format clean
 
 book: setup
-	$(BIN)/jupyter-book build book --config _config.yml --toc "$(CURDIR)/_toc.yml" --all -W -n --keep-going
+	PYTHONPATH="$(CURDIR)/book/_ext:$$PYTHONPATH" $(BIN)/jupyter-book build book --config _config.yml --toc "$(CURDIR)/_toc.yml" --all -W -n --keep-going
 	@echo "The book: file://$(CURDIR)/book/_build/html/index.html"
 
 # The whole book as book/_build/book.pdf, printed by chromium.

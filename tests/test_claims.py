@@ -360,7 +360,7 @@ def test_errors_that_none_avoids_do_not_count():
     world.history["train_error", "all"][WIDTHS >= THRESHOLD, -1] = 100 * 9 / 50_000
     found = [Evidence.of(worlds.records(world, irreducible=n)).threshold for n in (0, 8, 9, 10)]
     assert found == [None, None, THRESHOLD, THRESHOLD]
-    assert Evidence.of(worlds.records(world), tolerance=1.0).threshold == THRESHOLD
+    assert Evidence.of(worlds.records(world)).allowing(1.0).threshold == THRESHOLD
     assert store.interpolation_threshold(store.history_table(worlds.records(world)), tolerance=10.0) == THRESHOLD
 
 

@@ -21,8 +21,8 @@ def world(monkeypatch):
     """Two seeds of a made-up family at `laptop` scale."""
     made_up = World()
 
-    def evidences(scale, tolerance=0.0):
-        return {claims.NOISY: together({0: made_up, 1: made_up}, tolerance=tolerance)} if scale == "laptop" else {}
+    def evidences(scale):
+        return {claims.NOISY: together({0: made_up, 1: made_up})} if scale == "laptop" else {}
 
     monkeypatch.setattr(second_looks, "evidences", evidences)
     return made_up

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import claims, config, figures, locations
-from ..claims import moments, verdicts
+from ..claims import kept, moments, verdicts
 from ..errors import ConfigError
 from ..runs import cost, store, tables
 from ..runs.records import Records
@@ -150,7 +150,7 @@ def _each(names: str | Sequence[str]) -> Sequence[str]:
 @functools.lru_cache(maxsize=8)
 def _judged(runs: Records) -> pd.DataFrame:
     """Judged once for all sentences and tables of a page."""
-    return claims.judge(runs)
+    return kept.judged(runs, runs.experiment.experiment, runs.experiment)
 
 
 @functools.lru_cache(maxsize=8)

@@ -8,6 +8,7 @@ are made by a generator with a fixed seed. With two or three seeds, a 95% interv
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -55,7 +56,6 @@ class Evidence:
             for nothing.
         images: how many test images there are, by subset of `test_error` and `test_error_by_group`; none if unknown.
         irreducible: training error in percent that no network can avoid.
-        tolerance: as `store.interpolation_threshold`.
 
     Seeds that lack a width of the plan, if only because one run diverged, are left out of the curves, or a curve over widths
     would be a mean over other seeds at each; `left_out` has them, and what they lack. The threshold is read from all runs of the plan that
@@ -70,7 +70,6 @@ class Evidence:
         *,
         images: dict[str, float] | None = None,
         irreducible: float = 0.0,
-        tolerance: float = 0.0,
     ):
         if plan is None:
             planned = _largest_grid(volumes)
@@ -90,11 +89,9 @@ class Evidence:
             if seed not in self.seeds
         }
         self.moments = moments.count(history)
-        self.threshold = store.interpolation_threshold(history, irreducible=irreducible, tolerance=tolerance)
         each = [moments.settled(history, moment, self.moments) for moment in range(self.moments)]
-        self.thresholds = [
-            store.interpolation_threshold(one, irreducible=irreducible, tolerance=tolerance) for one in each
-        ]
+        self._at_thresholds = [history, *each]
+        self._place(0.0)
         self._images = images or {}
         each = [table[table["seed"].isin(self.seeds)] for table in (moments.settled(history), *each)]
         self._epochs = [self._by_seed(table, ["metric", "subset", "width"], "epoch", "value") for table in each]
@@ -104,6 +101,19 @@ class Evidence:
         self._volumes = self._by_seed(volumes, ["metric", "subset", "size"], "width", "mean")
         self._means: dict = {}  # samples repeat the same few weights
 
+    def _place(self, tolerance: float) -> None:
+        self.threshold, *self.thresholds = (
+            store.interpolation_threshold(one, irreducible=self.irreducible, tolerance=tolerance)
+            for one in self._at_thresholds
+        )
+
+    def allowing(self, tolerance: float) -> Evidence:
+        """The same with another tolerance of the threshold, see `store.interpolation_threshold`."""
+        other = copy.copy(self)
+        other._means = {}
+        other._place(tolerance)
+        return other
+
     def _by_seed(self, table: pd.DataFrame, series: list[str], place: str, values: str) -> dict[Any, pd.DataFrame]:
         """For each series a row per place that every seed has, and a column per seed."""
         wide = table.pivot(index=[*series, place], columns="seed", values=values)
@@ -111,7 +121,7 @@ class Evidence:
         return {key: part.droplevel(series) for key, part in wide.groupby(level=series)}
 
     @classmethod
-    def of(cls, records: Iterable[store.Record], plan: Plan | None = None, tolerance: float = 0.0) -> Evidence:
+    def of(cls, records: Iterable[store.Record], plan: Plan | None = None) -> Evidence:
         """The evidence of some records, those outside the plan ignored."""
         records = planned(records, plan)
         return cls(
@@ -120,7 +130,6 @@ class Evidence:
             plan,
             images=_test_images(records[0]) if records else None,
             irreducible=store.irreducible_error(records),
-            tolerance=tolerance,
         )
 
     def view(self, weights: Weights | None = None, moment: int | None = None, draw: np.ndarray | None = None) -> View:

@@ -24,12 +24,12 @@ def records_of(scale: str, experiment: str) -> tuple[list[store.Record], config.
     return planned(store.read_all(plan.runs()), plan), plan
 
 
-def evidences(scale: str, tolerance: float = 0.0) -> dict[str, Evidence]:
-    """The experiments with enough records at a scale; a threshold with a tolerance is for looks alone."""
+def evidences(scale: str) -> dict[str, Evidence]:
+    """The experiments with enough records at a scale."""
     found = {}
     for experiment in claims.EXPERIMENTS:
         records, plan = records_of(scale, experiment)
-        evidence = Evidence.of(records, plan, tolerance)
+        evidence = Evidence.of(records, plan)
         if evidence.seeds and len(evidence.widths) >= trends.MIN_WIDTHS:
             found[experiment] = evidence
     return found
@@ -128,10 +128,10 @@ def by_tolerance(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
     """The claims whose verdict would be another one if the threshold allowed some training error."""
     rows = []
     for scale in scales:
-        others = {tolerance: evidences(scale, tolerance) for tolerance in trends.TOLERANCES}
         for experiment, evidence in evidences(scale).items():
             same = {_read(evidence): evidence}  # nothing else of the evidence hangs on the tolerance
-            read = {t: same.setdefault(_read(other[experiment]), other[experiment]) for t, other in others.items()}
+            others = {tolerance: evidence.allowing(tolerance) for tolerance in trends.TOLERANCES}
+            read = {tolerance: same.setdefault(_read(other), other) for tolerance, other in others.items()}
             for claim in claims.about(experiment):
                 states = {one: claim(one).state for one in same.values()}
                 before, after = states[evidence], {f"at {t:g}%": states[one] for t, one in read.items()}

@@ -13,7 +13,7 @@ import pandas as pd
 from .. import claims, config, locations
 from ..runs import store
 from ..runs.tables import markdown
-from . import evidence, moments, trends
+from . import evidence, kept, moments, trends
 
 PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
 NOTHING = "not measured"
@@ -35,7 +35,7 @@ def overview(root: Path | None = None) -> pd.DataFrame:
         for experiment in claims.EXPERIMENTS:
             if locations.params_file(scale, experiment).is_file():
                 plan = config.find(scale, experiment)
-                tables.append(claims.judge(store.read_all(plan.runs(), root), experiment, plan).assign(scale=scale))
+                tables.append(kept.judged(store.read_all(plan.runs(), root), experiment, plan).assign(scale=scale))
     return pd.concat(tables) if tables else claims.judge([]).iloc[:0].assign(scale="")
 
 
