@@ -81,8 +81,11 @@ def test_the_page_of_claims_is_short(book):
 GIVEN = {
     "claims": {"95%"},  # of the brackets
     "criteria": {"95%"},
+    "fig1": {"20%", "5%"},  # what the exercises ask for
     "fig2": {"10%", "0.9"},  # the criteria
     "fig5": {"10%"},
+    "fig6": {"1.5"},  # the criterion
+    "reproduce": {"3.11"},  # Python
     "fig7": {"16%", "20%", "80%"},  # the paper's noise
     "methodology": {"0.99", "1.01", "1%"},  # the paper's colour changes
     "setup": {"16%", "20%", "80%"},  # the noise
