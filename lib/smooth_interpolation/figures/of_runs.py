@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ..runs import store
 from ..runs.records import Records
 from . import paper
+from .style import ACCENT
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,23 @@ class DrawnFrom:
     name: str
     runs: Records
     table: pd.DataFrame
+
+
+def mark_explored(figure: Figure, widths: Iterable[int]) -> None:
+    """A small triangle below each width that the experiment does not plan, in panels over the width."""
+    named = [panel for panel in figure.axes if "width" in panel.get_xlabel() and not panel.collections]
+    for panel in named:
+        for width in widths:
+            panel.plot(
+                [width],
+                [0],
+                "^",
+                transform=panel.get_xaxis_transform(),
+                color=ACCENT,
+                markersize=4,
+                clip_on=False,
+                label="_explored",
+            )
 
 
 def of_runs(name: str) -> Callable[..., Figure]:
@@ -35,6 +53,7 @@ def of_runs(name: str) -> Callable[..., Figure]:
         figure = paper.draw(name, runs, width=mark_width, **options)
         if isinstance(runs, Records):
             table = paper.data(name, paper.table_of(kind, runs))
+            mark_explored(figure, [width for width in runs.explored if width != mark_width])
             figure.drawn_from = DrawnFrom(name, runs, table)  # type: ignore[attr-defined]
             figure.again = partial(draw, runs, mark_width=mark_width, **options)  # type: ignore[attr-defined]
         return figure
