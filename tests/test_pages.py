@@ -61,7 +61,7 @@ def texts(notebook):
         "".join(output.get("data", {}).get(kind, ""))
         for cell in notebook.cells
         for output in cell.get("outputs", [])
-        for kind in ("text/markdown", "text/plain")
+        for kind in ("text/markdown", "text/plain", *(["text/html"] if "captioned" in str(output) else []))
     )
 
 
@@ -95,7 +95,9 @@ def test_a_width_of_the_store_is_marked_and_its_numbers_printed(page, tmp_path):
 def test_a_width_that_is_not_there_is_trained_and_measured(results):
     found = opened({"scale": "demo", "experiment": "convnet-noise20", "width": 3, "widths": [1, 2], **TINY})
     assert [r["config"]["width"] for r in found] == [3] and sorted(run.width for run in found.missing) == [1, 2]
-    assert pages.numbers(found).loc[("clean", 0), "accuracy"] != ""
+    assert pages.at_width(found).loc[("clean", 0), "accuracy"] != ""
+    said = pages.numbers(found).data
+    assert f"\\(w = {found.width}\\)" in said and "`demo`" not in said and "<code>demo</code> scale" in said and "seed" in said
     path = next(results.rglob("w003-s0.json"))
     before = path.read_bytes()
     opened({"scale": "demo", "experiment": "convnet-noise20", "width": 3, "widths": [1, 2], **TINY})

@@ -19,7 +19,7 @@ from ..claims import kept, moments, verdicts
 from ..errors import ConfigError
 from ..runs import cost, store, tables
 from ..runs.records import Records
-from . import explore, facts, presentation
+from . import captioned, explore, facts, presentation
 from .page_parameters import given
 
 NAMES = ("width", "train_minutes", *config.FIELDS)
@@ -204,9 +204,17 @@ def walk(runs: Records) -> Any:
 
 
 def numbers(runs: Records) -> Any:
-    """The chosen width's metrics over every volume size, a table per subset; nothing if none was chosen."""
-    if runs.width is None:
+    """The chosen width's metrics over every volume size, a table; nothing if none was chosen, or nothing was measured there."""
+    seeds = sorted({record["config"]["seed"] for record in runs if record["config"]["width"] == runs.width})
+    if not seeds:
         return None
+    over = f"seed {seeds[0]}" if len(seeds) == 1 else f"means over seeds {', '.join(map(str, seeds))}"
+    caption = f"The network of $w = {runs.width}$ at `{runs.experiment.scale}` scale: means over points and paths; {over}."
+    return captioned.table(at_width(runs), caption)
+
+
+def at_width(runs: Records) -> pd.DataFrame:
+    """The chosen width's metrics, by subset of the points and size of the volume."""
     table = runs.volumes[runs.volumes.width == runs.width]
     wide = table.pivot_table(index=["subset", "size"], columns="metric", values="mean", aggfunc="mean")
     wide = wide[list(tables.METRICS)].rename(columns=tables.METRICS)
