@@ -97,7 +97,12 @@ def test_a_width_that_is_not_there_is_trained_and_measured(results):
     assert [r["config"]["width"] for r in found] == [3] and sorted(run.width for run in found.missing) == [1, 2]
     assert pages.at_width(found).loc[("clean", 0), "accuracy"] != ""
     said = pages.numbers(found).data
-    assert f"\\(w = {found.width}\\)" in said and "`demo`" not in said and "<code>demo</code> scale" in said and "seed" in said
+    assert (
+        f"\\(w = {found.width}\\)" in said
+        and "`demo`" not in said
+        and "<code>demo</code> scale" in said
+        and "seed" in said
+    )
     path = next(results.rglob("w003-s0.json"))
     before = path.read_bytes()
     opened({"scale": "demo", "experiment": "convnet-noise20", "width": 3, "widths": [1, 2], **TINY})

@@ -211,7 +211,9 @@ def numbers(runs: Records) -> Any:
     if not seeds:
         return None
     over = f"seed {seeds[0]}" if len(seeds) == 1 else f"means over seeds {', '.join(map(str, seeds))}"
-    caption = f"The network of $w = {runs.width}$ at `{runs.experiment.scale}` scale: means over points and paths; {over}."
+    caption = (
+        f"The network of $w = {runs.width}$ at `{runs.experiment.scale}` scale: means over points and paths; {over}."
+    )
     return captioned.table(at_width(runs), caption)
 
 
