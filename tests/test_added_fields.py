@@ -20,7 +20,7 @@ TINY = {
     "strengths": "[5, 20]", "n_paths": 1, "n_tangents": 1, "widths": "[1, 2]",
 }  # fmt: skip
 NEW = {
-    "class Settings(Measurement):": "    weight_decay: Share = fields.added(0.0)\n",
+    "class Settings(Measurement):": "    later_decay: Share = fields.added(0.0)\n",
     "class Measurement(BaseModel):": "    more_strengths: Strengths = fields.added((3, 4))\n",
 }
 # What the digests, tables and figures of all experiments are, in short.
@@ -127,7 +127,7 @@ torch.set_num_threads(1)
 base = pathlib.Path(sys.argv[1])
 file, results = base / "mine.yaml", base / "results"
 run = config.load(file).runs()[0]
-assert run.weight_decay == 0 and run.more_strengths == (3, 4)
+assert run.later_decay == 0 and run.more_strengths == (3, 4)
 found = {"record": store.read(run, results), "again": single.run(run), "digest": run.digest}
 [path] = checkpoints.DiskKeeper(run, results).paths()
 found["step"] = checkpoints.read(path, run, "f" * 64)[1].step
@@ -135,8 +135,8 @@ found["parameters"] = sum(p.numel() for p in weights.network(run).parameters())
 
 text = file.read_text()
 said, other = base / "said.yaml", base / "other.yaml"
-said.write_text(text + "\\nweight_decay: 0\\nmore_strengths: [3, 4]\\n")
-other.write_text(text + "\\nweight_decay: 0.1\\n")
+said.write_text(text + "\\nlater_decay: 0\\nmore_strengths: [3, 4]\\n")
+other.write_text(text + "\\nlater_decay: 0.1\\n")
 assert store.read(config.load(said).runs()[0], results) == found["record"]
 changed = config.load(other).runs()[0]
 try:
@@ -148,16 +148,16 @@ try:
 except RecordError as error:
     found["not resumed"] = str(error)
 
-for name, values in {"set": {"weight_decay": "0.1"}, "longer": {"more_strengths": "[7]"}}.items():
+for name, values in {"set": {"later_decay": "0.1"}, "longer": {"more_strengths": "[7]"}}.items():
     off = config.load(file, values).runs()[0]
     assert store.read(off, results) is None
     record = single.run(off)
     store.write(record, off, results)
     assert store.read(off, results) == record == store.read_file(store.path_of(off, results))
     found[name] = {"digest": off.digest, "path": str(off.path), "config": record["config"]}
-asked = {"epochs": 3, "weight_decay": 0.1, "In": ["# Parameters\\nweight_decay = 0.1\\n"]}
+asked = {"epochs": 3, "later_decay": 0.1, "In": ["# Parameters\\nlater_decay = 0.1\\n"]}
 found["page"] = smooth_interpolation.records("demo", "convnet-noise20", **pages.fields(asked)).experiment.name
-found["table"] = hyperparameters.table("convnet-noise20").loc["weight_decay"].tolist()
+found["table"] = hyperparameters.table("convnet-noise20").loc["later_decay"].tolist()
 print(json.dumps(found))
 """
 
@@ -174,17 +174,17 @@ def test_a_run_at_the_default_is_the_old_one_and_off_it_another(place, measured)
     again = {key: value for key, value in found["again"].items() if key != "provenance"}
     assert again == {key: value for key, value in record.items() if key != "provenance"}
     assert found["step"] == 7 and found["parameters"] == record["provenance"]["parameters"]
-    assert "weight_decay is 0.0 there and 0.1 here" in found["refused"]
-    assert "weight_decay is 0.0 there and 0.1 here" in found["not resumed"]
-    assert found["set"]["path"] == "demo/convnet-noise20+weight_decay=0.1/w001-s0.json"
+    assert "later_decay is 0.0 there and 0.1 here" in found["refused"]
+    assert "later_decay is 0.0 there and 0.1 here" in found["not resumed"]
+    assert found["set"]["path"] == "demo/convnet-noise20+later_decay=0.1/w001-s0.json"
     assert found["longer"]["path"] == "demo/convnet-noise20+more_strengths=7/w001-s0.json"
     assert len({found[name]["digest"] for name in ("set", "longer")} | {run.digest}) == 3
-    overrides = {"overrides": ["weight_decay=0.1"]}
-    assert found["set"]["config"] == record["config"] | overrides | {"weight_decay": 0.1}
-    assert found["longer"]["config"]["more_strengths"] == [7] and "weight_decay" not in found["longer"]["config"]
-    assert found["page"] == "convnet-noise20+epochs=3+weight_decay=0.1" and set(found["table"]) == {"0.0"}
-    with pytest.raises(ConfigError, match="'weight_decay' is not known"):  # here, where there is no such setting
-        config.load(measured / "mine.yaml", {"weight_decay": 0.1})
+    overrides = {"overrides": ["later_decay=0.1"]}
+    assert found["set"]["config"] == record["config"] | overrides | {"later_decay": 0.1}
+    assert found["longer"]["config"]["more_strengths"] == [7] and "later_decay" not in found["longer"]["config"]
+    assert found["page"] == "convnet-noise20+epochs=3+later_decay=0.1" and set(found["table"]) == {"0.0"}
+    with pytest.raises(ConfigError, match="'later_decay' is not known"):  # here, where there is no such setting
+        config.load(measured / "mine.yaml", {"later_decay": 0.1})
 
 
 def test_a_checkpoint_holds_the_canonical_configuration(measured):

@@ -77,6 +77,13 @@ ORIGINS: dict[str, dict[Any, tuple[str, str]]] = {
     },
     "n_evaluations": {ANY: (OURS, "epochs in the history, evenly spaced on a logarithmic axis")},
     "n_last_evaluations": {ANY: (OURS, "epochs in the history from the last tenth of the training")},
+    "weight_decay": {0.0: (TEXT, "none")},
+    "label_smoothing": {ANY: (OURS, "the text has none")},
+    "dropout": {0.0: (TEXT, "none")},
+    "batch_norm": {False: (BOTH, "of ConvNets: none; ResNets always have it")},
+    "schedule": {"constant": (TEXT, "after the warm-up")},
+    "keep_epochs": {ANY: (OURS, "after which the weights are kept, besides the last")},
+    "points_from": {"train": (TEXT, "training points with the labels trained on")},
     "path_kind": {"svd": (BOTH, "erased singular values (Section 3.4)")},
     "strengths": {(5, 10, 15, 20, 22, 25): (CODE, "singular values erased at each anchor")},
     "n_paths": {8: (CODE, "P of Equation 6")},
@@ -88,12 +95,9 @@ ORIGINS: dict[str, dict[Any, tuple[str, str]]] = {
 # No field sets these: they are built into the code.
 BUILT_IN: dict[str, tuple[str, str]] = {
     "ConvNets": ("3x3 convolutions with bias, max-pooling by 2 after stages 2, 3 and 4, then by 4, one linear layer", CODE),
-    "... their normalisation layers": ("none", BOTH),
     "... their initialisation": ("PyTorch's default", CODE),
     "ResNet18": ("3x3 stem without pooling; batch normalisation in the shortcuts, too", OURS),
     "... its initialisation": ("PyTorch's default", OURS),
-    "weight decay, dropout": ("none", TEXT),
-    "learning rate after the warm-up": ("constant", TEXT),
     "symmetric noise": ("exactly the asked share of labels, rounded, each moved to another class", CODE),
     "classes of the asymmetric noise": ("chosen at random", TEXT),
     "tangent directions": ("weak colour changes", TEXT),
@@ -198,5 +202,7 @@ def shown(field: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
+        if not value:
+            return "none"
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)

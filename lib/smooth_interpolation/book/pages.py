@@ -21,11 +21,11 @@ from ..runs.records import Records
 from . import explore, facts, presentation
 from .page_parameters import given
 
-NAMES = ("width", *config.FIELDS)
+NAMES = ("width", "train_minutes", *config.FIELDS)
 
 
 def fields(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the params file that a notebook sets: `fields(globals())`, for `smooth_interpolation.records`.
+    """The fields of the params file that a notebook sets, and train_minutes: `fields(globals())`, for `si.records`.
 
     From here on the notebook shows figures with their data, files and origin.
 
@@ -34,7 +34,7 @@ def fields(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """
     check_names(namespace)
     vector_figures()
-    return {name: namespace.get(name) for name in config.FIELDS if name not in ("scale", "experiment")}
+    return {name: namespace.get(name) for name in NAMES if name not in ("scale", "experiment", "width")}
 
 
 def check_names(namespace: Mapping[str, Any], allowed: Sequence[str] = NAMES) -> None:

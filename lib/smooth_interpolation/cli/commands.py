@@ -17,7 +17,7 @@ from rich.table import Table
 
 from .. import config, locations
 from ..claims import verdicts
-from ..config import Experiment, Run, validation
+from ..config import Run, validation
 from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError, UserError
 from ..runs import limits, store
@@ -28,12 +28,17 @@ from .options import (
     Device,
     Params,
     Results,
+    Seed,
     Set,
     TimeLimit,
+    Width,
     Without,
+    Yes,
     acceleration_of,
     again,
+    agree,
     check_engine,
+    chosen,
     cores,
     experiment_of,
     parse_bytes,
@@ -75,6 +80,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Measure again although there is a record.")] = False,
     without: Without = None,
     time_limit: TimeLimit = None,
+    yes: Yes = False,
 ) -> None:
     """Train and measure one network, and keep its record.
 
@@ -92,6 +98,7 @@ def run(
     if not force and store.read(one, results) is not None:
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
+    agree([one], yes or until is not None, 1)
     with _interruptible():
         options = {"device": device, "threads": threads, "acceleration": acceleration, "force": force, "until": until}
         record = engines.measure(one, results, **options)
@@ -106,12 +113,8 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would run, and what it would cost.")
     ] = False,
-    width: Annotated[
-        list[int] | None, typer.Option(help="Only this width; can be repeated.", **whole("--width", 1, MAX_WIDTH))
-    ] = None,
-    seed: Annotated[
-        list[int] | None, typer.Option(help="Only this seed; can be repeated.", **whole("--seed", 0, MAX_SEED))
-    ] = None,
+    width: Width = None,
+    seed: Seed = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -130,6 +133,7 @@ def sweep(
     results: Results = None,
     without: Without = None,
     time_limit: TimeLimit = None,
+    yes: Yes = False,
     engine: Annotated[
         str, typer.Option(help="Where: processes of this machine, serial (one process), or ray: a cluster.")
     ] = "processes",
@@ -179,12 +183,7 @@ def sweep(
     experiment = experiment_of(params, set_)
     planned = experiment.runs()
     acceleration = acceleration_of(without)
-    if width or seed:
-        chosen = {
-            "widths": sorted(set(width or experiment.widths)),
-            "seeds": list(dict.fromkeys(seed or experiment.seeds)),
-        }
-        experiment = config.build(Experiment, {**experiment.model_dump(), **chosen}, "the given options")
+    experiment = chosen(experiment, width, seed)
     todo = engines.plan(experiment, results, "auto" if engine == "ray" else device, dry=dry_run)
     done = len(experiment.runs()) - len(todo)
     if not todo:
@@ -209,6 +208,8 @@ def sweep(
         if engine == "processes":
             do, options["workers"] = engines.sweep, workers
             options |= {} if kind == "cpu" else {"devices": devices, "costs": costs}
+    if engine != "ray":
+        agree(todo, yes or until is not None, 1 if engine == "serial" else workers)
     with _interruptible():
         outcome = bars.sweep(experiment, todo, errors, do, **options)
     for name in ("complete", "diverged", "failed"):
@@ -344,6 +345,57 @@ def figure(
         raise ConfigError(f"Nothing of {params} is measured yet: smooth-interpolation sweep {params} does it.")
     figures.save(figures.draw(name, records, width=width), output)
     console.print(f"{output}: {len(records)} of {len(experiment.runs())} runs")
+
+
+@app.command()
+def measure(
+    params: Params,
+    set_: Set = None,
+    width: Width = None,
+    seed: Seed = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Write a row per network, point and volume size to a .csv or .parquet.", show_default=False),
+    ] = None,
+    epoch: Annotated[
+        int | None,
+        typer.Option(help="With --table: after this one of keep_epochs.", **whole("--epoch", 1, 1_000_000)),
+    ] = None,
+    device: Device = "auto",
+    results: Results = None,
+) -> None:
+    """Measure trained networks again from their kept weights, otherwise than before; nothing is trained.
+
+    Other volumes, points or directions: --set strengths=[2,4,8], --set points_from=test (test images),
+    --set points_from=restored (with the true labels where they were wrong), --set n_noisy_points=500.
+    """
+    from ..data.preparation import prepare
+    from ..runs import points, weights
+    from ..runs import sweep as engines
+
+    experiment = chosen(experiment_of(params, set_), width, seed)
+    if table is not None and table.suffix not in points.KINDS:
+        raise ConfigError(f"--table {table}: its name must end in {' or '.join(points.KINDS)}.")
+    if epoch is not None and (table is None or epoch not in experiment.keep_epochs):
+        raise ConfigError(f"--epoch {epoch}: it goes with --table, and must be one of keep_epochs.")
+    there = [run for run in experiment.runs() if weights.kept(run)]
+    lacking = [run for run in experiment.runs() if run not in there]
+    if lacking:
+        widths = ", ".join(f"w{run.width}-s{run.seed}" for run in lacking)
+        console.print(f"No weights are kept of {widths}: smooth-interpolation sweep trains them.", soft_wrap=True)
+    if not there:
+        raise ConfigError(f"No weights of {experiment.scale}/{experiment.name} are kept here: nothing can be measured.")
+    todo = [] if epoch else [run for run in there if store.read(run, results) is None]
+    with _interruptible():
+        for run in todo:
+            engines.measure(run, results, device=device, reuse=True)
+    console.print(
+        f"{len(there)} networks are measured, {len(todo)} of them now: {store.path_of(there[0], results).parent}"
+    )
+    if table is not None:
+        data = prepare(experiment)
+        points.write(points.points_table(there, epoch=epoch, device=device, prepared=data), table)
+        console.print(f"Points: {table}")
 
 
 def _until(time_limit: float | None) -> float | None:

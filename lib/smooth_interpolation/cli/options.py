@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import config, locations
-from ..config import Experiment, params_file, validation
+from ..config import Experiment, Run, params_file, validation
+from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError
 
 if TYPE_CHECKING:  # looking at records needs no PyTorch
@@ -115,6 +117,30 @@ TimeLimit = Annotated[
 ]
 
 
+Width = Annotated[
+    list[int] | None, typer.Option(help="Only this width; can be repeated.", **whole("--width", 1, MAX_WIDTH))
+]
+Seed = Annotated[
+    list[int] | None, typer.Option(help="Only this seed; can be repeated.", **whole("--seed", 0, MAX_SEED))
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Train for longer than two minutes without asking.")]
+
+
+def agree(todo: Sequence[Run], yes: bool, workers: int) -> None:
+    """Ask, or say how to agree, before anything is trained that by prediction takes longer than two minutes."""
+    from ..runs import sweep
+    from ..runs.records import TRAIN_MINUTES
+
+    if yes or not todo:
+        return
+    try:
+        sweep.agreed(todo, TRAIN_MINUTES, "--yes, or a --time-limit,", workers)
+    except ConfigError as error:
+        if not sys.stdin.isatty():
+            raise
+        typer.confirm(f"{error} Do it?", abort=True)
+
+
 def experiment_of(params: Path, set_: list[str] | None) -> Experiment:
     overrides = {}
     for text in set_ or []:
@@ -128,6 +154,14 @@ def experiment_of(params: Path, set_: list[str] | None) -> Experiment:
         if overrides[name.strip()] is None:
             raise ConfigError(f"--set {validation.plain(text)}: write a value; a field that is not set is the file's.")
     return config.load(params, overrides)
+
+
+def chosen(experiment: Experiment, width: list[int] | None, seed: list[int] | None) -> Experiment:
+    """The experiment, of these widths and seeds alone if any are given."""
+    if not (width or seed):
+        return experiment
+    these = {"widths": sorted(set(width or experiment.widths)), "seeds": list(dict.fromkeys(seed or experiment.seeds))}
+    return config.build(Experiment, {**experiment.model_dump(), **these}, "the given options")
 
 
 def check_engine(engine: str, of_this_machine: dict[str, Any], of_ray: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ The upper bounds are far above what anybody would run, and below what would fill
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ MAX_WIDTH = 1024
 MAX_RUNS = 100_000  # of one experiment
 MAX_ANCHORS = 512  # of one point
 MAX_DRAWN = 200_000  # dead_leaves: images of a split
+FAMILIES = ("convnet", "resnet18")  # of `train.models`
 
 
 ADDED = "added"  # marks a field that schema 3 did not have
@@ -52,9 +54,17 @@ def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _per_channel(values: tuple[float, ...]) -> tuple[float, ...]:
-    if len(values) != 3:
-        raise ValueError(f"must hold three numbers, one per channel, not {len(values)}")
+    if len(values) not in (1, 3):
+        raise ValueError(f"must hold three numbers, one per channel, not {len(values)}; one for grey images")
     return values
+
+
+def _network(name: str) -> str:
+    if name not in FAMILIES and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+        hint = difflib.get_close_matches(name, FAMILIES, n=1)
+        meant = f"; did you mean '{hint[0]}'?" if hint else ""
+        raise ValueError(f"must be one of {', '.join(FAMILIES)}, or one of your own such as my_models:MLP{meant}")
+    return name
 
 
 def _place_name(name: str) -> str:
@@ -85,7 +95,7 @@ Points = Annotated[int, Field(ge=0, le=1_000_000)]
 Directions = Annotated[int, Field(ge=1, le=64)]
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-Strength = Annotated[int, Field(ge=1, le=32)]  # images are 32 pixels wide
+Strength = Annotated[int, Field(ge=1, le=512)]  # `data.preparation` refuses more than the images have
 Strengths = Annotated[
     tuple[Strength, ...], BeforeValidator(_as_tuple), Field(min_length=1), AfterValidator(_increasing)
 ]
@@ -93,8 +103,10 @@ Widths = Annotated[tuple[Width, ...], BeforeValidator(_as_tuple), Field(min_leng
 Seeds = Annotated[
     tuple[Seed, ...], BeforeValidator(_as_tuple), Field(min_length=1, max_length=1000), AfterValidator(_distinct)
 ]
+KeptEpochs = Annotated[tuple[Epochs, ...], BeforeValidator(_as_tuple), AfterValidator(_increasing)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Delta = Annotated[float, Field(ge=1e-6, le=100, allow_inf_nan=False)]
 Classes = Annotated[int, Field(ge=2, le=10_000)]
+Network = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_network)]
 Source = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_place_name)]

@@ -152,6 +152,33 @@ def _similar(path: Path) -> str:
     return f"; did you mean '{near[0] if root == Path.cwd() else root / near[0]}'?"
 
 
+def based(path: Path | str, within: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[str, int]]:
+    """`read`, with what the file's `base` has that the file has not: `base: gpu/convnet-noise20`, or a file beside it.
+
+    With a base, the experiment is named after the file unless it says otherwise, and the scale is the file's directory
+    below `params/`, or else the base's.
+
+    Raises:
+        ConfigError: as `read`, and for a base that is not there or leads back here.
+    """
+    values, lines = read(path)
+    if (base := values.pop("base", None)) is None:
+        return values, lines
+    where, here = at(str(path), lines, "base"), locations.given(path).resolve()
+    if not isinstance(base, str):
+        raise ConfigError(f"{where}: base must name a params file, such as demo/convnet-noise20.")
+    if here in within:
+        raise ConfigError(f"{where}: its base leads back to it: name another.")
+    name = base.removesuffix(".yaml") + ".yaml"
+    places = [here.parent / name, locations.repository() / "params" / name]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise ConfigError(validation.sentence(f"{where}: there is no {name}{_similar(Path('params', name))}"))
+    beneath, _ = based(found, (*within, here))
+    own = {"experiment": here.stem} | ({"scale": here.parent.name} if here.parent.parent.name == "params" else {})
+    return {**beneath, **own, **values}, lines
+
+
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Experiment:
     """The experiment in a params file, with some fields set apart from it.
 
@@ -164,7 +191,7 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Experi
         (5, 'w008-s0.json')
     """
     where = str(path)
-    values, lines = read(path)
+    values, lines = based(path)
     for name in (*values, *(overrides or {})):
         if name not in FIELDS:
             place = at(where, lines, name) if name in values else "Parameters"
@@ -188,7 +215,8 @@ def _untyped(name: str, given: Any) -> Any:
         found = value(given)
     except FlatYamlError:
         return given
-    return found if isinstance(found, int | float | list) and not isinstance(found, bool) else given
+    wanted = isinstance(found, bool) == (Experiment.model_fields[name].annotation is bool)
+    return found if isinstance(found, int | float | list) and wanted else given
 
 
 def _plain(value: Any) -> str:
@@ -196,17 +224,21 @@ def _plain(value: Any) -> str:
 
 
 def find(scale: str, experiment: str, overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """`load` of `params/<scale>/<experiment>.yaml` in this repository.
+    """`load` of `params/<scale>/<experiment>.yaml` in this repository, or of the file that `experiment` names.
 
     Example:
         >>> find("demo", "convnet-noise20", {"epochs": 20}).name
         'convnet-noise20+epochs=20'
     """
-    if scale not in SCALES:
-        raise ConfigError(f"scale: {unknown_name(scale, SCALES)}")
-    directory = locations.params_file(scale, "any").parent
-    if not directory.parent.is_dir():
+    if isinstance(experiment, str) and experiment.endswith(".yaml"):
+        return load(experiment, overrides)
+    directory = locations.params_file("any", "any").parents[1]
+    if not directory.is_dir():
         raise ConfigError(f"No experiments here: {NO_PARAMS}.")
+    scales = dict.fromkeys([*SCALES, *sorted(path.parent.name for path in directory.glob("*/*.yaml"))])
+    if scale not in scales:
+        raise ConfigError(f"scale: {unknown_name(scale, scales)}")
+    directory = directory / scale
     known = {path.stem: path for path in directory.glob("*.yaml")}
     if not isinstance(experiment, str) or experiment not in known:
         raise ConfigError(f"No experiment of this name at scale '{scale}': {unknown_name(experiment, known)}")

@@ -27,8 +27,10 @@ from .fields import (
     Directions,
     Epochs,
     Images,
+    KeptEpochs,
     Means,
     Name,
+    Network,
     Points,
     Positive,
     Seed,
@@ -42,7 +44,7 @@ from .fields import (
 )
 from .validation import build
 
-SCALES = ("demo", "laptop", "gpu", "paper")
+SCALES = ("demo", "laptop", "gpu", "paper")  # of the book; one of your own may be any other word
 SCHEMA = 3  # of records; raise it whenever the numerics of training or measuring change; new fields: `fields.added`
 
 
@@ -58,6 +60,8 @@ class Measurement(BaseModel):
     delta: Delta = 0.1
     n_clean_points: Points = 250
     n_noisy_points: Points = 250
+    # Training points with the labels trained on, the same with their true labels, or as many test points.
+    points_from: Literal["train", "restored", "test"] = fields.added("train")
 
     @model_validator(mode="after")
     def _measurable(self) -> Measurement:
@@ -72,7 +76,7 @@ class Settings(Measurement):
     """Everything that the runs of one experiment share."""
 
     experiment: Name
-    scale: Literal["demo", "laptop", "gpu", "paper"]
+    scale: Name
     overrides: Texts = ()  # fields set apart from the params file
 
     dataset: Source  # cifar10, cifar100, dead_leaves, or the name of an image folder
@@ -87,7 +91,7 @@ class Settings(Measurement):
     input_mean: Means | None = None
     input_std: Deviations | None = None
 
-    model: Literal["convnet", "resnet18"]
+    model: Network  # convnet, resnet18, or module:name of a callable of width and n_classes
     optimizer: Literal["sgd", "adam"]
     learning_rate: Positive
     momentum: Share = 0.9  # SGD only
@@ -100,6 +104,14 @@ class Settings(Measurement):
     precision: Literal["bf16", "tf32", "fp32"] = "fp32"
     n_evaluations: Annotated[int, Field(ge=1, le=1000)] = 20  # at most so many log-spaced epochs, the last included
     n_last_evaluations: Annotated[int, Field(ge=0, le=100)] = 10  # so many more in the last tenth of the epochs
+
+    weight_decay: Share = fields.added(0.0)  # added to the gradient, times the weights
+    label_smoothing: Share = fields.added(0.0)  # of the targets trained on, not of those measured with
+    dropout: Share = fields.added(0.0)  # ConvNet: of the features before the linear layer
+    batch_norm: bool = fields.added(False)  # ConvNet: after each convolution
+    # After the warm-up; step: a tenth of the rate from half of the epochs on, a hundredth from three quarters on.
+    schedule: Literal["constant", "cosine", "step"] = fields.added("constant")
+    keep_epochs: KeptEpochs = fields.added(())  # after which the weights are kept, besides the last
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -122,6 +134,16 @@ class Settings(Measurement):
             raise ValueError(f"n_classes {self.n_classes}: {self.dataset} has {known} classes, set it to {known}")
         if self.dataset == "dead_leaves":
             self._check_drawn()
+        if self.model != "convnet" and (self.dropout or self.batch_norm):
+            raise ValueError(
+                f"dropout and batch_norm are of the convnet alone: leave them out with model '{self.model}'"
+            )
+        if self.dropout == 1:
+            raise ValueError("dropout 1 leaves nothing to learn from: it must be below 1")
+        if self.keep_epochs and self.keep_epochs[-1] > self.epochs:
+            raise ValueError(f"keep_epochs {self.keep_epochs[-1]}: there are {self.epochs} epochs, keep earlier ones")
+        if self.warmup_epochs >= self.epochs and self.schedule != "constant":
+            raise ValueError(f"schedule '{self.schedule}' begins after the warm-up: warmup_epochs must be below epochs")
         counts.check(self)
         return self
 
@@ -132,6 +154,12 @@ class Settings(Measurement):
             raise ValueError(f"n_train and n_test can be at most {MAX_DRAWN:,} for dead_leaves")
         if not 10 <= self.n_classes <= 100:
             raise ValueError(f"n_classes {self.n_classes}: dead_leaves has 10 to 100 classes")
+
+    @property
+    def measured_otherwise(self) -> bool:
+        """Whether it differs from its params file in nothing but how networks are measured."""
+        names = {text.partition("=")[0] for text in self.overrides}
+        return bool(names) and names <= set(Measurement.model_fields)
 
     def canonical(self) -> dict[str, Any]:
         """As records hold it and digests see it: JSON values, without added fields at the default they were added with."""

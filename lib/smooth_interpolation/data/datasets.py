@@ -24,13 +24,13 @@ from .image_folders import SPLITS, Listing
 from .image_sources import CIFAR
 
 log = logging.getLogger(__name__)
-VERSION = 3  # part of the cache's key: raise it when the order of the images changes, or which are read
+VERSION = 4  # part of the cache's key: raise it when the order of the images changes, or which are read
 MAX_CACHE = 10 << 30  # bytes of a cached dataset: two splits of the largest size, and more
 
 
 @dataclass(frozen=True)
 class Split:
-    """N images (N, 3, H, W) uint8 and their labels (N,) int64."""
+    """N images (N, C, H, W) uint8, of 3 channels or 1, and their labels (N,) int64."""
 
     images: Tensor
     labels: Tensor

@@ -201,7 +201,9 @@ def open_zip(place: Path) -> zipfile.ZipFile:
 
 
 def read(listing: Listing) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.ndarray]]]:
-    """Classes, and of the training and the test split the images (N, H, W, 3) uint8 and labels (N,) int64.
+    """Classes, and of the training and the test split the images (N, H, W, C) uint8 and labels (N,) int64.
+
+    C is 3, or 1 if all of them are stored as grey values.
 
     Raises:
         DataError: naming the image that is wrong.
@@ -212,10 +214,10 @@ def read(listing: Listing) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.n
         raise DataError(f"{place}: train and test must have the same classes; '{odd[0]}' is only in one of them.")
     first = next(image.name for image in listing.images if image.name.startswith(f"{SPLITS[0]}/"))
     index = {label: i for i, label in enumerate(train)}
-    splits = []
+    splits, grey = [], True
     archive = None if place.is_dir() else open_zip(place)
     try:
-        shape = read_image(place, archive, first).shape
+        shape = (*read_image(place, archive, first).shape[:2], 3)
         for split in SPLITS:
             names = [image.name for image in listing.images if image.name.startswith(f"{split}/")]
             if len(names) * np.prod(shape) > MAX_TOTAL:
@@ -225,22 +227,23 @@ def read(listing: Listing) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.n
                 )
             images = np.empty((len(names), *shape), dtype=np.uint8)
             for i, name in enumerate(names):
-                pixels = read_image(place, archive, name)
-                if pixels.shape != shape:
+                pixels = read_image(place, archive, name, grey=True)
+                if pixels.shape[:2] != shape[:2]:
                     raise DataError(
                         f"{place}: {name} is {pixels.shape[1]} x {pixels.shape[0]} pixels and {first} is "
                         f"{shape[1]} x {shape[0]}: resize them to one size."
                     )
                 images[i] = pixels
+                grey = grey and pixels.shape[2] == 1
             splits.append((images, np.array([index[name.split("/")[1]] for name in names])))
     finally:
         if archive:
             archive.close()
-    return train, splits
+    return train, [(images[..., :1] if grey else images, labels) for images, labels in splits]
 
 
-def read_image(place: Path, archive: zipfile.ZipFile | None, name: str) -> np.ndarray:
-    """The pixels (H, W, 3) uint8 of an image in a folder or an open zip.
+def read_image(place: Path, archive: zipfile.ZipFile | None, name: str, grey: bool = False) -> np.ndarray:
+    """The pixels (H, W, 3) uint8 of an image in a folder or an open zip; with `grey` (H, W, 1) of one stored as grey values.
 
     Raises:
         DataError: if it is damaged, no image, or none that has a meaning here.
@@ -255,7 +258,7 @@ def read_image(place: Path, archive: zipfile.ZipFile | None, name: str) -> np.nd
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as of tags that make no sense beside pixels that do
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _pixels(image, f"{place}: {name}")
+                return _pixels(image, f"{place}: {name}", grey)
     except DataError:
         raise
     except Image.DecompressionBombError:
@@ -264,7 +267,7 @@ def read_image(place: Path, archive: zipfile.ZipFile | None, name: str) -> np.nd
         raise DataError(f"{place}: {name} is damaged or no image: replace or remove it.") from None
 
 
-def _pixels(image: Image.Image, what: str) -> np.ndarray:
+def _pixels(image: Image.Image, what: str, grey: bool) -> np.ndarray:
     if image.width * image.height > MAX_PIXELS:
         raise DataError(f"{what} is {image.width} x {image.height} pixels: resize it first.")
     if getattr(image, "n_frames", 1) > 1:
@@ -273,4 +276,6 @@ def _pixels(image: Image.Image, what: str) -> np.ndarray:
         raise DataError(f"{what} has more than 8 bits a channel: convert it to 8.")
     if image.mode == "P" and "transparency" in image.info:  # Pillow warns of what RGB would make of it
         image = image.convert("RGBA")
+    if grey and image.mode in ("1", "L") and "transparency" not in image.info:
+        return np.asarray(image.convert("L"))[..., None]
     return np.asarray(image.convert("RGB"))

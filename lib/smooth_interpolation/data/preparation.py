@@ -9,12 +9,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from ..config import Settings
+from ..config.fields import FAMILIES
 from ..errors import ConfigError, DataError
+from ..measure.paths import scaled_strengths
 from . import datasets, inputs, label_noise
+
+SMALLEST = 8  # pixels of a side, which the ConvNet's pooling leaves one of
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,28 @@ class Prepared:
     test: datasets.Split
     corrupted: Tensor  # (N,) mask of the noisy training labels
     corrupted_classes: tuple[int, ...]  # of asymmetric noise
-    points: Tensor  # indices into train
+    points: Tensor  # indices into train, or into test where test points are measured
     normalize: inputs.Normalization
+    true_labels: Tensor  # (N,) of the training images
+    ids: tuple[Tensor, Tensor]  # where the training and the test images are in the dataset's splits
+    points_from: str = "train"  # or "restored": with their true labels; or "test"
+
+    @property
+    def measured(self) -> tuple[datasets.Split, Tensor, float]:
+        """The measured points with the labels that they are measured with, which are noisy, and the share of these in all."""
+        if self.points_from == "test":
+            return self.test[self.points], torch.zeros(len(self.points), dtype=torch.bool), 0.0
+        labels = self.true_labels if self.points_from == "restored" else self.train.labels
+        chosen = datasets.Split(self.train.images, labels)[self.points]
+        return chosen, self.corrupted[self.points], self.corrupted.double().mean().item()
+
+    def points_table(self) -> pd.DataFrame:
+        """A row per measured point: id, its place in the dataset's split; label, trained on; true_label; noisy."""
+        split = int(self.points_from == "test")
+        labels = (self.train.labels, self.test.labels)[split], (self.true_labels, self.test.labels)[split]
+        noisy = torch.zeros_like(self.points, dtype=torch.bool) if split else self.corrupted[self.points]
+        columns = self.ids[split][self.points], *(kind[self.points] for kind in labels), noisy
+        return pd.DataFrame(dict(zip(("id", "label", "true_label", "noisy"), map(Tensor.numpy, columns), strict=True)))
 
     @cached_property
     def irreducible_errors(self) -> int:
@@ -69,17 +94,34 @@ def prepare(settings: Settings) -> Prepared:
         raise ConfigError(
             f"{dataset.place or settings.dataset} has {len(dataset.classes)} classes, not {settings.n_classes}: set n_classes."
         )
-    if tuple(dataset.train.images.shape[1:]) != (3, 32, 32):
-        raise DataError(
-            f"{dataset.place or settings.dataset}: the networks take 32 x 32 RGB images, not {tuple(dataset.train.images.shape[1:])}."
-        )
-    train = dataset.train[datasets.balanced_subset(dataset.train.labels, settings.n_train, settings.data_seed)]
-    test = dataset.test[datasets.balanced_subset(dataset.test.labels, settings.n_test, settings.data_seed + 1)]
+    _check_shape(dataset, settings)
+    seed = settings.data_seed
+    ids = (
+        datasets.balanced_subset(dataset.train.labels, settings.n_train, seed),
+        datasets.balanced_subset(dataset.test.labels, settings.n_test, seed + 1),
+    )
+    train, test = dataset.train[ids[0]], dataset.test[ids[1]]
     noisy, corrupted, classes = _corrupt(train.labels, settings)
-    points = _draw_points(corrupted, settings)
+    points = _draw_points(corrupted, settings, len(test))
     own = inputs.Normalization.of(train.images)
     normalize = inputs.Normalization(settings.input_mean or own.mean, settings.input_std or own.std)
-    return Prepared(dataset, datasets.Split(train.images, noisy), test, corrupted, classes, points, normalize)
+    split = datasets.Split(train.images, noisy)
+    return Prepared(
+        dataset, split, test, corrupted, classes, points, normalize, train.labels, ids, settings.points_from
+    )
+
+
+def _check_shape(dataset: datasets.Dataset, settings: Settings) -> None:
+    channels, height, width = dataset.train.images.shape[1:]
+    what = f"{dataset.place or settings.dataset}: its images are {width} x {height} pixels of {channels} channels"
+    for name in ("input_mean", "input_std"):
+        if (given := getattr(settings, name)) is not None and len(given) != channels:
+            raise ConfigError(f"{what} and {name} has {len(given)} values: give one for each, or null for their own.")
+    if settings.path_kind == "svd" and settings.strengths[-1] > min(height, width):
+        fitting = list(scaled_strengths(min(height, width)))
+        raise ConfigError(f"{what}, fewer than strength {settings.strengths[-1]} erases: set strengths: {fitting}.")
+    if settings.model in FAMILIES and min(height, width) < SMALLEST:
+        raise DataError(f"{what}: the network {settings.model} takes {SMALLEST} x {SMALLEST} or more.")
 
 
 def irreducible_errors(train: datasets.Split) -> int:
@@ -111,9 +153,13 @@ def _corrupt(labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor, tuple[
     return *label_noise.symmetric_noise(labels, fraction, settings.n_classes, seed), ()
 
 
-def _draw_points(corrupted: Tensor, settings: Settings) -> Tensor:
+def _draw_points(corrupted: Tensor, settings: Settings, n_test: int) -> Tensor:
     generator = np.random.default_rng([settings.data_seed, 1])
     chosen = []
+    if settings.points_from == "test":
+        if (wanted := settings.n_clean_points + settings.n_noisy_points) > n_test:
+            raise ConfigError(f"{wanted} points are to be measured and there are {n_test} test images: ask for fewer.")
+        return torch.from_numpy(np.sort(generator.permutation(n_test)[:wanted]))
     for subset, mask, wanted in (
         ("clean", ~corrupted, settings.n_clean_points),
         ("noisy", corrupted, settings.n_noisy_points),

@@ -14,8 +14,20 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError, DataError
 
+STRENGTHS = (5, 10, 15, 20, 22, 25)  # of the paper, for 32 singular values
+N_PATHS = 4  # P; at `paper` scale 8
 
-def svd_paths(images: Tensor, strengths: Sequence[int] = (5, 10, 15, 20, 22, 25), n_paths: int = 8) -> Tensor:
+
+def scaled_strengths(side: int) -> tuple[int, ...]:
+    """The paper's strengths, of images with 32 singular values a channel, for images of another size.
+
+    >>> scaled_strengths(32), scaled_strengths(224)
+    ((5, 10, 15, 20, 22, 25), (35, 70, 105, 140, 154, 175))
+    """
+    return tuple(sorted({max(1, round(strength * side / 32)) for strength in STRENGTHS}))
+
+
+def svd_paths(images: Tensor, strengths: Sequence[int] = STRENGTHS, n_paths: int = N_PATHS) -> Tensor:
     """Erase ever more of the smallest singular values of each channel (Section 3.4, after Yu et al., 2018).
 
     With x[c] = U diag(s) V^T and r = min(H, W) singular values in decreasing order, path p = 0..P-1 at strength k is
@@ -58,7 +70,7 @@ def svd_paths(images: Tensor, strengths: Sequence[int] = (5, 10, 15, 20, 22, 25)
     return torch.cat([start, anchors], dim=2)
 
 
-def shift_paths(images: Tensor, radii: Sequence[int] = (1, 2, 3, 4), n_paths: int = 8) -> Tensor:
+def shift_paths(images: Tensor, radii: Sequence[int] = (1, 2, 3, 4), n_paths: int = N_PATHS) -> Tensor:
     """Translate each image ever further, along P directions evenly spread over the circle (Section 3.3).
 
     Path p at radius R is the image moved by R (cos 2 pi p / P, sin 2 pi p / P) pixels, to the right and down, read

@@ -7,13 +7,19 @@ nobody began, whoever has least to do takes from the others'.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+import contextlib
+import functools
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 
-from ..config import Run
+from ..config import Run, counts
+from ..errors import ConfigError, RecordError
+from . import record_format
 from .record_format import Record
 
 
@@ -67,6 +73,64 @@ def relative(runs: Iterable[Run], records: Iterable[Record], device: str = "cpu"
     return found
 
 
+@functools.cache
+def known(root: Path) -> tuple[Record, ...]:
+    """The sound records of all experiments below a directory."""
+    found = []
+    for path in sorted(root.glob("*/*/w*-s*.json")):
+        with contextlib.suppress(RecordError):
+            found.append(record_format.read_file(path))
+    return tuple(found)
+
+
+def expected(run: Run, records: Iterable[Record], device: str = "cpu") -> tuple[float, int] | None:
+    """Seconds that any run takes on a kind of device, and how many records of networks of its kind tell so; None if none.
+
+    A network's time is taken to grow with images times epochs; otherwise as `predict_seconds`. It is that of the record of
+    the same experiment where there is one.
+    """
+    alike = [r for r in records if r["config"]["model"] == run.model and r["provenance"]["device"] == device]
+    if own := [r for r in alike if r["config"]["experiment"] == run.experiment and r["config"]["scale"] == run.scale]:
+        alike = own
+    scaled = []
+    for record in alike:
+        work = record["data"]["n_train"] * max(1, record["epochs_run"])
+        if record["status"] == "complete":
+            scaled.append((record["config"]["width"], seconds(record) / work))
+    if not scaled:
+        return None
+    n_train = run.n_train or (counts.CIFAR.get(run.dataset) or (10_000, 0))[0]
+    return _at(run.width, scaled) * n_train * run.epochs, len(scaled)
+
+
+def check(todo: Sequence[Run], minutes: float, device: str, workers: int, root: Path, how: str) -> None:
+    """Refuse to train for longer than was agreed to.
+
+    Args:
+        todo: the runs.
+        minutes: that may be spent.
+        device: "cpu" or "cuda".
+        workers: side by side.
+        root: of the records that tell.
+        how: more is agreed to; {minutes} is what it takes.
+
+    Raises:
+        ConfigError: naming the time, what tells it, and how to agree.
+    """
+    guesses = [expected(run, known(root), device) for run in todo]
+    total = sum(guess[0] for guess in guesses if guess) / max(1, min(workers, len(todo)))
+    if total <= 60 * minutes:
+        return
+    one = "one CPU thread" if device == "cpu" else "one GPU"
+    on = one if min(workers, len(todo)) == 1 else f"{workers} {'CPU threads' if device == 'cpu' else 'GPUs'}"
+    n = max(guess[1] for guess in guesses if guess)
+    networks = "a network" if len(todo) == 1 else f"{len(todo)} networks"
+    raise ConfigError(
+        f"{networks.capitalize()} of {todo[0].scale}/{todo[0].name} would train for about {duration(total)} on {on}, as "
+        f"{n} records from such devices tell: {how.format(minutes=math.ceil(total / 60 * 1.5))} agrees to it."
+    )
+
+
 def predict_seconds(missing: Iterable[Run], records: Iterable[Record], device: str = "cpu") -> float | None:
     """How long the missing runs take on one worker, from the times of the ones done there; None before the first.
 
@@ -75,21 +139,24 @@ def predict_seconds(missing: Iterable[Run], records: Iterable[Record], device: s
     Between measured widths the time is interpolated in the logarithms; beyond them it grows with the slope of the last
     two widths.
     """
-    times: dict[int, list[float]] = {}
-    for record in records:
-        if record["status"] == "complete" and record["provenance"]["device"] == device:
-            times.setdefault(record["config"]["width"], []).append(seconds(record))
-    if not times:
-        return None
-    x = np.log([w for w in sorted(times)])
-    y = np.log([np.mean(times[w]) for w in sorted(times)])
+    times = [
+        (record["config"]["width"], seconds(record))
+        for record in records
+        if record["status"] == "complete" and record["provenance"]["device"] == device
+    ]
+    return sum(_at(run.width, times) for run in missing) if times else None
+
+
+def _at(width: int, times: Iterable[tuple[int, float]]) -> float:
+    """What a width takes, from widths and what they took."""
+    by_width: dict[int, list[float]] = {}
+    for other, taken in times:
+        by_width.setdefault(other, []).append(taken)
+    x = np.log(sorted(by_width))
+    y = np.log([np.mean(by_width[w]) for w in sorted(by_width)])
     slope = (y[-1] - y[-2]) / (x[-1] - x[-2]) if len(x) > 1 else 1.0
-    total = 0.0
-    for run in missing:
-        position = np.log(run.width)
-        beyond = max(0.0, position - x[-1])
-        total += float(np.exp(np.interp(position, x, y) + max(slope, 0.0) * beyond))
-    return total
+    beyond = max(0.0, np.log(width) - x[-1])
+    return float(np.exp(np.interp(np.log(width), x, y) + max(slope, 0.0) * beyond))
 
 
 @dataclass(eq=False)

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import multiprocessing
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from ..config import SCHEMA, Run
 from ..data.inputs import TrainingData
 from ..data.preparation import Prepared
-from ..errors import UserError
+from ..errors import RecordError, UserError
 from ..train import loop, models
 from ..train.evaluation import Evaluator
 from ..train.loop import Acceleration, Trainer
 from ..train.step import Recipe
-from . import checkpoints, provenance, store
+from . import checkpoints, provenance, store, weights
 from .checkpoints import Keeper
 from .limits import Limit
+from .provenance import Spent, timed
 from .watching import Status
-from .weights import save_network
 
 Result = TypeVar("Result")
 
@@ -43,6 +40,10 @@ class Host:
 
     def __init__(self, until: float | None = None):
         self.limit = Limit(until)
+
+    reuse: bool | None = (
+        None  # kept weights: True: nothing is trained, None: where only the measuring differs, False: never
+    )
 
     def begin(self, run: Run) -> Keeper | None:
         """Where the checkpoints of a run go, as its turn comes; None: leave it out.
@@ -72,12 +73,12 @@ def train_an_epoch(jobs: list[Job], host: Host) -> None:
 
     new = [job for job in jobs if job.trainer.graphed and not job.trainer.graph]
     if new:
-        with _timed() as spent:
+        with timed() as spent:
             loop.capture([job.trainer for job in new], failed)
         for job in new:
             job._spend("compile", spent, len(new))
         host.limit.began(spent.wall)
-    with _timed() as spent:
+    with timed() as spent:
 
         def between() -> None:
             # At the end of an epoch its evaluation comes first.
@@ -100,7 +101,7 @@ def train_an_epoch(jobs: list[Job], host: Host) -> None:
         if job.error:
             continue
         if job.trainer.done == "complete":
-            save_network(job.trainer.model, job.config, job.bench.data.dataset.fingerprint)
+            job.keep_weights()
         if stopping or job.trainer.done == "complete" or job.keeper.due(job.trainer.epoch):
             job.save()
     if stopping:
@@ -125,7 +126,7 @@ class Bench:
         self.idle: dict[int, list[Trainer]] = {}  # by width, for the next seed
 
     def trainer(self, config: Run) -> Trainer:
-        model = models.create(config.model, config.width, config.n_classes, config.seed)
+        model = models.of_run(config, self.data.train.images.shape[1:])
         if self.idle.get(config.width):
             trainer = self.idle[config.width].pop()
             trainer.start(config.seed, model.state_dict())
@@ -156,10 +157,29 @@ class Job:
         found = keeper.load(bench.data.dataset.fingerprint)
         self.trainer = bench.trainer(config)
         if found:
-            self._resume(*found)
+            checkpoints.restore(self.trainer, *found)
+            self._resume(found[1])
+        elif self.host.reuse or (self.host.reuse is None and config.measured_otherwise):
+            self._measure_only()
 
-    def _resume(self, tensors: dict[str, Tensor], found: checkpoints.State) -> None:
-        checkpoints.restore(self.trainer, tensors, found)
+    def _measure_only(self) -> None:
+        """Take the kept weights of a network that was trained as this one is to be."""
+        kept = weights.trained(self.config, self.bench.data.dataset.fingerprint)
+        if kept is None:
+            if self.host.reuse:
+                raise RecordError(f"{self.config}: no weights of such a training are kept here; sweep trains it first.")
+            return
+        tensors, found = kept
+        self.trainer.start(self.config.seed, tensors)
+        self.trainer.epoch, self.trainer.done = found.epoch, found.done
+        self.trainer.step = found.epoch * self.trainer.steps_per_epoch
+        self._resume(found)
+        with timed() as spent:
+            entry = self.bench.evaluator.epoch(self.trainer.model)
+        self._spend("evaluate", spent)
+        self.history = [*self.history[:-1], {"epoch": found.epoch, **entry}]
+
+    def _resume(self, found: checkpoints.State) -> None:
         self.seconds, self.cpu_seconds, self.networks = found.seconds, found.cpu_seconds, found.networks
         self.history = found.history
         before = {name: found.origin[name] for name in ("commit", "device_name", "threads")}
@@ -177,13 +197,30 @@ class Job:
             self.error = error
             return None
 
-    def save(self, spent: _Spent | None = None, shared_by: int = 1) -> None:
+    def save(self, spent: Spent | None = None, shared_by: int = 1) -> None:
         """A checkpoint, `spent` after the last epoch; that the run is not ours any more ends it, beside others."""
+        state = self.state(spent, shared_by)
+        try:
+            with timed() as writing:
+                self.keeper.save(checkpoints.capture(self.trainer), state, self.bench.data.dataset.fingerprint)
+            self.host.limit.wrote(writing.wall)
+        except UserError as error:
+            self.error = error
+
+    def keep_weights(self, epoch: int | None = None) -> None:
+        """Keep the network as it is now, for whoever measures it again."""
+        data, state = self.bench.data, self.state() if epoch is None else None
+        shape = data.train.images.shape[1:]
+        model, fingerprint = self.trainer.model, data.dataset.fingerprint
+        weights.save_network(model, self.config, fingerprint, epoch=epoch, image_shape=shape, state=state)
+
+    def state(self, spent: Spent | None = None, shared_by: int = 1) -> checkpoints.State:
+        """How far the run is, `spent` after the last epoch."""
         seconds, cpu_seconds = dict(self.seconds), self.cpu_seconds
         if spent:
             seconds["train"] += spent.wall / shared_by
             cpu_seconds += spent.cpu / shared_by
-        state = checkpoints.State(
+        return checkpoints.State(
             epoch=self.trainer.epoch,
             step=self.trainer.step,
             done=self.trainer.done,
@@ -195,22 +232,18 @@ class Job:
             stopped=provenance.now(),
             resumed=self.resumed,
         )
-        try:
-            with _timed() as writing:
-                self.keeper.save(checkpoints.capture(self.trainer), state, self.bench.data.dataset.fingerprint)
-            self.host.limit.wrote(writing.wall)
-        except UserError as error:
-            self.error = error
 
-    def after_epoch(self, progress: loop.Progress, spent: _Spent, active: int) -> None:
+    def after_epoch(self, progress: loop.Progress, spent: Spent, active: int) -> None:
         """Evaluate where it is time; the time of the epoch is shared among the networks that trained in it."""
         self._spend("train", spent, active)
         self.networks += active / self.config.epochs
         if progress.epoch in self.evaluate_at and not progress.diverged:
-            with _timed() as spent:
+            with timed() as spent:
                 entry = self.bench.evaluator.epoch(self.trainer.model)
             self._spend("evaluate", spent)
             self.history.append({"epoch": progress.epoch, **entry})
+        if progress.epoch in self.config.keep_epochs and not progress.diverged:
+            self.keep_weights(progress.epoch)
         status = Status("train", progress.epoch, self.config.epochs, progress.loss, progress.error, self.place)
         self.host.watch(self.config, status)
 
@@ -219,7 +252,7 @@ class Job:
         config, trainer, bench = self.config, self.trainer, self.bench
         measured = None
         if trainer.done == "complete":
-            with _timed() as spent:
+            with timed() as spent:
                 measured = bench.evaluator.volumes(trainer.model, self._after_points)
             self._spend("measure", spent)
         data = bench.data
@@ -229,7 +262,7 @@ class Job:
             "wall_s": {stage: round(value, 2) for stage, value in self.seconds.items()},
             "cpu_s": round(self.cpu_seconds, 2),
             "side_by_side": round(self.networks, 2),
-            "images_per_s": round(trainer.epoch * len(data.train) / self.seconds["train"], 1),
+            "images_per_s": round(trainer.epoch * len(data.train) / max(self.seconds["train"], 1e-9), 1),
             "peak_memory_mib": provenance.peak_memory_mib(bench.device),
             "parameters": sum(p.numel() for p in trainer.model.parameters()),
         }
@@ -250,25 +283,6 @@ class Job:
         if self.host.stop():  # the checkpoint of the last epoch is there already
             raise KeyboardInterrupt
 
-    def _spend(self, stage: str, spent: _Spent, shared_by: int = 1) -> None:
+    def _spend(self, stage: str, spent: Spent, shared_by: int = 1) -> None:
         self.seconds[stage] += spent.wall / shared_by
         self.cpu_seconds += spent.cpu / shared_by
-
-
-class _Spent:
-    """Seconds by the clock, and of the processor."""
-
-    def __init__(self, wall: float = 0.0, cpu: float = 0.0):
-        self.wall, self.cpu = wall, cpu
-        self._began = time.perf_counter(), time.process_time()
-
-    def so_far(self) -> _Spent:
-        return _Spent(time.perf_counter() - self._began[0], time.process_time() - self._began[1])
-
-
-@contextlib.contextmanager
-def _timed() -> Iterator[_Spent]:
-    spent = _Spent()
-    yield spent
-    now = spent.so_far()
-    spent.wall, spent.cpu = now.wall, now.cpu

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import importlib.metadata
@@ -10,7 +11,9 @@ import platform
 import resource
 import subprocess
 import sys
+import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +104,23 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+class Spent:
+    """Seconds by the clock, and of the processor."""
+
+    def __init__(self, wall: float = 0.0, cpu: float = 0.0):
+        self.wall, self.cpu = wall, cpu
+        self._began = time.perf_counter(), time.process_time()
+
+    def so_far(self) -> Spent:
+        return Spent(time.perf_counter() - self._began[0], time.process_time() - self._began[1])
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[Spent]:
+    """What the body takes, known when it is over."""
+    spent = Spent()
+    yield spent
+    now = spent.so_far()
+    spent.wall, spent.cpu = now.wall, now.cpu

@@ -16,6 +16,8 @@ from ..errors import ConfigError
 from . import store
 from .record_format import Record
 
+TRAIN_MINUTES = 2.0  # for what takes longer, one is asked
+
 
 @dataclass(frozen=True, eq=False)  # told apart as objects, so that what is made of them can be kept
 class Records(Sequence[Record]):
@@ -25,11 +27,13 @@ class Records(Sequence[Record]):
         experiment: what was asked for.
         found: the records: of the experiment's widths and seeds, and of the width that was asked for besides.
         width: that width, which figures mark; or None.
+        train_minutes: what would train for longer, by prediction, is refused.
     """
 
     experiment: Experiment
     found: tuple[Record, ...]
     width: int | None = None
+    train_minutes: float = TRAIN_MINUTES
 
     def __len__(self) -> int:
         return len(self.found)
@@ -94,6 +98,7 @@ class Records(Sequence[Record]):
         if all(store.read(run) is None for run in chosen):
             from . import sweep  # it needs PyTorch, which reading does not
 
+            sweep.agreed([chosen[0]], self.train_minutes)
             sweep.measure(chosen[0])
         wanted = self.experiment.runs()
         found = store.read_all([*wanted, *(run for run in chosen if run not in wanted)])
@@ -102,6 +107,23 @@ class Records(Sequence[Record]):
             e = self.experiment
             raise ConfigError(f"{e.scale}/{e.name} w = {width} diverged: try a lower learning_rate.")
         return replace(self, found=tuple(found), width=width)
+
+    def complete(self) -> Records:
+        """These and what is missing of the experiment, trained and measured now: with kept weights it is measured alone.
+
+        Raises:
+            ConfigError: if it would take longer than `train_minutes`, saying how long.
+            DataError: if images are missing.
+        """
+        if missing := self.missing:
+            from . import sweep
+
+            sweep.agreed(missing, self.train_minutes)
+            for run in missing:
+                sweep.measure(run)
+        found = store.read_all(self.experiment.runs())
+        others = [record for record in self.found if record["digest"] not in {other["digest"] for other in found}]
+        return replace(self, found=(*found, *others))
 
     def _repr_html_(self) -> str:
         head = f"{self.experiment.scale}/{self.experiment.name}: {len(self)} of {len(self.experiment.runs())} runs"
@@ -129,13 +151,21 @@ class Records(Sequence[Record]):
         return pd.DataFrame(rows)
 
 
-def records(scale: str | None, experiment: str, *, width: int | None = None, **fields: Any) -> Records:
+def records(
+    scale: str | None,
+    experiment: str,
+    *,
+    width: int | None = None,
+    train_minutes: float | None = None,
+    **fields: Any,
+) -> Records:
     """An experiment's records; nothing is trained.
 
     Args:
         scale: demo, laptop, gpu or paper; None: the largest at which the experiment has records, of the width if one is given.
         experiment: the name of a params file.
         width: that `Records.with_width` will be asked for, which measures it if need be; here it says only which scale is meant.
+        train_minutes: how long `with_width` and `complete` may train, by prediction, without being told so; None: two.
         fields: of the params file, set apart from it; None: as in the file.
 
     Raises:
@@ -148,7 +178,11 @@ def records(scale: str | None, experiment: str, *, width: int | None = None, **f
         (5, 8, [1, 2, 4, 8, 16])
     """
     found = config.find(largest_scale(experiment, width) if scale is None else scale, experiment, fields)
-    return Records(found, tuple(store.read_all(found.runs())))
+    if train_minutes is not None and not (isinstance(train_minutes, int | float) and train_minutes >= 0):
+        raise ConfigError(f"train_minutes is {train_minutes!r}: it must be a number of minutes.")
+    return Records(
+        found, tuple(store.read_all(found.runs())), None, TRAIN_MINUTES if train_minutes is None else train_minutes
+    )
 
 
 def planned(found: Sequence[Record], plan: Any) -> list[Record]:

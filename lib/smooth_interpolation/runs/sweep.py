@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
+from .. import locations
 from ..config import Experiment, Run
 from ..data import datasets
 from ..data.preparation import prepare
 from ..errors import RecordError
-from . import cost, limits, provenance, single, store, work
+from . import cost, limits, provenance, single, store, weights, work
 from .engines.processes import Pool
 from .record_format import Record
 from .watching import Outcome, Report, Status, Tally
@@ -109,6 +112,14 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def agreed(todo: Sequence[Run], minutes: float, how: str = "-p train_minutes {minutes}", workers: int = 1) -> None:
+    """Refuse what would train for longer than so many minutes, see `cost.check`; what weights are kept of is not trained."""
+    device = single.choose_device("auto").type
+    new = [run for run in todo if not (run.measured_otherwise and weights.kept(run))]
+    if new:
+        cost.check(new, minutes, device, workers, locations.repository() / "results", how)
+
+
 def measure(run: Run, root: Path | None = None, **options: Any) -> Record:
     """Train and measure one network and keep its record, with a bar for each.
 
@@ -143,15 +154,23 @@ def measure(run: Run, root: Path | None = None, **options: Any) -> Record:
 
 @contextlib.contextmanager
 def _bars(run: Run) -> Iterator[Callable[[Status], None]]:
-    """A bar for training, with loss, error and the time left, and another for measuring."""
-    bars: dict[str, tqdm] = {}
+    """On a terminal a bar for training and another for measuring; in a notebook one line that changes; elsewhere nothing."""
+    name = f"w = {run.width}, seed {run.seed}"
+    if (line := notebook_line()) is not None:
+
+        def tell(status: Status) -> None:
+            what = "epochs trained" if status.stage == "train" else "points measured"
+            line(f"{run.scale}/{run.name}, {name}: {status.done} of {status.total} {what}", status.done == status.total)
+
+        yield tell
+        return
+    bars: dict[str, tqdm[Any]] = {}
 
     def watch(status: Status) -> None:
         if status.stage not in bars:
-            name, unit = f"w = {run.width}, seed {run.seed}", "epoch"
-            if status.stage == "measure":
-                name, unit = f"{name}, measuring", "image"
-            bars[status.stage] = tqdm(total=status.total, desc=name, unit=unit, mininterval=0.5)
+            kind, unit = (name, "epoch") if status.stage == "train" else (f"{name}, measuring", "image")
+            disable = not sys.stderr.isatty()
+            bars[status.stage] = tqdm(total=status.total, desc=kind, unit=unit, mininterval=0.5, disable=disable)
         bar = bars[status.stage]
         if status.stage == "train":
             bar.set_postfix(loss=f"{status.loss:.3f}", error=f"{status.error:.1f}%", refresh=False)
@@ -162,3 +181,22 @@ def _bars(run: Run) -> Iterator[Callable[[Status], None]]:
     finally:
         for bar in bars.values():
             bar.close()
+
+
+def notebook_line() -> Callable[[str, bool], None] | None:
+    """In a notebook, what shows a text in the place of the one before, twice a second or if it must; None elsewhere."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from IPython import get_ipython
+        from IPython.display import display
+
+        if get_ipython().has_trait("kernel"):
+            handle, shown = display({"text/plain": ""}, raw=True, display_id=True), 0.0
+
+            def say(text: str, now: bool = False) -> None:
+                nonlocal shown
+                if now or time.monotonic() - shown > 0.5:
+                    handle.update({"text/plain": text}, raw=True)
+                    shown = time.monotonic()
+
+            return say
+    return None

@@ -12,6 +12,19 @@ import pandas as pd
 
 from .record_format import VOLUME_METRICS, Record
 
+UNITS = {  # of the tables' columns and metrics
+    "accuracy": "share of points",
+    "crossentropy": "nats",
+    "jacobian_norm": "nats per unit of the network's input",
+    "tangent_hessian_norm": "Equation 5: depends on M and delta",
+    "tangent_hessian_rms": "nats per unit of the network's input, per unit of delta",
+    "residual_norm": "probability",
+    "sensitivity": "per unit of the network's input",
+    "exact_fit": "share of anchors",
+    "strength": "singular values, or pixels",
+    "train_error": "percent",
+    "test_error": "percent",
+}
 METRICS = {  # as tables and the terminal name them
     "accuracy": "accuracy",
     "crossentropy": "crossentropy",
@@ -20,6 +33,18 @@ METRICS = {  # as tables and the terminal name them
     "residual_norm": "residual norm",
     "sensitivity": "sensitivity",
 }
+
+
+def rms_factor(n_tangents: int, delta: float) -> float:
+    """What Equation 5 as printed, 1 / (M^2 delta^2) sqrt(sum_m d_m^2), is multiplied by to be sqrt(mean_m d_m^2) / delta.
+
+    The root mean square does not depend on M; the factor is M^1.5 delta.
+
+    Example:
+        >>> rms_factor(4, 0.1)
+        0.8
+    """
+    return n_tangents**1.5 * delta
 
 
 @contextlib.contextmanager
@@ -38,7 +63,8 @@ def volumes_table(records: Iterable[Record]) -> pd.DataFrame:
     """A row per run, volume size, subset and metric.
 
     Columns: width, seed, size (augmentations per path, 0 for the point itself), strength, subset, metric, mean and std
-    over points. Diverged runs have no rows.
+    over points. Beside the records' metrics there is `tangent_hessian_rms`, see `rms_factor`; `UNITS` has the units.
+    Diverged runs have no rows.
 
     Example:
         >>> from smooth_interpolation import config
@@ -129,6 +155,21 @@ class _Series:
         raise NotImplementedError
 
 
+RMS = "tangent_hessian_rms"
+
+
+def _factor(record: Record) -> float | None:
+    """`rms_factor` of a record, which holds Equation 5 as printed."""
+    settings = record["config"]
+    return rms_factor(settings["n_tangents"], settings["delta"]) if "delta" in settings else None
+
+
+def _scaled(values: dict[str, float] | float | None, factor: float | None) -> dict[str, float] | None:
+    if factor is None or not isinstance(values, dict):
+        return None
+    return {subset: factor * value for subset, value in values.items()}
+
+
 class _Volumes(_Series):
     columns = ("strength", "mean", "std")
 
@@ -142,6 +183,11 @@ class _Volumes(_Series):
                 strengths.append(strength)
                 means.append(spread["mean"])
                 deviations.append(spread["std"])
+            if factor := _factor(record):
+                hessian = entry["tangent_hessian_norm"]
+                row = number, strength, factor * hessian["mean"], factor * hessian["std"]
+                for column, value in zip(self.lists((RMS, subset, size)), row, strict=True):
+                    column.append(value)
 
     def finished(self, table: pd.DataFrame, keys: list[Any], counts: list[int]) -> pd.DataFrame:
         table["size"] = np.repeat(np.array([key[2] for key in keys], int), counts)
@@ -155,8 +201,9 @@ class _History(_Series):
     def add(self, number: int, record: Record) -> None:
         for entry in record["history"]:
             epoch = entry["epoch"]
-            for metric, value in entry.items():
-                if metric == "epoch":
+            rms = {RMS: _scaled(entry.get("tangent_hessian_norm"), _factor(record))}
+            for metric, value in (entry | rms).items():
+                if metric == "epoch" or value is None:
                     continue
                 for subset, v in value.items() if isinstance(value, dict) else (("all", value),):
                     numbers, epochs, values = self.lists((metric, subset))

@@ -5,69 +5,106 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
+from collections.abc import Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import files, locations
-from ..config import SCHEMA, Measurement, Run
+from ..config import SCHEMA, Measurement, Run, build
 from ..errors import RecordError
 from ..train import models
+from ..train.evaluation import AT_POINTS
 from . import store
+from .checkpoints import State
 
 log = logging.getLogger(__name__)
 
 
-def weights_path(config: Run, fingerprint: str = "") -> Path:
-    """Where the final weights of this run are kept: the same for all ways of measuring it.
+APART = {*Measurement.model_fields, "overrides", "keep_epochs"}  # training does not depend on these
+PLACE = {"experiment", "scale", "n_evaluations", "n_last_evaluations"}  # nor on these, which older keys have
+NEAR = (
+    "points_from",
+    "n_clean_points",
+    "n_noisy_points",
+    "n_tangents",
+    "delta",
+)  # what the history's sharpness depends on
+
+
+def weights_path(config: Run, fingerprint: str = "", epoch: int | None = None) -> Path:
+    """Where the weights of this run are kept: the same for all ways of measuring it, whatever its experiment is called.
 
     Args:
+        config: the run.
         fingerprint: of the images that it was trained on, which settings only name; empty: the newest that there are.
+        epoch: one of its `keep_epochs`; None: the final weights.
     """
-    name = f"{config.experiment}-w{config.width:03d}-s{config.seed}-{_training_key(config)}"
+    name = f"{config.model.replace(':', '.')}-w{config.width:03d}-s{config.seed}-{_training_key(config)}"
+    name += "" if epoch is None else f"-e{epoch}"
     plain = locations.cache() / "weights" / f"{name}{fingerprint and '-'}{fingerprint[:12]}.safetensors"
-    return plain if fingerprint else next(iter(_kept(plain)), plain)
-
-
-def _kept(plain: Path) -> list[Path]:
-    """The weights of a run, on whatever images, newest first."""
-    found = [path for path in plain.parent.glob(f"{plain.stem}*.safetensors") if path.is_file()]
-    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    if fingerprint:
+        return plain
+    found = [
+        path
+        for path in plain.parent.glob(f"{name}*.safetensors")
+        if re.fullmatch(f"{name}(-[0-9a-f]{{12}})?", path.stem)
+    ]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=plain)
 
 
 def committed_path(config: Run) -> Path:
-    """Where the weights of a run are that came with the records."""
-    return store.path_of(config).with_suffix(".safetensors")
+    """Where the weights of a run are that came with the records, whatever is measured of it."""
+    return store.path_of(config).parent.parent / config.experiment / f"{config.path.stem}.safetensors"
 
 
-def _training_key(config: Run) -> str:
+def _training_key(config: Run, apart: Set[str] = APART | PLACE) -> str:
     """The same for all ways of measuring a network, and for no other network."""
-    apart = {*Measurement.model_fields, "overrides"}
     values = {name: value for name, value in config.canonical().items() if name not in apart}
     return hashlib.sha256(json.dumps([SCHEMA, values], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def save_network(model: nn.Module, config: Run, fingerprint: str = "") -> None:
+def save_network(
+    model: nn.Module,
+    config: Run,
+    fingerprint: str = "",
+    *,
+    epoch: int | None = None,
+    image_shape: Sequence[int] = (3, 32, 32),
+    state: State | None = None,
+) -> None:
     """Keep the weights in the cache; a full disk there is no reason to lose the record.
 
     Args:
-        fingerprint: of the images that the network was trained on.
+        model: the network.
+        config: the run that trained it.
+        fingerprint: of the images that it was trained on.
+        epoch: None: the last.
+        image_shape: (C, H, W).
+        state: how the training went, for a record of the network measured again.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    text = {"run": str(config), "training": _training_key(config), "fingerprint": fingerprint}
+    text |= {"shape": json.dumps(list(image_shape))}
+    if state:
+        text |= {"state": state.model_dump_json(), "near": json.dumps(_near(config))}
     try:
-        text = {"run": str(config), "training": _training_key(config), "fingerprint": fingerprint}
-        files.write_tensors(weights_path(config, fingerprint), tensors, text)
+        files.write_tensors(weights_path(config, fingerprint, epoch), tensors, text)
     except OSError as error:
-        log.warning("The final weights of %s could not be kept (%s).", config, error.strerror)
+        log.warning("The weights of %s could not be kept (%s).", config, error.strerror)
 
 
-def network(config: Run, fingerprint: str = "") -> nn.Module:
+def network(config: Run, fingerprint: str = "", epoch: int | None = None) -> nn.Module:
     """The trained network of a run, from beside its record or from the cache, on the CPU.
 
     Args:
+        config: the run, however it is to be measured.
         fingerprint: of the images that it must have been trained on; empty: those of its record, or whatever they were if
             it has none.
+        epoch: one of its `keep_epochs`; None: as it was trained in the end.
 
     Raises:
         RecordError: if its weights are in neither, or its record is damaged.
@@ -79,17 +116,59 @@ def network(config: Run, fingerprint: str = "") -> nn.Module:
         >>> type(network(plan)).__name__
         'ConvNet'
     """
-    model = models.create(config.model, config.width, config.n_classes, config.seed)
+    return _kept(config, fingerprint, epoch)[0]
+
+
+def trained(config: Run, fingerprint: str) -> tuple[dict[str, Tensor], State] | None:
+    """The final weights of a run on these images and how its training went, if both are known; it need not be trained again.
+
+    What the history says of sharpness at the points is left out where other points or directions are to be measured.
+    """
+    try:
+        model, text = _kept(config, fingerprint)
+    except RecordError:
+        return None
+    if "state" in text:
+        state, near = State.model_validate_json(text["state"]), json.loads(text["near"])
+    else:
+        beside = committed_path(config).with_suffix(".json")
+        if not beside.is_file():
+            return None
+        record = store.read_file(beside)
+        near, origin = _near(build(Run, record["config"], "its configuration")), record["provenance"]
+        state = State(
+            epoch=record["epochs_run"], step=0, done=record["status"], history=record["history"],
+            seconds=origin["wall_s"] | {"measure": 0.0}, cpu_seconds=origin.get("cpu_s", 0.0),
+            networks=origin.get("side_by_side", 1.0), origin=origin, stopped=origin["end"],
+        )  # fmt: skip
+    if near != _near(config):
+        state.history = [{name: v for name, v in entry.items() if name not in AT_POINTS} for entry in state.history]
+    return model.state_dict(), state
+
+
+def kept(config: Run) -> bool:
+    """Whether final weights of a run seem to be kept, on whatever images."""
+    return committed_path(config).is_file() or weights_path(config).is_file()
+
+
+def _near(config: Run) -> list[Any]:
+    return [getattr(config, name) for name in NEAR]
+
+
+def _kept(config: Run, fingerprint: str = "", epoch: int | None = None) -> tuple[nn.Module, dict[str, str]]:
     if not fingerprint and (record := store.read(config)) is not None:
         fingerprint = record["data"]["fingerprint"]
-    wanted = {"training": _training_key(config)} | ({"fingerprint": fingerprint} if fingerprint else {})
-    for path in (committed_path(config), weights_path(config, fingerprint)):
+    keys = {_training_key(config), _training_key(config, APART)}
+    places = [*([committed_path(config)] if epoch is None else []), weights_path(config, fingerprint, epoch)]
+    for path in places:
         try:
             tensors, text = files.read_tensors(path)
-            if all(text.get(name) == value for name, value in wanted.items()):
+            if text.get("training") in keys and fingerprint in ("", text.get("fingerprint")):
+                model = models.of_run(config, json.loads(text.get("shape", "[3, 32, 32]")))
                 model.load_state_dict(tensors)
-                return model.to(memory_format=torch.channels_last)
+                return model.to(memory_format=torch.channels_last), text
         except (OSError, ValueError, RuntimeError):  # not there, damaged, or of another network
             continue
-    where = f"{weights_path(config).parent} or at {committed_path(config)}"
-    raise RecordError(f"No weights of {config} in {where}: run it again to make them.")
+    where = f"{places[-1].parent} or at {committed_path(config)}"
+    at = "" if epoch is None else f" after epoch {epoch}"
+    raise RecordError(f"No weights of {config}{at} in {where}: run it again to make them.")

@@ -58,6 +58,7 @@ class Options:
     checkpoint_epochs: int | None = None  # between checkpoints, if that is sooner
     checkpoints_kept: int | None = None  # None: two, or one, which is less to move, where there is a limit of time
     force: bool = False  # although there is a record
+    reuse: bool | None = None  # kept weights, see `Host.reuse`
     engine: str = "processes"  # for the status files
     until: float | None = None  # by `time.monotonic` of this machine, when everything is over: see `limits`
 
@@ -140,6 +141,7 @@ class _Worker(Host):
 
     def __post_init__(self) -> None:
         super().__init__(self.options.until)
+        self.reuse = False if self.options.force else self.options.reuse
 
     def stop(self) -> bool:
         return self.signalled or self.stop_asked() or self.limit.up()

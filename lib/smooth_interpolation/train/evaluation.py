@@ -14,6 +14,7 @@ from ..data import inputs
 from ..data.preparation import Prepared
 from ..measure import anchors, volumes
 from ..measure.precision import full_precision
+from ..measure.volumes import VolumeMetrics
 
 AT_POINTS = ("jacobian_norm", "tangent_hessian_norm", "residual_norm", "sensitivity", "exact_fit")
 KEPT_INPUTS = 1 << 29  # bytes; larger sets of normalised images are made anew at each evaluation
@@ -30,8 +31,7 @@ class Evaluator:
 
     def __init__(self, data: Prepared, config: Run, device: torch.device):
         self.data, self.config = data, config
-        self.points, self.corrupted = data.train[data.points], data.corrupted[data.points]
-        self.noisy_share = data.corrupted.double().mean().item()
+        self.points, self.corrupted, self.noisy_share = data.measured
         self._inputs = {
             "train": self._keep(data.train.images, device),
             "test": self._keep(data.test.images, device),
@@ -75,16 +75,8 @@ class Evaluator:
             model: the network.
             progress: called with the number of points done, and of all.
         """
-        parts, n_points = [], len(self.points)
-        for part, near in self._neighbourhoods():
-            labels = self.points.labels[part]
-            parts.append(
-                volumes.neighbourhood_metrics(
-                    model, near, labels, normalize=self.data.normalize, delta=self.config.delta
-                )
-            )
-            progress(min(part.stop, n_points), n_points)
-        whole = volumes.VolumeMetrics(*(torch.cat(values) for values in zip(*parts, strict=True)))
+        whole = self.at_points(model, progress)
+        n_points = len(self.points)
         counts = {"all": n_points, "clean": int((~self.corrupted).sum()), "noisy": int(self.corrupted.sum())}
         rows = []
         for size, strength in enumerate((0, *self.config.strengths)):
@@ -96,6 +88,19 @@ class Evaluator:
                 row = {"size": size, "strength": strength, "subset": subset, "n_points": counts[subset]}
                 rows.append({**row, **{metric: summary[subset] for metric, summary in summaries.items()}})
         return rows
+
+    def at_points(self, model: nn.Module, progress: Callable[[int, int], None] = lambda done, n: None) -> VolumeMetrics:
+        """Every metric of each point, over every volume size: (N, K + 1) each, as `volumes.volume_metrics`."""
+        parts, n_points = [], len(self.points)
+        for part, near in self._neighbourhoods():
+            labels = self.points.labels[part]
+            parts.append(
+                volumes.neighbourhood_metrics(
+                    model, near, labels, normalize=self.data.normalize, delta=self.config.delta
+                )
+            )
+            progress(min(part.stop, n_points), n_points)
+        return VolumeMetrics(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
     def _neighbourhoods(self) -> Iterator[tuple[slice, anchors.Neighbourhood]]:
         config = self.config

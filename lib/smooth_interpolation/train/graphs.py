@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from .. import locations
 from ..measure.precision import full_precision
 from . import stacks
-from .step import learning_rate, losses_of, optimizer_of
+from .step import learning_rate, losses_of, optimizer_of, scheduled_steps
 
 if TYPE_CHECKING:
     from .loop import Trainer
@@ -55,7 +55,8 @@ def _kind(trainer: Trainer) -> object:
     """The same for trainers that can be one."""
     if not trainer.acceleration.stack or stacks.width(trainer.model) is None:
         return id(trainer)
-    return type(trainer.model), id(trainer.data), trainer.step, trainer.recipe
+    layers = tuple(name for name, _ in trainer.model.named_buffers())
+    return type(trainer.model), layers, id(trainer.data), trainer.step, trainer.recipe
 
 
 class GraphedEpoch:
@@ -84,7 +85,7 @@ class GraphedEpoch:
         self.orders = torch.zeros(len(trainers), n, dtype=torch.long, device=self.device)
         self.sums = torch.zeros(len(trainers), 2, dtype=torch.float64, device=self.device)
         self.position, self.step = (torch.zeros(1, dtype=torch.long, device=self.device) for _ in range(2))
-        rates = [learning_rate(step, steps, self.recipe) for step in range(self.recipe.warmup_epochs * steps + 1)]
+        rates = [learning_rate(step, steps, self.recipe) for step in range(scheduled_steps(steps, self.recipe) + 1)]
         self.rates = torch.tensor(rates, device=self.device)
         # A captured step reads it anew each time.
         self.rate = torch.tensor(self.recipe.learning_rate, device=self.device)
@@ -214,7 +215,7 @@ class GraphedEpoch:
         images, labels = take(
             self.inputs, self.data.labels, self.orders, self.position, self.step, self.rates, self.rate, size
         )
-        loss, sums = losses(self.model, images, labels, self.recipe.precision)
+        loss, sums = losses(self.model, images, labels, self.recipe.precision, self.recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

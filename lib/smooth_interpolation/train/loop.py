@@ -12,17 +12,20 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..config import unknown_name
 from ..data.inputs import Normalization, TrainingData, crop_and_flip
-from ..errors import DataError
+from ..errors import ConfigError, DataError
+from ..measure.losses import Loss
 from ..measure.precision import full_precision
 from .graphs import GraphedEpoch, capture
 from .stacks import put_buffer
-from .step import Recipe, learning_rate, losses_of, optimizer_of
+from .step import Recipe, learning_rate, losses_of, optimizer_of, own_losses
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Trainer:
         recipe: how it is trained.
         seed: of the order of the batches and of the augmentation.
         acceleration: how it is made fast.
+        loss: from outputs and targets to one loss per sample, to be trained with instead of the crossentropy.
     """
 
     def __init__(
@@ -81,15 +85,20 @@ class Trainer:
         recipe: Recipe,
         seed: int,
         acceleration: Acceleration = Acceleration(),
+        loss: Loss | None = None,
     ):
+        self.loss = loss
         self.model, self.data, self.recipe, self.acceleration = model, data, recipe, acceleration
         self.device = next(model.parameters()).device
         if acceleration.channels_last:
             model.to(memory_format=torch.channels_last)
         self.steps_per_epoch = math.ceil(len(data) / recipe.batch_size)
         self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and of wrong predictions
-        self.optimizer = optimizer_of(model, recipe)
-        self.graphed = acceleration.cuda_graph and self.device.type == "cuda" and data.images.device.type == "cuda"
+        self.optimizer = (
+            recipe.optimizer(model.parameters()) if callable(recipe.optimizer) else optimizer_of(model, recipe)
+        )
+        on_gpu = self.device.type == data.images.device.type == "cuda"
+        self.graphed = acceleration.cuda_graph and on_gpu and loss is None and isinstance(recipe.optimizer, str)
         self.graph: GraphedEpoch | None = None  # captured before the first epoch
         self.start(seed)
 
@@ -137,8 +146,9 @@ class Trainer:
         order, inputs, skip = self.begin()
         order = order.to(inputs.device)
         for batch in order.split(self.recipe.batch_size)[skip:]:
-            rate = learning_rate(self.step, self.steps_per_epoch, self.recipe)
-            self.optimizer.param_groups[0]["lr"] = rate
+            if isinstance(self.recipe.optimizer, str):  # one of the caller's keeps its own rate
+                rate = learning_rate(self.step, self.steps_per_epoch, self.recipe)
+                self.optimizer.param_groups[0]["lr"] = rate
             self.train_on(inputs[batch].to(self.device), self.data.labels[batch].to(self.device))
             self.step += 1
             yield
@@ -157,7 +167,11 @@ class Trainer:
         """One step of the optimiser on a batch of images (B, H, W, C)."""
         precision = self.recipe.precision
         with full_precision(precision == "tf32"):
-            loss, sums = losses_of(self.model, images.permute(0, 3, 1, 2), labels[:, None], precision)
+            x = images.permute(0, 3, 1, 2)
+            if self.loss:
+                loss, sums = own_losses(self.model, x, labels, precision, self.loss)
+            else:
+                loss, sums = losses_of(self.model, x, labels[:, None], precision, self.recipe.label_smoothing)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -229,35 +243,27 @@ def train(
     images: Tensor,
     labels: Tensor,
     *,
-    learning_rate: float = Recipe.learning_rate,
-    epochs: int = Recipe.epochs,
-    batch_size: int = Recipe.batch_size,
-    optimizer: str = Recipe.optimizer,
-    momentum: float = Recipe.momentum,
-    warmup_epochs: int = Recipe.warmup_epochs,
-    warmup_learning_rate: float = Recipe.warmup_learning_rate,
-    augment: bool = Recipe.augment,
-    precision: str = Recipe.precision,
+    loss: Loss | None = None,
     normalize: Normalization | None = None,
     seed: int = 0,
     after_epoch: Callable[[Progress], None] = lambda progress: None,
     acceleration: Acceleration = Acceleration(),
+    **recipe: Any,
 ) -> bool:
-    """Train in place with crossentropy, on the device the model is on; by default as `Recipe` has it, the paper's ConvNets'.
+    """Train any network in place, on the device it is on; by default as `Recipe` has it, the paper's ConvNets'.
 
     Args:
-        model: from normalised images to logits.
+        model: from normalised images to logits, or to whatever `loss` takes.
         images: (N, C, H, W) uint8.
-        labels: (N,) int64, noisy where noisy.
-        learning_rate: after a linear warm-up from `warmup_learning_rate` over `warmup_epochs`.
-        epochs, batch_size: how long, and of how many images a step takes the mean loss.
-        optimizer, momentum: "sgd" with that momentum, or "adam".
-        augment: pad by 4 black pixels and crop at random, mirror half of the time.
-        precision: "fp32", "tf32" or "bf16".
+        labels: (N,) int64, noisy where noisy; with a `loss`, targets (N, ...) of any kind.
+        loss: from outputs and targets (B, ...) to one loss per sample (B,), as `examine` takes it; None: the crossentropy.
         normalize: applied to images in [0, 1]; None: by their own mean and standard deviation per channel.
         seed: of the order of the batches and of the augmentation.
         after_epoch: called with every epoch's progress; it may evaluate the model, and must not change it.
         acceleration: parts of it can be turned off.
+        recipe: the fields of `Recipe`: learning_rate, epochs, batch_size, momentum, warmup_epochs, warmup_learning_rate,
+            augment, precision, weight_decay, label_smoothing, schedule; and `optimizer`, "sgd", "adam" or a function from
+            parameters to a `torch.optim.Optimizer`, which keeps its own rate and decay: no warm-up, no schedule.
 
     Returns:
         True when all epochs were run, False when the loss stopped being finite.
@@ -270,19 +276,26 @@ def train(
         >>> images, labels = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8), torch.arange(20) % 10
         >>> train(ConvNet(width=2), images, labels, learning_rate=0.01, epochs=2)
         True
+        >>> train(ConvNet(width=2), images, labels, optimizer=lambda p: torch.optim.AdamW(p, lr=1e-3), epochs=1)
+        True
     """
-    recipe = Recipe(
-        learning_rate, epochs, batch_size, optimizer, momentum, warmup_epochs, warmup_learning_rate, augment, precision
-    )
-    if images.dtype != torch.uint8 or images.ndim != 4 or labels.shape != images.shape[:1] or not len(labels):
+    known = [field.name for field in dataclasses.fields(Recipe)]
+    if unknown := [name for name in recipe if name not in known]:
+        raise ConfigError(f"train: {unknown_name(unknown[0], known)}")
+    chosen = Recipe(**recipe)
+    if images.dtype != torch.uint8 or images.ndim != 4 or labels.shape[:1] != images.shape[:1] or not len(labels):
         raise DataError(
             f"Images must be (N, C, H, W) uint8 with N labels, not {images.dtype} of shape {tuple(images.shape)} with labels of "
             f"shape {tuple(labels.shape)}."
         )
+    if loss is None and (labels.ndim != 1 or labels.dtype != torch.long):
+        raise DataError(
+            f"Labels must be (N,) int64, not {labels.dtype} of shape {tuple(labels.shape)}: give a loss for others."
+        )
     device = next(model.parameters()).device
     place = device if acceleration.data_on_device else torch.device("cpu")
-    data = TrainingData.of(images, labels, normalize or Normalization.of(images), precision, place)
-    trainer = Trainer(model, data, recipe, seed, acceleration)
+    data = TrainingData.of(images, labels, normalize or Normalization.of(images), chosen.precision, place)
+    trainer = Trainer(model, data, chosen, seed, acceleration, loss)
     while not trainer.done:
         trainer.launch()
         after_epoch(trainer.finish())

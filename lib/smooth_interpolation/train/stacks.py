@@ -19,9 +19,12 @@ CHANNELS = 64  # of a stack's first layer, at most: wider ones are no faster tha
 
 
 def width(model: nn.Module) -> int | None:
-    """Channels of the first convolution; None for a network with layers that cannot be stacked."""
+    """Channels of the first convolution; None for a network that cannot be stacked, as one of your own might not be."""
+    if not getattr(model, "stackable", False):
+        return None
     layers = [m for m in model.modules() if any(True for _ in m.parameters(recurse=False))]
-    if not all(type(layer) in JOIN for layer in layers):
+    stateful = [m for m in model.modules() if any(True for _ in m.buffers(recurse=False))]  # such as dropout
+    if not all(type(layer) in JOIN for layer in [*layers, *stateful]):
         return None
     return next((layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)), None)
 

@@ -1,5 +1,6 @@
 """The measures of the paper for a network of your own."""
 
-from .examination import Examination, examine, scaled_strengths
+from ..measure.paths import scaled_strengths
+from .examination import Examination, examine
 
 __all__ = ["Examination", "examine", "scaled_strengths"]

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from ..errors import ConfigError, DataError
 from ..measure import foreign, sharpness, volumes
 from ..measure.losses import Loss, losses_of, targets_for
+from ..measure.paths import scaled_strengths
 from . import images as your_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-STRENGTHS = (5, 10, 15, 20, 22, 25)  # of the paper, for 32 singular values
 CHECKED = 4  # images on which the network is tried before it is measured
 
 
@@ -183,15 +183,6 @@ def _by_width(model: Any) -> dict[Any, nn.Module]:
 
 def _placed(column: pd.Series[Any], places: Mapping[Any, int]) -> pd.Series[Any]:
     return column.map(places) if column.name == "width" else column
-
-
-def scaled_strengths(side: int) -> tuple[int, ...]:
-    """The paper's strengths, of images with 32 singular values a channel, for images of another size.
-
-    >>> scaled_strengths(32), scaled_strengths(224)
-    ((5, 10, 15, 20, 22, 25), (35, 70, 105, 140, 154, 175))
-    """
-    return tuple(sorted({max(1, round(strength * side / 32)) for strength in STRENGTHS}))
 
 
 def _try(
