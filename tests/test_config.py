@@ -21,6 +21,9 @@ def test_params_files_name_every_field_and_sit_where_they_say(path):
     assert (experiment.scale, experiment.experiment) == (path.parent.name, path.stem)
     assert experiment.overrides == () and experiment.name == experiment.experiment
     named = set(yaml.safe_load(path.read_text()))
+    if "base" in named:
+        assert named - {"base"} <= set(config.FIELDS)
+        return
     assert set(config.FIELDS) - set(config.ADDED_DEFAULTS) <= named <= set(config.FIELDS)
     runs = experiment.runs()
     assert len(runs) == len(experiment.widths) * len(experiment.seeds) == len({run.path for run in runs})

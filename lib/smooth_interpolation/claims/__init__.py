@@ -7,7 +7,8 @@ sentence. `registry` says how, and `trends` holds the thresholds of judgement; t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -41,6 +42,32 @@ def about(experiment: str) -> list[Claim]:
     return [one for one in CLAIMS if experiment in one.experiments]
 
 
+KINDS = {
+    NOISY: ("convnet", "symmetric"),
+    CLEAN: ("convnet", "none"),
+    RESNET: ("resnet18", "symmetric"),
+    ASYMMETRIC: ("convnet", "asymmetric"),
+}  # network and label noise
+WORDS = {
+    "symmetric": "wrong labels of all classes",
+    "none": "clean labels",
+    "asymmetric": "wrong labels of some classes",
+}
+
+
+def kin(name: str | None, network: str, noise: str) -> str:
+    """The paper's experiment that one of these is like; a network that is no ResNet18 counts as a ConvNet.
+
+    Example:
+        >>> kin("mine", "my_models:MLP", "asymmetric"), kin("mine", "resnet18", "none")
+        ('convnet-asymmetric', 'convnet-cifar100')
+    """
+    if name in EXPERIMENTS:
+        return str(name)
+    wanted = network if network == "resnet18" else "convnet", noise
+    return next((one for like in (wanted, ("convnet", noise)) for one, kind in KINDS.items() if kind == like), NOISY)
+
+
 COLUMNS = ["claim", "experiment", "place", "figures", "statement", "verdict", "effect", "low", "high", "over",
            "measure", "seeds", "sentence"]  # fmt: skip
 
@@ -50,14 +77,16 @@ def judge(records: Iterable[store.Record], experiment: str | None = None, plan: 
 
     Args:
         records: of any family of networks.
-        experiment: whose claims are judged; by default that of the `Records`, else the one with noisy labels.
+        experiment: whose claims are judged, one of `EXPERIMENTS`; by default, and for another name, the one that the records
+            are like, see `kin`.
         plan: the widths and seeds to judge, such as `config.find(scale, experiment)`; records outside it are ignored.
             Without one, that of the `Records`; of other records the largest complete grid of widths and seeds is judged.
 
     Returns:
         Columns: `COLUMNS`. The effect is in the unit that `measure` names; `low` and `high` enclose 95% of it `over` seeds,
         moments at the end of training, widths and test images, whichever apply; where they are missing, the spread is
-        unknown. Without records every claim is not measured.
+        unknown. Without records every claim is not measured. Of records that are not of one of the paper's experiments there
+        are also the claims that do not apply, "not measured", and the sentence says why.
 
     Example:
         >>> from smooth_interpolation import records
@@ -65,14 +94,31 @@ def judge(records: Iterable[store.Record], experiment: str | None = None, plan: 
         >>> set(verdicts.verdict) <= set(STATES)
         True
     """
+    records = records if isinstance(records, Sequence) else list(records)
     if isinstance(records, Records):
         plan, experiment = plan or records.experiment, experiment or records.experiment.experiment
-    experiment = experiment or NOISY
+    of: Any = records[0]["config"] if len(records) else getattr(plan, "__dict__", {})
+    experiment = experiment or of.get("experiment", NOISY)
+    ours = experiment in EXPERIMENTS
+    experiment = kin(experiment, of.get("model", "convnet"), of.get("noise", "symmetric"))
     evidence = Evidence.of(records, plan)
     rows = []
     for one in about(experiment):
         v = one(evidence)
         rows.append((one.name, experiment, one.place, one.figures, one.statement, v.state, v.effect, v.low, v.high,
                      v.over, v.measure, v.n_seeds, v.sentence))  # fmt: skip
+    for one in CLAIMS if not ours else []:
+        if experiment not in one.experiments:
+            why = f"It does not apply: it is about {_kinds(one)}, and these are {_words(*KINDS[experiment])}."
+            rows.append((one.name, experiment, one.place, one.figures, one.statement, "not measured", None, None, None, "", "",
+                         0, why))  # fmt: skip
     table = pd.DataFrame(rows, columns=COLUMNS).set_index("claim")
     return table.astype({"effect": float, "low": float, "high": float})
+
+
+def _kinds(one: Claim) -> str:
+    return " or ".join(_words(*KINDS[name]) for name in one.experiments)
+
+
+def _words(network: str, noise: str) -> str:
+    return f"{'ResNets' if network == 'resnet18' else 'ConvNets'} trained on {WORDS[noise]}"

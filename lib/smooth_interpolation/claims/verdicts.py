@@ -21,6 +21,7 @@ LEGEND = (
     "stands only if the seeds and moments agree on it; [the page of claims](claims.html) has all criteria."
 )
 TRIAL = "Scale `{scale}` is for trying things out: what is said of it here tries the criteria, and is no verdict on the paper."
+OWN = "Scale `{scale}` is none of the book's: what is said of it here is no verdict on the paper."
 
 
 def overview(root: Path | None = None) -> pd.DataFrame:
@@ -45,7 +46,9 @@ def measured_scales(table: pd.DataFrame) -> list[str]:
 
 def trial(scale: str) -> str:
     """That nothing at this scale counts, if it is so."""
-    return "" if scale in claims.SCALES else TRIAL.format(scale=scale)
+    if scale in claims.SCALES:
+        return ""
+    return (TRIAL if scale in config.SCALES else OWN).format(scale=scale)
 
 
 def groups(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:

@@ -302,9 +302,6 @@ def claims(
         return
     experiment = experiment_of(params, set_)
     table = registry.judge(store.read_all(experiment.runs(), results), experiment.experiment, experiment)
-    if table.empty:
-        console.print(f"No claim is about the experiment {experiment.experiment}.")
-        return
     console.print(*display.claims_of_one(table), verdicts.trial(experiment.scale), sep="\n", highlight=False)
 
 
