@@ -1,5 +1,7 @@
 """The committed records: each belongs to a params file, is whole, and is what the figures expect."""
 
+import subprocess
+
 import pytest
 import torch
 
@@ -9,7 +11,13 @@ from smooth_interpolation.runs import store, weights
 from smooth_interpolation.train.evaluation import Evaluator
 
 ROOT = locations.repository()
-RECORDS = sorted(p for p in (ROOT / "results").rglob("*.json") if "beyond" not in p.parts)
+TRACKED = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+# A reader's own records lie beside these.
+RECORDS = sorted(
+    path
+    for path in (ROOT / "results").rglob("*.json")
+    if "beyond" not in path.parts and (len(TRACKED) < 2 or path.relative_to(ROOT).as_posix() in TRACKED)
+)
 FILES = sorted(path for scale in ("demo", "laptop") for path in (ROOT / "params" / scale).glob("*.yaml"))
 WEIGHTS = sorted((ROOT / "results").rglob("*.safetensors"))
 

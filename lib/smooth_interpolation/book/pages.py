@@ -173,6 +173,9 @@ def describe(runs: Records) -> str:
     optimizer = {"sgd": "SGD", "adam": "Adam"}[e.optimizer]
     precision = {"bf16": "bfloat16", "tf32": "TensorFloat-32", "fp32": "float32"}[e.precision]
     points = {row["subset"]: row["n_points"] for record in runs for row in record["volumes"] or []}
+    kind_of_points = {"test": "test points", "restored": "training points with their true labels"}.get(
+        e.points_from, "training points"
+    )
     around = " and ".join(f"{points[kind]:,} {kind}" for kind in ("clean", "noisy") if points.get(kind))
     threshold = runs.threshold
     mark = f"w = {threshold} (dotted)" if threshold else "not reached"
@@ -188,10 +191,12 @@ def describe(runs: Records) -> str:
         f"{data['n_train']:,} training images{noise}, {data['n_test']:,} test images.",
         f"Training: {e.epochs:,} epochs of {optimizer} in {precision}; seed{'s' if len(seeds) > 1 else ''} "
         f"{', '.join(map(str, seeds))} ({spread}).",
-        f"Measured around {around} training points, "
+        f"Measured around {around} {kind_of_points}, "
         f"P = {e.n_paths}, M = {e.n_tangents}. Interpolation threshold: {mark}.",
         f"Made on {_listed(devices)} in {spent}, at commit {_listed(commits)}.",
     ]
+    if e.overrides:
+        sentences.insert(1, f"Set apart from the params file: {', '.join(f'`{text}`' for text in e.overrides)}.")
     if diverged:
         sentences.append(f"Diverged, and not drawn: {_listed(diverged)}.")
     return " ".join(sentences)
@@ -212,7 +217,8 @@ def missing_text(runs: Records) -> str:
     listed = "; ".join(f"w = {width} (seed {', '.join(seeds)})" for width, seeds in by_width.items())
     file = f"params/{e.scale}/{e.experiment}.yaml"
     options = presentation.changed_fields(e)
-    return f"**Not measured yet:** {listed}. To compute them: `smooth-interpolation sweep {file}{options}`"
+    time = cost.in_words(runs.missing, locations.repository() / "results")
+    return f"**Not measured yet:** {listed}. To compute them: `smooth-interpolation sweep {file}{options}`{time and f' ({time})'}"
 
 
 def _listed(texts: set[str]) -> str:

@@ -258,6 +258,9 @@ def status(
         )
         details += [(run, record["status"] if record else "missing") for run, record in records.items()]
     console.print(table)
+    for path in sorted({store.path_of(run, results).parent for run, _ in details}):
+        if besides := supervision.besides(path, {store.path_of(run, results) for run, _ in details}):
+            console.print(besides, highlight=False, soft_wrap=True)
     for found in supervision.in_progress([run for run, _ in details], results):
         console.print(found, highlight=False, soft_wrap=True)
     if params:

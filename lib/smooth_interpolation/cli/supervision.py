@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
 from rich.table import Table
 
+from .. import locations
 from ..config import Run
 from ..runs import cost, locks, store
 from ..runs.cost import duration
@@ -54,12 +55,15 @@ def plan(
 def seconds_left(
     runs: Iterable[Run], records: Sequence[store.Record], device: str, root: Path | None = None
 ) -> float | None:
-    """How long runs take from their checkpoints on, by the records of a kind of device; None if there are none."""
+    """How long runs take from their checkpoints on, by the records of a kind of device, or of others; None if there are none."""
     total = 0.0
     for run in runs:
         whole = cost.predict_seconds([run], records, device)
         if whole is None:
-            return None
+            guess = cost.expected(run, cost.known(locations.repository() / "results"), device)
+            if guess is None:
+                return None
+            whole = guess[0]
         total += whole * (1 - _reached(run, root)[0] / run.epochs)
     return total
 
@@ -100,6 +104,18 @@ def time_left(missing: Sequence[Run], records: Sequence[store.Record]) -> str:
         if seconds is not None:
             return f"{duration(seconds)} on {where}"
     return "unknown"
+
+
+def besides(directory: Path, planned: Set[Path]) -> str:
+    """The records of an experiment that its params file does not plan: other widths and seeds, and fields set apart from it."""
+    widths = [path.stem for path in sorted(directory.glob("w*-s*.json")) if path not in planned]
+    others = [path for path in sorted(directory.parent.glob(f"{directory.name}+*")) if path.is_dir()]
+    found = [f"{path.name}: {len(list(path.glob('w*-s*.json')))}" for path in others]
+    parts = ([f"records of {', '.join(widths)}"] if widths else []) + (
+        [f"records with {', '.join(found)}"] if found else []
+    )
+    where = f"{directory.parent.name}/{directory.name}"
+    return f"{where}, besides the file, in no verdict: {'; '.join(parts)}" if parts else ""
 
 
 def _reached(run: Run, root: Path | None) -> tuple[int, str]:

@@ -275,7 +275,8 @@ def check_points(images: Tensor, labels: Any, loss: Loss | None = None) -> Tenso
         return labels
     if labels.ndim != 1 or len(labels) != len(images) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise DataError(
-            f"Labels must be {len(images)} integers, one per image, not {labels.dtype} of shape {tuple(labels.shape)}."
+            f"Labels must be {len(images)} integers, one per image, not {labels.dtype} of shape {tuple(labels.shape)}: for "
+            "targets that are no classes give a loss=, from outputs and targets to one number per sample."
         )
     if len(labels) and int(labels.min()) < 0:
         raise DataError("Labels must not be negative.")

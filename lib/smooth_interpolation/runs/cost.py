@@ -103,6 +103,16 @@ def expected(run: Run, records: Iterable[Record], device: str = "cpu") -> tuple[
     return _at(run.width, scaled) * n_train * run.epochs, len(scaled)
 
 
+def in_words(todo: Sequence[Run], root: Path) -> str:
+    """How long runs take where records below `root` tell: "about 3 h 05 min on one CPU thread, or 40 s on one GPU"."""
+    times = []
+    for device, where in (("cpu", "one CPU thread"), ("cuda", "one GPU")):
+        guesses = [expected(run, known(root), device) for run in todo]
+        if all(guesses):
+            times.append(f"{duration(sum(guess[0] for guess in guesses if guess))} on {where}")
+    return f"about {', or '.join(times)}" if times else ""
+
+
 def check(todo: Sequence[Run], minutes: float, device: str, workers: int, root: Path, how: str) -> None:
     """Refuse to train for longer than was agreed to.
 

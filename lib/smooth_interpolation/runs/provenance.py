@@ -61,6 +61,8 @@ def warn_of_unknown() -> None:
     unknown = [name for name in ("commit", "version") if found[name] is None]
     if unknown:
         log.warning("The %s of the code cannot be found out: records will say unknown.", " and the ".join(unknown))
+    if found["dirty"]:
+        log.warning("The code has changes that are not committed: records will name no commit that has it, but say so.")
 
 
 def _version(package: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -153,7 +154,7 @@ class Records(Sequence[Record]):
 
 def records(
     scale: str | None,
-    experiment: str,
+    experiment: str | os.PathLike[str],
     *,
     width: int | None = None,
     train_minutes: float | None = None,
@@ -162,8 +163,8 @@ def records(
     """An experiment's records; nothing is trained.
 
     Args:
-        scale: demo, laptop, gpu or paper; None: the largest at which the experiment has records, of the width if one is given.
-        experiment: the name of a params file.
+        scale: demo, laptop, gpu, paper or one of your own; None: the largest at which the experiment has records, of the width if one is given.
+        experiment: the name of a params file in `params/<scale>/`, or a path to one.
         width: that `Records.with_width` will be asked for, which measures it if need be; here it says only which scale is meant.
         train_minutes: how long `with_width` and `complete` may train, by prediction, without being told so; None: two.
         fields: of the params file, set apart from it; None: as in the file.
@@ -177,7 +178,10 @@ def records(
         >>> len(runs), runs.threshold, sorted(set(runs.volumes.width))
         (5, 8, [1, 2, 4, 8, 16])
     """
-    found = config.find(largest_scale(experiment, width) if scale is None else scale, experiment, fields)
+    experiment = os.fspath(experiment)
+    if scale is None and not experiment.endswith(".yaml"):
+        scale = largest_scale(experiment, width)
+    found = config.find(scale or "", experiment, fields)
     if train_minutes is not None and not (isinstance(train_minutes, int | float) and train_minutes >= 0):
         raise ConfigError(f"train_minutes is {train_minutes!r}: it must be a number of minutes.")
     return Records(

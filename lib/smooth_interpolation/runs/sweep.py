@@ -7,10 +7,10 @@ be stopped, or killed, at any moment and started again: it goes on where it was.
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,19 @@ from .. import locations
 from ..config import Experiment, Run
 from ..data import datasets
 from ..data.preparation import prepare
-from ..errors import RecordError
-from . import cost, limits, provenance, single, store, weights, work
+from ..errors import DataError, RecordError
+from . import cost, limits, provenance, single, store, watching, weights, work
 from .engines.processes import Pool
 from .record_format import Record
 from .watching import Outcome, Report, Status, Tally
+
+log = logging.getLogger(__name__)
 
 
 def plan(experiment: Experiment, root: Path | None = None, device: str = "auto", *, dry: bool = False) -> list[Run]:
     """The runs to do, after checking everything that can be checked before any of them starts.
 
-    With `dry`, only what can be checked without writing, downloading or decoding anything.
+    With `dry`, only what can be checked without writing, downloading or decoding anything; missing images are a warning.
 
     Raises:
         UserError: for missing data, a device that is not there, a results directory that cannot be written, damaged
@@ -42,7 +44,10 @@ def plan(experiment: Experiment, root: Path | None = None, device: str = "auto",
         store.check_writable(experiment.runs()[0], root)
     todo = [run for run in experiment.runs() if store.read(run, root) is None]
     if todo and dry:
-        datasets.look(experiment.dataset)
+        try:
+            datasets.look(experiment.dataset)
+        except DataError as error:
+            log.warning("%s", error)
     elif todo:
         store.check_same_data(todo[0], prepare(experiment).dataset.fingerprint, root)
     return todo
@@ -156,7 +161,7 @@ def measure(run: Run, root: Path | None = None, **options: Any) -> Record:
 def _bars(run: Run) -> Iterator[Callable[[Status], None]]:
     """On a terminal a bar for training and another for measuring; in a notebook one line that changes; elsewhere nothing."""
     name = f"w = {run.width}, seed {run.seed}"
-    if (line := notebook_line()) is not None:
+    if (line := watching.notebook_line()) is not None:
 
         def tell(status: Status) -> None:
             what = "epochs trained" if status.stage == "train" else "points measured"
@@ -181,22 +186,3 @@ def _bars(run: Run) -> Iterator[Callable[[Status], None]]:
     finally:
         for bar in bars.values():
             bar.close()
-
-
-def notebook_line() -> Callable[[str, bool], None] | None:
-    """In a notebook, what shows a text in the place of the one before, twice a second or if it must; None elsewhere."""
-    with contextlib.suppress(ImportError, AttributeError):
-        from IPython import get_ipython
-        from IPython.display import display
-
-        if get_ipython().has_trait("kernel"):
-            handle, shown = display({"text/plain": ""}, raw=True, display_id=True), 0.0
-
-            def say(text: str, now: bool = False) -> None:
-                nonlocal shown
-                if now or time.monotonic() - shown > 0.5:
-                    handle.update({"text/plain": text}, raw=True)
-                    shown = time.monotonic()
-
-            return say
-    return None

@@ -7,7 +7,9 @@ directory sees all runs there, on whatever machine and by whatever engine they a
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -195,3 +197,39 @@ class Tally:
             entry = (run, content) if kind in ("failed", "skipped") else run
             getattr(self.outcome, kind).append(entry)
         self.watch(run, kind, content)
+
+
+def notebook_line() -> Callable[..., None] | None:
+    """In a notebook, what shows a text in the place of the one before in a cell, twice a second or if it must; None elsewhere."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from IPython import get_ipython
+
+        if get_ipython().has_trait("kernel"):
+            return _at_times(_of_cell(get_ipython().execution_count))
+    return None
+
+
+@functools.lru_cache(maxsize=1)
+def _of_cell(number: int) -> Callable[[str], None]:
+    from IPython.display import display
+
+    handle = display({"text/plain": ""}, raw=True, display_id=True)
+    return lambda text: handle.update({"text/plain": text}, raw=True)
+
+
+def line() -> Callable[..., None]:
+    """As `notebook_line`, on a terminal on its standard error; told to nobody where there is neither."""
+    to_terminal = _at_times(lambda text: print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True))
+    return notebook_line() or (to_terminal if sys.stderr.isatty() else lambda text, now=False: None)
+
+
+def _at_times(tell: Callable[[str], None]) -> Callable[..., None]:
+    told = 0.0
+
+    def say(text: str, now: bool = False) -> None:
+        nonlocal told
+        if now or time.monotonic() - told > 0.5:
+            tell(text)
+            told = time.monotonic()
+
+    return say

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from ..errors import ConfigError, DataError
 from ..measure import foreign, sharpness, volumes
 from ..measure.losses import Loss, losses_of, targets_for
 from ..measure.paths import scaled_strengths
+from ..runs import cost, tables, watching
 from . import images as your_data
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 
 CHECKED = 4  # images on which the network is tried before it is measured
+FIRST = 8  # points by which the time is predicted
+SAID_ABOVE = 10.0  # seconds, that it is told of
 
 
 @dataclass(frozen=True)
@@ -33,21 +38,35 @@ class Examination:
     Attributes:
         volumes: a row per network (by width or name), volume size, subset and metric, in the columns of `store.volumes_table`. The metrics
             are accuracy, crossentropy (or "loss", for a loss of your own), jacobian_norm, tangent_hessian_norm,
-            residual_norm, sensitivity and exact_fit, see `volumes.VolumeMetrics`; NaN where they have no meaning.
+            residual_norm, sensitivity and exact_fit, see `volumes.VolumeMetrics`; NaN where they have no meaning; and
+            tangent_hessian_rms, the root mean square that does not depend on `n_tangents`, see `runs.tables.rms_factor`.
         points: a row per network, point and volume size: index in the data, whether its label is wrong, the metrics.
+        input_scale: per channel, by what `normalize` multiplies images; None without one, or where it is no scaling.
     """
 
     volumes: pd.DataFrame
     points: pd.DataFrame
+    input_scale: tuple[float, ...] | None = None
 
-    def figure(self) -> Figure:
+    @property
+    def units(self) -> dict[str, str]:
+        """The unit of every metric, as `runs.tables.UNITS`, and what an image's unit is to the network's input."""
+        if self.input_scale is None:
+            inside = "the network takes images in [0, 1] as they are, or normalize is no scaling of them; a normalisation within it counts as part of it"
+        else:
+            factors = ", ".join(f"{scale:.3g}" for scale in self.input_scale)
+            inside = f"normalize is outside the network: a unit of an image in [0, 1] is {factors} of its input (by channel), and norms per unit of the image are larger by that factor"
+        return {**tables.UNITS, "input": inside}
+
+    def figure(self, reference: bool = True) -> Figure:
         """Four panels: over the volume's size for one network or for several by name, over the width for several by width.
 
-        For one network the shade is one standard error of the mean over points.
+        For one network the shade is one standard error of the mean over points. For scale, the same curves are drawn of two
+        networks of this book, one at and one beyond the threshold, unless `reference` is off or nothing compares.
         """
         from . import figure as your_figure
 
-        drawn = your_figure.draw(self)
+        drawn = your_figure.draw(self, reference)
         drawn.set_label(your_figure.describe(self))  # its alternative text in a notebook
         return drawn
 
@@ -119,15 +138,14 @@ def examine(
         strengths = scaled_strengths(min(images.shape[-2:])) if strengths is None else strengths
     else:
         strengths = (1, 2, 3, 4) if strengths is None else strengths
-    normalize = foreign.normalizer(normalize)
+    callable_, normalize = normalize is not None, foreign.normalizer(normalize)
     classes = len(data.classes) if isinstance(data, your_data.Folder) else None
     summaries, points = [], []
     for width, network in networks.items():
         _try(network, images[:CHECKED], targets, normalize, loss, classes)
-        found = volumes.volume_metrics(
+        measure = partial(
+            volumes.volume_metrics,
             network,
-            images,
-            targets,
             normalize=normalize,
             strengths=strengths,
             n_paths=n_paths,
@@ -140,12 +158,14 @@ def examine(
             memory=memory,
             progress=progress,
         )
+        found = _told(measure, images, targets, f"network {width}" if len(networks) > 1 else "the network")
         if not found.jacobian_norm.any():
             warnings.warn(
                 "The loss does not change with the images at all: is the network saturated, or its output rounded?",
                 stacklevel=2,
             )
         metrics = {("loss" if loss and name == "crossentropy" else name): v for name, v in found._asdict().items()}
+        metrics["tangent_hessian_rms"] = found.tangent_hessian_norm * tables.rms_factor(n_tangents, delta)
         for size, strength in enumerate((0, *strengths)):
             at = {"width": width, "seed": seed, "size": size, "strength": strength}
             for name, values in metrics.items():
@@ -162,7 +182,41 @@ def examine(
         pd.concat(points).sort_values(
             ["width", "index", "size"], ignore_index=True, key=lambda column: _placed(column, places)
         ),
+        _scale(normalize, images[:1]) if callable_ else None,
     )
+
+
+def _scale(normalize: Callable[[Tensor], Tensor], image: Tensor) -> tuple[float, ...] | None:
+    """By what a normalisation multiplies each channel, if that is all that it does besides adding."""
+    low, high = (normalize(torch.full_like(image, value)) for value in (0.25, 0.75))
+    found = normalize(image)
+    if found.shape != image.shape:
+        return None
+    scale = (2 * (high - low)).mean(dim=(0, 2, 3))
+    linear = low + (image - 0.25).to(found) * scale[:, None, None]
+    return tuple(scale.tolist()) if torch.allclose(linear, found, rtol=1e-3, atol=1e-3) else None
+
+
+def _told(
+    measure: Callable[[Tensor, Tensor], volumes.VolumeMetrics], images: Tensor, targets: Tensor, what: str
+) -> volumes.VolumeMetrics:
+    """Measured part by part, saying how long it takes if that is more than ten seconds."""
+    if len(images) <= 4 * FIRST:
+        return measure(images, targets)
+    began = time.monotonic()
+    parts = [measure(images[:FIRST], targets[:FIRST])]
+    predicted = (time.monotonic() - began) / FIRST * len(images)
+    step, say = len(images), None
+    if predicted > SAID_ABOVE:
+        step, say = max(FIRST, len(images) // 20), watching.line()
+    for start in range(FIRST, len(images), step):
+        if say:
+            left = (time.monotonic() - began) / start * (len(images) - start)
+            say(f"Measuring {what}: {start} of {len(images)} points, about {cost.duration(left)} left")
+        parts.append(measure(images[start : start + step], targets[start : start + step]))
+    if say:
+        say(f"Measured {what}: {len(images)} points in {cost.duration(time.monotonic() - began)}", True)
+    return volumes.VolumeMetrics(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def _by_width(model: Any) -> dict[Any, nn.Module]:

@@ -6,23 +6,35 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
+from ..errors import UserError
 from ..figures import paper
 from ..figures.style import BAND, CORRUPTED, INK, STYLE, TEST, legend_below, letters, sequence, subplots
+from ..runs import tables
+from ..runs.records import records
 
 if TYPE_CHECKING:
     from .examination import Examination
 
 TITLES = {**paper.PANELS, "accuracy": "Accuracy", "loss": "Loss"}
+AXES = {
+    name: tables.UNITS[name].replace(" of the network's", "") for name in ("accuracy", "crossentropy", "residual_norm")
+}
+AXES |= {
+    "jacobian_norm": "nats per unit of input",
+    "tangent_hessian_norm": "as Equation 5",
+    "sensitivity": "per unit of input",
+}
 COLOURS = {"all": INK, "clean": TEST, "noisy": CORRUPTED}
 STYLES = {"all": "o-", "clean": "o-", "noisy": "s--"}  # of networks by name, which colours tell apart
 LABELS = {"all": "all points", "clean": "clean labels", "noisy": "noisy labels"}
 
 
-def draw(found: Examination) -> Figure:
+def draw(found: Examination, reference: bool = True) -> Figure:
     """Metrics over the volume's size for one network or several by name, over the width for several by width."""
-    return by_width(found) if widths(found) else by_size(found)
+    return by_width(found) if widths(found) else by_size(found, reference)
 
 
 def widths(found: Examination) -> bool:
@@ -35,9 +47,12 @@ def named(found: Examination) -> list[str]:
     return [name for name in found.volumes.width.unique() if isinstance(name, str)]
 
 
-def by_size(found: Examination) -> Figure:
-    """A panel per metric over augmentations per path; shaded: one standard error of the mean over points."""
-    metrics = panels(found)
+def by_size(found: Examination, reference: bool = True) -> Figure:
+    """A panel per metric over augmentations per path; shaded: one standard error of the mean over points.
+
+    Dashed, for scale: a network of this book at the interpolation threshold, and one beyond.
+    """
+    metrics, known = panels(found), references(found) if reference else {}
     with mpl.rc_context(STYLE):
         figure, axes = subplots(-(-len(metrics) // 2), 2, 2.1, sharex=True)
         for panel, metric in zip(axes.flat, metrics, strict=False):
@@ -47,7 +62,11 @@ def by_size(found: Examination) -> Figure:
                 low, high = part["mean"] - part["error"], part["mean"] + part["error"]
                 if part["error"].any():
                     panel.fill_between(part["size"], low, high, color=colour, alpha=BAND, linewidth=0)
+            for (label, table), style in zip(known.items(), (":", "--"), strict=False):
+                part = table[table.metric == metric].sort_values("size")
+                panel.plot(part["size"], part["mean"], style, color=INK, alpha=0.5, linewidth=1, label=label)
             panel.set_title(TITLES[metric])
+            panel.set_ylabel(AXES.get(metric, ""))
             panel.set_ylim(*((-0.03, 1.03) if metric == "accuracy" else (0, None)))
         for panel in list(axes.flat)[len(metrics) :]:
             panel.remove()
@@ -55,9 +74,34 @@ def by_size(found: Examination) -> Figure:
             panel.set_xlabel("augmentations per path")
             panel.xaxis.set_tick_params(labelbottom=True)
         letters(list(axes.flat)[: len(metrics)])
-        if len(each(found)) > 1:
+        if len(each(found)) > 1 or known:
             legend_below(figure, axes[0, 0])
         return figure
+
+
+def references(found: Examination) -> dict[str, pd.DataFrame]:
+    """Of the largest scale with records, the curves at all points of the networks at the threshold and beyond, by label.
+
+    The Hessian norm is given in the M and delta of what was found. None where volumes or the loss are others.
+    """
+    sizes, metrics = found.volumes["size"].nunique(), set(found.volumes.metric)
+    if "loss" in metrics:
+        return {}
+    try:
+        runs = records(None, "convnet-noise20")
+    except UserError:  # the package alone, without the records
+        return {}
+    volumes = runs.volumes[runs.volumes.subset == "all"]
+    if volumes["size"].nunique() != sizes or runs.threshold is None:
+        return {}
+    ours = found.points.tangent_hessian_rms / found.points.tangent_hessian_norm
+    factor = ours.replace([np.inf, -np.inf], np.nan).mean()
+    scaled = volumes[volumes.metric == "tangent_hessian_rms"].assign(metric="tangent_hessian_norm")
+    scaled["mean"] /= factor
+    volumes = pd.concat([volumes[volumes.metric != "tangent_hessian_norm"], scaled])
+    table = volumes.groupby(["width", "metric", "size"], as_index=False)["mean"].mean()
+    places = {runs.threshold: "at", max(runs.planned, key=lambda r: r["config"]["width"])["config"]["width"]: "beyond"}
+    return {f"Figure 2, w = {width}: {where} threshold": table[table.width == width] for width, where in places.items()}
 
 
 def by_width(found: Examination) -> Figure:
