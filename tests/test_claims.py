@@ -420,7 +420,7 @@ def test_an_interval_holds_the_moments():
     calm, wild = (BY_NAME["test-error-second-descent"](world.evidence()) for world in (jumping(0.0), jumping(15.0)))
     assert wild.low < calm.low - 8 and "moments" in wild.over and wild.state == calm.state == "supported"
     gone = BY_NAME["test-error-second-descent"](jumping(17.0).evidence())
-    assert gone.state == "inconclusive" and gone.sentence.endswith("90% of the samples agree.")
+    assert gone.state == "inconclusive" and gone.sentence.endswith("90% of the samples agree; 97.5% are asked for.")
 
 
 def test_the_threshold_has_a_range_over_moments():

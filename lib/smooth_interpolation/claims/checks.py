@@ -5,6 +5,7 @@ Each takes a `View` and answers with a `Finding`; `width_claims` and its neighbo
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -138,9 +139,10 @@ def placed(view: View, found: Sequence[Top]) -> Finding:
     if view.threshold is None:
         return Finding("inconclusive", effect, measure, f"{where}; {NO_THRESHOLD}.")
     close = [top.at is not None and trends.near(top.at, view.threshold) for top in found]
-    many = f"{sum(close)} of them at the threshold, w" if len(found) > 1 else "the threshold is w"
+    many = f"{sum(close)} of them near the threshold, w" if len(found) > 1 else "the threshold is w"
     state = share(close) if exists == "supported" else "inconclusive"
-    return Finding(state, effect, measure, f"{where}; {many} = {view.threshold}.")
+    near = f"near: w = {math.ceil(view.threshold / trends.NEAR)} to {math.floor(view.threshold * trends.NEAR)}"
+    return Finding(state, effect, measure, f"{where}; {many} = {view.threshold} ({near}).")
 
 
 def error_peak(error: Error, name: str = "The test error") -> Callable[[View], Finding]:

@@ -84,7 +84,10 @@ class Claim:
         elif state in ("supported", "contradicted") and samples:
             agree = sum(p for p, other in samples if other.state == state)
             if agree < trends.AGREE:
-                state, sentence = "inconclusive", f"{sentence} {agree:.0%} of the samples agree."
+                state, sentence = (
+                    "inconclusive",
+                    f"{sentence} {agree:.0%} of the samples agree; {trends.AGREE:.1%} are asked for.",
+                )
         sources = {
             "seeds": len(evidence.seeds) > 1,
             "moments": evidence.moments > 1,

@@ -343,6 +343,9 @@ def figure(
     records = store.read_all(experiment.runs(), results)
     if not records:
         raise ConfigError(f"Nothing of {params} is measured yet: smooth-interpolation sweep {params} does it.")
+    measured = sorted({record["config"]["width"] for record in records})
+    if width is not None and width not in measured:
+        raise ConfigError(f"--width {width} is not measured: mark one of {', '.join(map(str, measured))}.")
     figures.save(figures.draw(name, records, width=width), output)
     console.print(f"{output}: {len(records)} of {len(experiment.runs())} runs")
 
