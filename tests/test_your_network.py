@@ -136,7 +136,7 @@ def test_a_loss_of_regression_against_its_closed_form():
     torch.testing.assert_close(curvature, hessian.detach(), rtol=1e-8, atol=0)
 
     table = examine(network, images, targets, loss=loss, **FAST).volumes
-    has = {"loss", "jacobian_norm", "tangent_hessian_norm"}
+    has = {"loss", "jacobian_norm", "tangent_hessian_norm", "tangent_hessian_rms"}
     assert set(table.metric) == has | {"accuracy", "residual_norm", "sensitivity", "exact_fit"}
     assert table[~table.metric.isin(has)]["mean"].isna().all()
     assert table[table.metric.isin(has)]["mean"].notna().all()

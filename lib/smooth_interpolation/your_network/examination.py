@@ -138,7 +138,7 @@ def examine(
         strengths = scaled_strengths(min(images.shape[-2:])) if strengths is None else strengths
     else:
         strengths = (1, 2, 3, 4) if strengths is None else strengths
-    callable_, normalize = normalize is not None, foreign.normalizer(normalize)
+    outside, normalize = normalize is not None, foreign.normalizer(normalize)
     classes = len(data.classes) if isinstance(data, your_data.Folder) else None
     summaries, points = [], []
     for width, network in networks.items():
@@ -182,14 +182,17 @@ def examine(
         pd.concat(points).sort_values(
             ["width", "index", "size"], ignore_index=True, key=lambda column: _placed(column, places)
         ),
-        _scale(normalize, images[:1]) if callable_ else None,
+        _scale(normalize, images[:1]) if outside else None,
     )
 
 
 def _scale(normalize: Callable[[Tensor], Tensor], image: Tensor) -> tuple[float, ...] | None:
     """By what a normalisation multiplies each channel, if that is all that it does besides adding."""
-    low, high = (normalize(torch.full_like(image, value)) for value in (0.25, 0.75))
-    found = normalize(image)
+    try:
+        low, high = (normalize(torch.full_like(image, value)) for value in (0.25, 0.75))
+        found = normalize(image)
+    except DataError:  # such as one that divides by the image's own deviation
+        return None
     if found.shape != image.shape:
         return None
     scale = (2 * (high - low)).mean(dim=(0, 2, 3))
