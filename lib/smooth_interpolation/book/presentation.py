@@ -176,7 +176,9 @@ def _remake(record: store.Record, options: str) -> str:
 
 def changed_fields(experiment: Experiment, apart_from: Sequence[str] = ()) -> str:
     """The options of the command line that say where an experiment differs from its params file."""
-    filed = config.load(locations.params_file(experiment.scale, experiment.experiment))
+    if not (file := locations.params_file(experiment.scale, experiment.experiment)).is_file():
+        return ""  # it is a reader's own, elsewhere
+    filed = config.load(file)
     fields = [field for field in config.FIELDS if field not in apart_from]
     changed = [field for field in fields if getattr(experiment, field) != getattr(filed, field)]
     return "".join(f" --set {shlex.quote(f'{field}={_plain(getattr(experiment, field))}')}" for field in changed)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from .. import config, files
 from ..config import Run
@@ -25,6 +26,7 @@ def points_table(
     *,
     epoch: int | None = None,
     device: str = "auto",
+    threads: int = 1,
     prepared: Prepared | None = None,
 ) -> pd.DataFrame:
     """A row per network, measured point and volume size.
@@ -34,6 +36,7 @@ def points_table(
             `si.find("demo", "convnet-noise20", {"points_from": "test"}).runs()`.
         epoch: one of the runs' `keep_epochs`; None: the trained networks.
         device: "auto", "cpu", "cuda" or another of PyTorch's names.
+        threads: CPU threads.
         prepared: the data, if it is at hand already.
 
     Returns:
@@ -57,9 +60,13 @@ def points_table(
     place = choose_device(device)
     data = prepared or prepare(chosen[0])
     evaluator, points = Evaluator(data, chosen[0], place), data.points_table()
-    parts = []
+    parts, before = [], torch.get_num_threads()
     for run in chosen:
-        found = evaluator.at_points(weights.network(run, data.dataset.fingerprint, epoch).to(place))
+        torch.set_num_threads(threads)
+        try:
+            found = evaluator.at_points(weights.network(run, data.dataset.fingerprint, epoch).to(place))
+        finally:
+            torch.set_num_threads(before)
         for size, strength in enumerate((0, *run.strengths)):
             columns = {name: values[:, size].numpy() for name, values in found._asdict().items()}
             columns["tangent_hessian_rms"] = columns["tangent_hessian_norm"] * rms_factor(run.n_tangents, run.delta)
