@@ -134,7 +134,7 @@ def agree(todo: Sequence[Run], yes: bool, workers: int) -> None:
     if yes or not todo:
         return
     try:
-        sweep.agreed(todo, TRAIN_MINUTES, "--yes, or a --time-limit,", workers)
+        sweep.agreed(todo, TRAIN_MINUTES, "--yes or a --time-limit", workers)
     except ConfigError as error:
         if not sys.stdin.isatty():
             raise

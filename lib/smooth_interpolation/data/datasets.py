@@ -38,7 +38,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, indices: Tensor) -> Split:
+    def __getitem__(self, indices: Tensor | slice) -> Split:
         return Split(self.images[indices], self.labels[indices])
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config import Run, counts
-from ..errors import ConfigError, RecordError
+from ..errors import RecordError
 from . import record_format
 from .record_format import Record
 
@@ -111,34 +110,6 @@ def in_words(todo: Sequence[Run], root: Path) -> str:
         if all(guesses):
             times.append(f"{duration(sum(guess[0] for guess in guesses if guess))} on {where}")
     return f"about {', or '.join(times)}" if times else ""
-
-
-def check(todo: Sequence[Run], minutes: float, device: str, workers: int, root: Path, how: str) -> None:
-    """Refuse to train for longer than was agreed to.
-
-    Args:
-        todo: the runs.
-        minutes: that may be spent.
-        device: "cpu" or "cuda".
-        workers: side by side.
-        root: of the records that tell.
-        how: more is agreed to; {minutes} is what it takes.
-
-    Raises:
-        ConfigError: naming the time, what tells it, and how to agree.
-    """
-    guesses = [expected(run, known(root), device) for run in todo]
-    total = sum(guess[0] for guess in guesses if guess) / max(1, min(workers, len(todo)))
-    if total <= 60 * minutes:
-        return
-    one = "one CPU thread" if device == "cpu" else "one GPU"
-    on = one if min(workers, len(todo)) == 1 else f"{workers} {'CPU threads' if device == 'cpu' else 'GPUs'}"
-    n = max(guess[1] for guess in guesses if guess)
-    networks = "a network" if len(todo) == 1 else f"{len(todo)} networks"
-    raise ConfigError(
-        f"{networks.capitalize()} of {todo[0].scale}/{todo[0].name} would train for about {duration(total)} on {on}, as "
-        f"{n} records from such devices tell: {how.format(minutes=math.ceil(total / 60 * 1.5))} agrees to it."
-    )
 
 
 def predict_seconds(missing: Iterable[Run], records: Iterable[Record], device: str = "cpu") -> float | None:

@@ -7,27 +7,37 @@ be stopped, or killed, at any moment and started again: it goes on where it was.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import math
 import signal
+import statistics
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from .. import locations
 from ..config import Experiment, Run
 from ..data import datasets
+from ..data.inputs import TrainingData
 from ..data.preparation import prepare
-from ..errors import DataError, RecordError
+from ..errors import ConfigError, DataError, RecordError
+from ..train import models
+from ..train.loop import Acceleration, Trainer
+from ..train.step import Recipe
 from . import cost, limits, provenance, single, store, watching, weights, work
 from .engines.processes import Pool
 from .record_format import Record
 from .watching import Outcome, Report, Status, Tally
 
 log = logging.getLogger(__name__)
+STEPS = 20  # by which a network of your own is timed
 
 
 def plan(experiment: Experiment, root: Path | None = None, device: str = "auto", *, dry: bool = False) -> list[Run]:
@@ -118,11 +128,58 @@ def terminable() -> Iterator[None]:
 
 
 def agreed(todo: Sequence[Run], minutes: float, how: str = "-p train_minutes {minutes}", workers: int = 1) -> None:
-    """Refuse what would train for longer than so many minutes, see `cost.check`; what weights are kept of is not trained."""
-    device = single.choose_device("auto").type
+    """Refuse what would train for longer than so many minutes; what weights are kept of is not trained.
+
+    How long is told by committed records of networks of a kind, on a kind of device, see `cost.expected`; without any,
+    by the first steps of a network.
+
+    Args:
+        todo: the runs, of one experiment.
+        minutes: that may be spent.
+        how: more is agreed to; {minutes} is what it takes.
+        workers: side by side.
+
+    Raises:
+        ConfigError: naming the time, what tells it, and how to agree.
+    """
     new = [run for run in todo if not (run.measured_otherwise and weights.kept(run))]
-    if new:
-        cost.check(new, minutes, device, workers, locations.repository() / "results", how)
+    if not new:
+        return
+    device, known = single.choose_device("auto"), cost.known(locations.repository() / "results")
+    guesses = [cost.expected(run, known, device.type) for run in new]
+    told = [guess for guess in guesses if guess]
+    if told:
+        times, source = [seconds for seconds, _ in told], f"{max(n for _, n in told)} records from such devices tell"
+    else:
+        times, source = [_by_first_steps(run, device) for run in new], "their first steps tell"
+    beside = max(1, min(workers, len(new)))
+    if (total := sum(times) / beside) <= 60 * minutes:
+        return
+    one, several = ("CPU thread", "CPU threads") if device.type == "cpu" else ("GPU", "GPUs")
+    networks = "A network" if len(new) == 1 else f"{len(new)} networks"
+    raise ConfigError(
+        f"{networks} of {new[0].scale}/{new[0].name} would train for about {cost.duration(total)} on "
+        f"{f'one {one}' if beside == 1 else f'{beside} {several}'}, as {source}: to agree, give "
+        f"{how.format(minutes=math.ceil(total / 60 * 1.5))}."
+    )
+
+
+def _by_first_steps(run: Run, device: torch.device) -> float:
+    """Seconds that a run takes to train, by some steps of it, and a third more for evaluating and measuring."""
+    data = prepare(run)
+    few = data.train[: STEPS * run.batch_size]
+    there = TrainingData.of(few.images, few.labels, data.normalize, run.precision, device)
+    model = models.of_run(run, few.images.shape[1:]).to(device)
+    trainer = Trainer(model, there, Recipe.of(run), run.seed, Acceleration(cuda_graph=False))
+    times, threads = [time.monotonic()], torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in trainer.eager_epoch():
+            times.append(time.monotonic())
+    finally:
+        torch.set_num_threads(threads)
+    step = statistics.median(after - before for before, after in itertools.pairwise(times))
+    return 4 / 3 * step * math.ceil(len(data.train) / run.batch_size) * run.epochs
 
 
 def measure(run: Run, root: Path | None = None, **options: Any) -> Record:

@@ -235,7 +235,7 @@ def own(name: str) -> Callable[..., nn.Module]:
     except Exception as error:
         problem = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         raise ConfigError(
-            f"The model '{name}' cannot be imported ({problem}): put {module}.py here, {places or sys.path[:1]}."
+            f"The model '{name}' cannot be imported ({problem}): put {module}.py into {os.getcwd()}."
         ) from None
     finally:
         for place in places:
