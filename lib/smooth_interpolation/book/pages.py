@@ -197,6 +197,10 @@ def describe(runs: Records) -> str:
     ]
     if e.overrides:
         sentences.insert(1, f"Set apart from the params file: {', '.join(f'`{text}`' for text in e.overrides)}.")
+    if besides := [width for width in runs.explored if width != runs.width]:
+        sentences.append(
+            f"Measured besides the plan (triangles), and in no verdict: w = {', '.join(map(str, besides))}."
+        )
     if diverged:
         sentences.append(f"Diverged, and not drawn: {_listed(diverged)}.")
     return " ".join(sentences)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ..runs import store
 from ..runs.records import Records
 from . import paper
+from .style import ACCENT
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,23 @@ class DrawnFrom:
     again: Callable[..., Figure]
 
 
+def mark_explored(figure: Figure, widths: Iterable[int]) -> None:
+    """A small triangle below each width that the experiment does not plan, in panels over the width."""
+    named = [panel for panel in figure.axes if "width" in panel.get_xlabel() and not panel.collections]
+    for panel in named:
+        for width in widths:
+            panel.plot(
+                [width],
+                [0],
+                "^",
+                transform=panel.get_xaxis_transform(),
+                color=ACCENT,
+                markersize=4,
+                clip_on=False,
+                label="_explored",
+            )
+
+
 def of_runs(name: str) -> Callable[..., Figure]:
     """The function that draws the figure of that name, a key of `paper.FIGURES`: `function(runs, mark_width=15)`."""
     kind = paper.FIGURES[name]
@@ -37,6 +55,7 @@ def of_runs(name: str) -> Callable[..., Figure]:
         if isinstance(runs, Records):
             table = paper.data(name, paper.table_of(kind, runs))
             again = partial(draw, runs, mark_width=mark_width, **options)
+            mark_explored(figure, [width for width in runs.explored if width != mark_width])
             figure.drawn_from = DrawnFrom(name, runs, table, again)  # type: ignore[attr-defined]
         return figure
 

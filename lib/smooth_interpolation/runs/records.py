@@ -64,6 +64,12 @@ class Records(Sequence[Record]):
         """Those of the experiment's own widths and seeds: claims and sentences are about these."""
         return planned(self.found, self.experiment)
 
+    @property
+    def explored(self) -> list[int]:
+        """Widths that were measured besides the plan: figures mark them, and no verdict is about them."""
+        here = {record["config"]["width"] for record in self.found}
+        return sorted(here - set(self.experiment.widths))
+
     @cached_property
     def threshold(self) -> int | None:
         """The interpolation threshold of the planned runs."""
@@ -101,7 +107,7 @@ class Records(Sequence[Record]):
 
             sweep.agreed([chosen[0]], self.train_minutes)
             sweep.measure(chosen[0])
-        wanted = self.experiment.runs()
+        wanted = [*self.experiment.runs(), *store.besides(self.experiment)]
         found = store.read_all([*wanted, *(run for run in chosen if run not in wanted)])
         states = {record["status"] for record in found if record["config"]["width"] == width}
         if states == {"diverged"}:
@@ -122,7 +128,7 @@ class Records(Sequence[Record]):
             sweep.agreed(missing, self.train_minutes)
             for run in missing:
                 sweep.measure(run)
-        found = store.read_all(self.experiment.runs())
+        found = store.read_all([*self.experiment.runs(), *store.besides(self.experiment)])
         others = [record for record in self.found if record["digest"] not in {other["digest"] for other in found}]
         return replace(self, found=(*found, *others))
 
@@ -185,7 +191,10 @@ def records(
     if train_minutes is not None and not (isinstance(train_minutes, int | float) and train_minutes >= 0):
         raise ConfigError(f"train_minutes is {train_minutes!r}: it must be a number of minutes.")
     return Records(
-        found, tuple(store.read_all(found.runs())), None, TRAIN_MINUTES if train_minutes is None else train_minutes
+        found,
+        tuple(store.read_all([*found.runs(), *store.besides(found)])),
+        None,
+        TRAIN_MINUTES if train_minutes is None else train_minutes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from .. import config, files, locations
-from ..config import Run, validation
+from ..config import Experiment, Run, validation
+from ..config.fields import MAX_WIDTH
 from ..errors import ConfigError, RecordError
 from . import record_format
 from .record_format import ADVICE, SUBSETS, VOLUME_METRICS, Record, checksum
@@ -23,6 +25,18 @@ __all__ = ["SUBSETS", "VOLUME_METRICS", "Record", "checksum", "history_table", "
 
 def path_of(run: Run, root: Path | None = None) -> Path:
     return (locations.expanded(root) if root else locations.results()) / run.path
+
+
+def besides(experiment: Experiment, root: Path | None = None) -> list[Run]:
+    """The runs of an experiment, of its seeds and other widths, that have a record: what a reader explored."""
+    first = path_of(experiment.run(1, experiment.seeds[0]), root)
+    found = [re.fullmatch(r"w(\d+)-s(\d+)", path.stem) for path in sorted(first.parent.glob("w*-s*.json"))]
+    places = [(int(name[1]), int(name[2])) for name in found if name]
+    return [
+        experiment.run(width, seed)
+        for width, seed in places
+        if width not in experiment.widths and seed in experiment.seeds and 1 <= width <= MAX_WIDTH
+    ]
 
 
 def work_directory(record: Path) -> Path:
