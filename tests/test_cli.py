@@ -164,7 +164,7 @@ def test_time_left_is_predicted_from_the_runs_done():
         (["run", PARAMS, "--width", "0"], "--width is '0': it must be a whole number from 1 to 1,024"),
         (["run", PARAMS, "--width", "2", "--threads", "0"], "--threads"),
         (["run", PARAMS, "--width", "2", "--device", "tpu9"], "no device"),
-        (["run", "params/laptop/convnet-noise20.yaml", "--width", "2", "--results", "{tmp}"], "-p scale demo"),
+        (["run", "params/laptop/convnet-noise20.yaml", "--width", "2", "--results", "{tmp}", "--yes"], "-p scale demo"),
         (["run", PARAMS, "--width", "2", "--threads", "many"], "--threads is 'many': it must be a whole number from 1"),
         (["run", PARAMS, "--width", str(10**12)], "from 1 to 1,024"),
         (["status", PARAMS, "--set", "epochs=[[1]]"], "--set epochs='[[1]]': a list"),

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import smooth_interpolation as si
 from smooth_interpolation import claims, config, locations
+from smooth_interpolation.book import pages
 from smooth_interpolation.cli.commands import app
 from smooth_interpolation.data import dead_leaves, preparation
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
@@ -305,3 +306,15 @@ def test_what_normalize_multiplies_is_said_and_curves_for_scale_are_drawn():
     assert len(found.figure(reference=False).axes[0].lines) == 1
     with pytest.raises(DataError, match="give a loss="):
         si.examine(network, images, torch.rand(6))
+
+
+def test_explored_widths_are_in_figures_marked_and_in_no_verdict(mine):
+    planned = si.records(None, "mine.yaml").complete()
+    sweep.measure(mine().run(5, 0))
+    runs = si.records(None, "mine.yaml")
+    assert runs.explored == [5] and len(runs) == 3 and len(runs.planned) == 2
+    pd.testing.assert_frame_equal(si.judge(runs), si.judge(planned))
+    panels = si.figures.fig2(runs).axes
+    marks = [line.get_xdata()[0] for line in panels[0].lines if line.get_label() == "_explored"]
+    assert marks == [5] and "in no verdict: w = 5." in pages.describe(runs)
+    assert "in no verdict" not in pages.describe(planned)

@@ -252,7 +252,7 @@ def test_why_a_single_run_was_not_done_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_a_run_stopped_by_the_batch_system_says_so_and_goes_on(tmp_path):
-    words = ["run", PARAMS, "--width", "1", "--results", str(tmp_path), *SETTINGS, "--set", "epochs=100000"]
+    words = ["run", PARAMS, "--width", "1", "--results", str(tmp_path), *SETTINGS, "--set", "epochs=100000", "--yes"]
     process = subprocess.Popen(
         [sys.executable, "-m", "smooth_interpolation.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )  # fmt: skip

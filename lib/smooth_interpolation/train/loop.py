@@ -87,8 +87,7 @@ class Trainer:
         acceleration: Acceleration = Acceleration(),
         loss: Loss | None = None,
     ):
-        self.loss = loss
-        self.model, self.data, self.recipe, self.acceleration = model, data, recipe, acceleration
+        self.model, self.data, self.recipe, self.acceleration, self.loss = model, data, recipe, acceleration, loss
         self.device = next(model.parameters()).device
         if acceleration.channels_last:
             model.to(memory_format=torch.channels_last)
@@ -261,9 +260,8 @@ def train(
         seed: of the order of the batches and of the augmentation.
         after_epoch: called with every epoch's progress; it may evaluate the model, and must not change it.
         acceleration: parts of it can be turned off.
-        recipe: the fields of `Recipe`: learning_rate, epochs, batch_size, momentum, warmup_epochs, warmup_learning_rate,
-            augment, precision, weight_decay, label_smoothing, schedule; and `optimizer`, "sgd", "adam" or a function from
-            parameters to a `torch.optim.Optimizer`, which keeps its own rate and decay: no warm-up, no schedule.
+        recipe: the fields of `Recipe`: learning_rate, epochs and others; `optimizer` may be a function from parameters to a
+            `torch.optim.Optimizer`, too, which keeps its own rate and decay: no warm-up, no schedule.
 
     Returns:
         True when all epochs were run, False when the loss stopped being finite.
@@ -279,9 +277,8 @@ def train(
         >>> train(ConvNet(width=2), images, labels, optimizer=lambda p: torch.optim.AdamW(p, lr=1e-3), epochs=1)
         True
     """
-    known = [field.name for field in dataclasses.fields(Recipe)]
-    if unknown := [name for name in recipe if name not in known]:
-        raise ConfigError(f"train: {unknown_name(unknown[0], known)}")
+    if unknown := set(recipe) - set(known := Recipe.__dataclass_fields__):
+        raise ConfigError(f"train: {unknown_name(min(unknown), known)}")
     chosen = Recipe(**recipe)
     if images.dtype != torch.uint8 or images.ndim != 4 or labels.shape[:1] != images.shape[:1] or not len(labels):
         raise DataError(
@@ -289,11 +286,8 @@ def train(
             f"shape {tuple(labels.shape)}."
         )
     if loss is None and (labels.ndim != 1 or labels.dtype != torch.long):
-        raise DataError(
-            f"Labels must be (N,) int64, not {labels.dtype} of shape {tuple(labels.shape)}: give a loss for others."
-        )
-    device = next(model.parameters()).device
-    place = device if acceleration.data_on_device else torch.device("cpu")
+        raise DataError(f"Labels must be (N,) int64, not {tuple(labels.shape)} {labels.dtype}: give a loss for others.")
+    place = next(model.parameters()).device if acceleration.data_on_device else torch.device("cpu")
     data = TrainingData.of(images, labels, normalize or Normalization.of(images), chosen.precision, place)
     trainer = Trainer(model, data, chosen, seed, acceleration, loss)
     while not trainer.done:
