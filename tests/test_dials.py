@@ -12,8 +12,8 @@ from smooth_interpolation import config, locations
 from smooth_interpolation.data import inputs, preparation
 from smooth_interpolation.errors import ConfigError, DataError
 from smooth_interpolation.runs import single, store, weights
-from smooth_interpolation.train import loop, models, train
-from smooth_interpolation.train.step import Recipe, learning_rate
+from smooth_interpolation.train import graphs, loop, models, train
+from smooth_interpolation.train.step import Recipe, learning_rate, losses_of
 
 SMALL = {
     "n_train": 60, "n_test": 20, "epochs": 8, "warmup_epochs": 2, "n_evaluations": 2, "n_last_evaluations": 0,
@@ -274,3 +274,22 @@ WHOLE = {
     "experiment": "small", "scale": "mine", "dataset": "dead_leaves", "n_train": 100, "n_test": 20, "model": "convnet",
     "optimizer": "sgd", "learning_rate": 0.01, "epochs": 2, "widths": [1, 2], "n_clean_points": 2, "n_noisy_points": 2,
 }  # fmt: skip
+
+
+@pytest.mark.long
+def test_a_compiled_step_has_every_dial():
+    images, labels = torch.randn(6, 3, 32, 32), torch.arange(6)[:, None]
+    found = []
+    for compiled in (False, True):
+        network = models.create("convnet", 2, 10, 0, dropout=0.5, batch_norm=True).train()
+        for _ in range(2):
+            network.zero_grad()
+            loss, sums = (graphs.compiled(losses_of) if compiled else losses_of)(network, images, labels, "fp32", 0.1)
+            loss.backward()
+            if compiled:
+                models.advance(network)
+        gradients = [p.grad for name, p in network.named_parameters() if "convolutions" not in name or "weight" in name]
+        found.append([loss, sums, *gradients])  # batch normalisation takes a convolution's bias away again
+        assert network.dropout.step == 2
+    for plain, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-5)

@@ -232,7 +232,10 @@ def test_a_page_builds_without_records(page, results, tmp_path):
 
 def test_params_of_the_page_header_are_those_of_the_file():
     for path in sorted((ROOT / "params").glob("*/*.yaml")):
-        assert set(yaml.safe_load(Path(path).read_text())) <= set(pages.NAMES)
+        named = set(yaml.safe_load(Path(path).read_text()))
+        assert named - {"base"} <= set(pages.NAMES)
+    with pytest.raises(ConfigError, match="with a base is named, not given"):
+        pages.check_names({"In": ["# Parameters\nbase = 'demo/convnet-noise20'\n"]})
 
 
 def test_the_readmes_figure_is_drawn_from_the_records(tmp_path):

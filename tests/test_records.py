@@ -70,11 +70,15 @@ def test_tables_hold_every_number_of_the_records_in_order():
         (r["config"]["width"], 0, row["size"], row["strength"], row["subset"], m, row[m]["mean"], row[m]["std"])
         for r in records for row in r["volumes"] for m in store.VOLUME_METRICS
     ]  # fmt: skip
+    hessian = "tangent_hessian_norm"
+    rms = [(*row[:5], "tangent_hessian_rms", 0.8 * row[6], 0.8 * row[7]) for row in rows if row[5] == hessian]
+    rows += rms  # M^1.5 delta times Equation 5
     expected = pd.DataFrame(rows, columns=volumes.columns)
     keys = ["metric", "subset", "size", "width", "seed"]
     pd.testing.assert_frame_equal(volumes, expected.sort_values(keys, ignore_index=True))
     keys = ["metric", "subset", "width", "seed", "epoch"]
     pd.testing.assert_frame_equal(history, history.sort_values(keys, ignore_index=True))
     per_epoch = sum(len(v) if isinstance(v, dict) else 1 for k, v in RECORD["history"][0].items() if k != "epoch")
+    per_epoch += len(RECORD["history"][0]["tangent_hessian_norm"])  # its root mean square
     assert len(history) == sum(len(record["history"]) for record in records) * per_epoch
     assert store.volumes_table([]).empty and store.interpolation_threshold(store.history_table([])) is None

@@ -258,7 +258,7 @@ def test_an_interrupted_write_leaves_the_old_record(record, tmp_path, monkeypatc
 
 def test_tables_have_a_row_per_value(record):
     volumes = store.volumes_table([record])
-    assert len(volumes) == 3 * 3 * len(store.VOLUME_METRICS) and not volumes.isna().any().any()
+    assert len(volumes) == 3 * 3 * (len(store.VOLUME_METRICS) + 1) and not volumes.isna().any().any()
     picked = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "noisy") & (volumes["size"] == 2)]
     expected = next(r for r in record["volumes"] if r["subset"] == "noisy" and r["size"] == 2)
     assert picked["mean"].item() == expected["jacobian_norm"]["mean"] and picked.strength.item() == 20
@@ -270,6 +270,7 @@ def test_tables_have_a_row_per_value(record):
         "train_crossentropy",
         "jacobian_norm",
         "tangent_hessian_norm",
+        "tangent_hessian_rms",
         "residual_norm",
         "sensitivity",
         "exact_fit",

@@ -44,6 +44,8 @@ def check_names(namespace: Mapping[str, Any], allowed: Sequence[str] = NAMES) ->
         ConfigError: naming the first one.
     """
     for name in given(namespace):
+        if name == "base":
+            raise ConfigError("A params file with a base is named, not given: -p experiment mine/study.yaml.")
         if name not in allowed:
             raise ConfigError(f"Parameter {config.unknown_name(name, allowed)}")
 

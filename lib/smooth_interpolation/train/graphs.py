@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from .. import locations
 from ..measure.precision import full_precision
-from . import stacks
+from . import models, stacks
 from .step import learning_rate, losses_of, optimizer_of, scheduled_steps
 
 if TYPE_CHECKING:
@@ -220,6 +220,8 @@ class GraphedEpoch:
         loss.backward()
         self.optimizer.step()
         self.sums += sums
+        if compile_it:
+            models.advance(self.model)
 
     def _streaming(self) -> contextlib.AbstractContextManager[Any]:
         return torch.cuda.stream(self.stream) if self.stream else contextlib.nullcontext()

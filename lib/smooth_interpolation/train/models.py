@@ -52,8 +52,16 @@ class Dropout(nn.Module):
             return x
         places = torch.arange(1, x.numel() + 1, device=x.device)
         kept = _uniform(_mixed(self.seed + self.step * GOLDEN) + places * GOLDEN).view(x.shape) >= self.p
-        self.step += 1
+        if not torch.compiler.is_compiling():  # a compiled backward pass would draw again, from a step that has gone on
+            self.step += 1
         return x * kept / (1 - self.p)
+
+
+def advance(model: nn.Module) -> None:
+    """What `Dropout` does by itself, after a compiled step."""
+    for layer in model.modules():
+        if isinstance(layer, Dropout):
+            layer.step += 1
 
 
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # as a signed number: the arithmetic wraps around
