@@ -55,7 +55,7 @@ def _build(base, cache):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
     return result.returncode, result.stdout + result.stderr
 
