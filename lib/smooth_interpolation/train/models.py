@@ -195,16 +195,15 @@ def create(family: str, width: int, n_classes: int, seed: int, **options: Any) -
 def of_run(config: Run, image_shape: Sequence[int] = (3, 32, 32)) -> nn.Module:
     """A run's network at its initialisation, for images of a shape (C, H, W), and tried on one of them.
 
-    One of your own is called with width and n_classes, and with `image_shape` if it has a parameter of that name.
+    It is called with width and n_classes, and with `channels` and `image_shape` if it has parameters of those names.
 
     Raises:
         ConfigError: if it cannot be made, or does not take such an image to n_classes logits.
     """
     shape, options = tuple(image_shape), dict[str, Any]()
-    if config.model in FAMILIES:
-        options["channels"] = shape[0]
-    elif "image_shape" in inspect.signature(own(config.model)).parameters:
-        options["image_shape"] = shape
+    make = FAMILIES[config.model] if config.model in FAMILIES else own(config.model)
+    known = inspect.signature(make).parameters
+    options |= {name: value for name, value in (("channels", shape[0]), ("image_shape", shape)) if name in known}
     options |= {name: value for name in ("dropout", "batch_norm") if (value := getattr(config, name))}
     ours = shape == (3, 32, 32) and config.model in FAMILIES
     try:
