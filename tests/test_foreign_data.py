@@ -259,7 +259,7 @@ def book_without_links(world):
         (world.root / name).write_text(content)
         (world.root / "book" / name).write_text(f"../{name}")
     (world.root / "book/index.md").write_text("# Hello\n")
-    (command,) = re.findall(r"\$\(BIN\)/(jupyter-book build .*)", (BOOK.parent / "Makefile").read_text())
+    (command,) = re.findall(r"\$\(BIN\)/(jupyter-book build book --config .*)", (BOOK.parent / "Makefile").read_text())
     program, *rest = shlex.split(command.replace("$(CURDIR)", str(world.root)))
     result = subprocess.run([Path(sys.executable).with_name(program), *rest], cwd=world.root, capture_output=True)
     return result.returncode, "Mine" in (world.root / "book/_build/html/index.html").read_text()
@@ -509,8 +509,8 @@ CASES = [
     (11, "--inject-paths", names_given(width=3, PAPERMILL_INPUT_PATH="a.ipynb", PAPERMILL_OUTPUT_PATH="b.ipynb"), (None, "")),
     (11, "--inject-paths, and a name that is not known", names_given(PAPERMILL_INPUT_PATH="a.ipynb", widht=3), "'widht' is not known; did you mean 'width'?"),
     (11, "--inject-paths, by papermill itself, for a page without parameters", papermill("bibliography", "--inject-paths"), (0, "")),
-    (16, "a scale for every page", scale_given(scale="demo"), ({"takes": 11, "refuses": 13}, None)),
-    (16, "nothing for every page", scale_given(PAPERMILL_INPUT_PATH="a.ipynb"), ({"takes": 11, "ignores": 13}, None)),
+    (16, "a scale for every page", scale_given(scale="demo"), ({"takes": 12, "refuses": 14}, None)),
+    (16, "nothing for every page", scale_given(PAPERMILL_INPUT_PATH="a.ipynb"), ({"takes": 12, "ignores": 14}, None)),
     (16, "a scale for a page without parameters, by papermill itself", papermill("bibliography", "-p", "scale", "demo"), "ConfigError: This page has no parameters, so scale cannot be set"),
     (16, "a width for a page beyond the paper, which has a scale alone", names_given(("scale",), width=3), "'width' is not known; it can be one of scale"),
     # Links and resource forks

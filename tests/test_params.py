@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from smooth_interpolation import config, locations
 from smooth_interpolation.config import counts
@@ -27,7 +26,8 @@ def labels_of(asked):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_what_a_params_file_asks_for_is_there(path):
-    asked, experiment = yaml.safe_load(path.read_text()), config.load(path)
+    experiment = config.load(path)  # with what its base has
+    asked = experiment.model_dump(mode="json")
     assert asked["widths"] == sorted(set(asked["widths"])) and min(asked["widths"]) >= 1
     subsets = []
     for labels, n, seed in zip(labels_of(asked), (asked["n_train"], asked["n_test"]), (0, 1), strict=True):
@@ -46,7 +46,7 @@ def test_what_a_params_file_asks_for_is_there(path):
     assert mask.sum() == (noisy != labels).sum() == expected == round(expected)
     assert counts.corrupted(experiment, asked["n_train"]) == (expected, expected)
     assert asked["n_noisy_points"] <= expected and asked["n_clean_points"] <= asked["n_train"] - expected
-    points = preparation._draw_points(mask, experiment)
+    points = preparation._draw_points(mask, experiment, asked["n_test"])
     assert len(points.unique()) == len(points) and mask[points].sum() == asked["n_noisy_points"]
     assert len(points) == asked["n_clean_points"] + asked["n_noisy_points"] > 0
 

@@ -233,6 +233,10 @@ def own(name: str) -> Callable[..., nn.Module]:
 
     Raises:
         ConfigError: if there is no such thing, or importing it fails.
+
+    Example:
+        >>> own("torch.nn:Linear")
+        <class 'torch.nn.modules.linear.Linear'>
     """
     module, _, attribute = name.partition(":")
     places = [place for place in (os.getcwd(), str(locations.repository())) if place not in sys.path]

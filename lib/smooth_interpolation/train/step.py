@@ -71,6 +71,10 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
 
     With r the recipe's rate, "cosine" is r (1 + cos(pi t / T)) / 2 at step t of the T after the warm-up, as PyTorch's
     `CosineAnnealingLR`; "step" is r / 10 from half of all epochs on, and r / 100 from three quarters, as its `MultiStepLR`.
+
+    Example:
+        >>> [round(learning_rate(step, 10, Recipe(0.1, 100, schedule="step", warmup_epochs=0)), 4) for step in (0, 500, 750)]
+        [0.1, 0.01, 0.001]
     """
     warmup = recipe.warmup_epochs * steps_per_epoch
     if step >= warmup:
