@@ -1,5 +1,6 @@
 """Each claim on made-up tables whose answer is known: one that supports it, one that contradicts it, one too noisy."""
 
+import math
 import re
 from types import SimpleNamespace
 
@@ -467,3 +468,9 @@ def test_the_plan_of_a_params_file_is_judged():
     unplanned = worlds.records(World(), 5)
     assert set(claims.judge(unplanned, plan=plan).verdict) == {"not measured"}
     assert "demo" not in claims.SCALES and set(claims.SCALES) < set(config.SCALES)
+
+
+def test_the_place_of_a_peak_is_said_with_what_counts_as_near():
+    sentence = BY_NAME["jacobian-peak-at-points-place"](World().evidence()).sentence
+    low, high = (f"{math.ceil(THRESHOLD / trends.NEAR)}", f"{math.floor(THRESHOLD * trends.NEAR)}")
+    assert f"the threshold is w = {THRESHOLD} (near: w = {low} to {high})" in sentence

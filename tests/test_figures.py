@@ -340,6 +340,14 @@ def test_the_command_names_what_it_knows(tmp_path):
         cli.app(["figure", "fig9", "params/demo/convnet-noise20.yaml", "--output", str(tmp_path / "x.svg")])
 
 
+@pytest.mark.parametrize("width", ["3", "1000"])
+def test_a_width_that_is_not_measured_is_not_marked(width, tmp_path):
+    words = ["figure", "fig2", str(ROOT / "params/demo/convnet-noise20.yaml"), "--output", str(tmp_path / "x.svg")]
+    with pytest.raises(errors.ConfigError, match=f"--width {width} is not measured: mark one of 1, 2, 4, 8, 16"):
+        cli.app([*words, "--width", width])
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_page_on_reproducing_names_every_figure():
     table = predictions.figure_table(performance.Benchmarks("cpu"), performance.Benchmarks("gpu"))
     assert set(table.index) == {f"`{name}`" for name in (*figures.FIGURES, "fig1ab")}
