@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ def chromium() -> str:
 
 def ready(tab: Any, page: Path) -> None:
     """Open a page of the built book and wait until all of it is there: formulas and images."""
+    refresh = re.search(r'http-equiv="Refresh" content="0; url=([^"]+)"', page.read_text(encoding="utf-8")[:1000], re.I)
+    if refresh:  # a page that only leads to another, which it may do at any moment
+        page = page.parent / refresh[1]
     tab.goto(page.resolve().as_uri())
     tab.evaluate(READY)
 
