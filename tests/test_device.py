@@ -50,10 +50,12 @@ def test_a_run_is_the_same_everywhere_to_rounding(device):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="graphs are captured on a GPU")
-@pytest.mark.parametrize("family", ["convnet", "resnet18"])
+@pytest.mark.parametrize(
+    "dials", [{}, {"model": "resnet18"}, {"dropout": 0.3, "batch_norm": True, "weight_decay": 1e-3}]
+)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-def test_a_captured_step_is_the_eager_one(family, precision, monkeypatch):
+def test_a_captured_step_is_the_eager_one(dials, precision, monkeypatch):
     """To what rounding does: in float32, to a start that differs in the last bits of the weights.
 
     In bfloat16, where a compiled step rounds less often: no further from float32 than eager steps, by more than half.
@@ -62,7 +64,8 @@ def test_a_captured_step_is_the_eager_one(family, precision, monkeypatch):
     data = preparation.prepare(settings_of())
 
     def trained(precision, graph, ulps=0):
-        network = models.create(family, 4, 10, seed=0).to("cuda")
+        settings = settings_of(augment=True, precision=precision, **dials)
+        network = models.of_run(settings.run(4, 0)).to("cuda")
         with torch.no_grad():
             for weights in network.parameters():
                 weights[::2] *= (
@@ -72,7 +75,7 @@ def test_a_captured_step_is_the_eager_one(family, precision, monkeypatch):
             network,
             data.train.images,
             data.train.labels,
-            **vars(Recipe.of(settings_of(augment=True, precision=precision))),
+            **vars(Recipe.of(settings)),
             normalize=data.normalize,
             seed=0,
             acceleration=loop.Acceleration(cuda_graph=graph),
