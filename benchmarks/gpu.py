@@ -21,14 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from smooth_interpolation import config
-from smooth_interpolation.book.performance import AFTER, BEFORE
 from smooth_interpolation.measure import volumes
 from smooth_interpolation.measure.precision import full_precision
 from smooth_interpolation.train import graphs, loop, models
 from smooth_interpolation.train.step import Recipe
 
 from . import flops, step, timing
-from .step import COMPILED, EAGER, NORMALIZE, VARIANTS, data_of, epochs_of, random_images
+from .step import AFTER, BEFORE, COMPILED, EAGER, NORMALIZE, VARIANTS, data_of, epochs_of, random_images
 
 # In training: of what is moved, in float32 ten times what rounding does to eager steps if that is more; of the error of eager bfloat16.
 TOLERANCE = {"measures": 1e-4, "float32": 2e-3, "float64": 1e-6, "bf16": 1.5}
