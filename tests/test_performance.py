@@ -19,13 +19,13 @@ from smooth_interpolation.train import models
 COMMITTED = locations.repository() / "benchmarks" / "results"
 
 
-@pytest.mark.parametrize("width", [1, 5, 16])
 def test_the_gpus_benchmark_needs_no_jupyter_and_names_variants_as_the_book_does():
     assert (step.BEFORE, step.AFTER) == (performance.BEFORE, performance.AFTER)
     blocked = "import sys; sys.modules['IPython'] = sys.modules['matplotlib'] = None; import benchmarks.gpu"
     subprocess.run([sys.executable, "-c", blocked], check=True, cwd=locations.repository())
 
 
+@pytest.mark.parametrize("width", [1, 5, 16])
 def test_operations_of_a_convnet(width):
     macs = 1024 * 27 * width + 3 * 1024 * 18 * width**2 + 80 * width  # stages 2-4 cost the same
     first = 1024 * 27 * width  # whose input needs no gradient in training
