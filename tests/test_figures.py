@@ -71,7 +71,12 @@ def test_volumes_are_drawn_as_the_table_holds_them(volumes, narrow):
     heads = [panel.get_title() for panel in drawn.axes if panel.get_title()]
     sides = [panel.get_ylabel() for panel in drawn.axes if panel.get_ylabel()]
     metrics, subsets = list(figures.PANELS.values()), ["clean labels", "noisy labels"]
-    assert (heads, sides) == ((subsets, metrics) if narrow else (metrics, subsets))
+    units = ["share of points", "nats", "nats per unit of input", "as Equation 5"]
+    if narrow:
+        assert (heads, sides) == (subsets, [",\n".join(both) for both in zip(metrics, units, strict=True)])
+    else:
+        assert (heads, sides) == (metrics, subsets)
+        assert [text.get_text() for one in drawn.axes for text in one.texts if text.get_text() in units] == units
 
 
 @pytest.mark.parametrize("narrow", [False, True])

@@ -11,22 +11,14 @@ from matplotlib.figure import Figure
 
 from ..errors import UserError
 from ..figures import alt_text, paper
+from ..figures.by_volume import AXES
 from ..figures.style import BAND, CORRUPTED, INK, STYLE, TEST, legend_below, letters, sequence, subplots
-from ..runs import tables
 from ..runs.records import records
 
 if TYPE_CHECKING:
     from .examination import Examination
 
 TITLES = {**paper.PANELS, "accuracy": "Accuracy", "loss": "Loss"}
-AXES = {
-    name: tables.UNITS[name].replace(" of the network's", "") for name in ("accuracy", "crossentropy", "residual_norm")
-}
-AXES |= {
-    "jacobian_norm": "nats per unit of input",
-    "tangent_hessian_norm": "as Equation 5",
-    "sensitivity": "per unit of input",
-}
 COLOURS = {"all": INK, "clean": TEST, "noisy": CORRUPTED}
 STYLES = {"all": "o-", "clean": "o-", "noisy": "s--"}  # of networks by name, which colours tell apart
 LABELS = {"all": "all points", "clean": "clean labels", "noisy": "noisy labels"}
