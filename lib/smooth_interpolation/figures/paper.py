@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..claims import moments
@@ -274,10 +276,18 @@ def _errors(
         if named:
             panels.scale_errors(panel, both)
         labels.at_ends(panel, named, *room)
-        mark_threshold(panel, threshold, named=0.35, width=width)
+        mark_threshold(panel, threshold, named=_clear(panel, both[both.width <= (threshold or 0)]), width=width)
         mark_width(panel, width, threshold=threshold)
         panel.set(xlabel="base width $w$", ylabel="error over the last epochs, %")
         panel.set_title(letter, loc="left", fontweight="bold")
         if both.empty:
             say(panel, NOTHING)
         return figure
+
+
+def _clear(panel: Axes, errors: pd.DataFrame) -> float:
+    """The height of the axes, from 0 to 1, that is farthest from the last two points of every curve."""
+    places = errors[errors.width.isin(sorted(errors.width.unique())[-2:])]["mean"]
+    low, high = panel.get_ylim()
+    heights = np.linspace(0.3, 0.7, 9)
+    return float(max(heights, key=lambda height: (abs(places - low - height * (high - low))).min()))
