@@ -130,7 +130,7 @@ class Facts:
     """
 
     def __init__(self, records: Iterable[store.Record], plan: Plan | None = None):
-        records = planned(records, plan)
+        records = planned(list(records), plan)
         history, self._volumes = store.history_table(records), store.volumes_table(records)
         reached = store.threshold_of(records)
         self._history = moments.settled(history)
@@ -198,10 +198,10 @@ OF_RECORDS: dict[str, Callable[[Facts], Any]] = {
 }
 
 
-class _Fields(dict):
+class _Fields(dict[str, Any]):
     def __init__(self, facts: Facts):
         super().__init__()
         self.facts = facts
 
-    def __missing__(self, name: str):
+    def __missing__(self, name: str) -> Any:
         return getattr(self.facts, name)

@@ -100,7 +100,7 @@ class Evidence:
         chosen = volumes["seed"].isin(self.seeds)
         self._volumes = self._by_seed(volumes[chosen], ["metric", "subset", "size"], "width", "mean")
         self.read_the_threshold = False  # whether a check has asked for it
-        self._means: dict = {}  # samples repeat the same few weights
+        self._means: dict[Any, Any] = {}  # samples repeat the same few weights
 
     def _place(self, tolerance: float) -> None:
         self.threshold, *self.thresholds = (
@@ -123,7 +123,7 @@ class Evidence:
     @classmethod
     def of(cls, records: Iterable[store.Record], plan: Plan | None = None) -> Evidence:
         """The evidence of some records, those outside the plan ignored."""
-        records = planned(records, plan)
+        records = planned(list(records), plan)
         return cls(
             store.volumes_table(records),
             store.history_table(records),
@@ -250,7 +250,7 @@ class View:
 
         return self.remembered(("log noise", metric, subset, size), compute)
 
-    def remembered(self, key: tuple, compute: Callable[[], Found]) -> Found:
+    def remembered(self, key: tuple[Any, ...], compute: Callable[[], Found]) -> Found:
         """What is computed, from memory if it was before; the key says all that it depends on."""
         memory = self._evidence._means
         if key not in memory:
@@ -266,7 +266,7 @@ class View:
         """Which of n widths this bootstrap sample draws; each once outside of one."""
         return np.arange(n) if self._draw is None else (self._draw[:n] * n).astype(int)
 
-    def once(self, what: tuple, compute: Callable[[], Any]) -> Any:
+    def once(self, what: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
         """What is computed, from memory if it was before under the same weights of the seeds, at the same moment."""
         self.read_the_end = True  # it may have, whoever computed it
         return self.remembered((self._weights, self._at, self.threshold, what), compute)
@@ -275,7 +275,7 @@ class View:
         """The widths that count as at the threshold; all of them if there is none."""
         return [w for w in self.widths if self.threshold is None or trends.near(w, self.threshold)]
 
-    def _mean(self, curves: dict[Any, pd.DataFrame], key: tuple, what: str) -> pd.Series:
+    def _mean(self, curves: dict[Any, pd.DataFrame], key: tuple[Any, ...], what: str) -> pd.Series:
         def compute() -> pd.Series:
             if key not in curves:
                 raise NotMeasuredError(f"The records do not hold the {what.replace('_', ' ')}.")

@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pandas as pd
@@ -37,7 +38,7 @@ def judged(records: Iterable[store.Record], experiment: str, plan: config.Experi
     return table
 
 
-def _table(columns: dict[str, list]) -> pd.DataFrame:
+def _table(columns: dict[str, list[Any]]) -> pd.DataFrame:
     table = pd.DataFrame(columns).set_index("claim")
     table["figures"] = table["figures"].map(tuple)
     numbers = ["effect", "low", "high"]

@@ -156,7 +156,7 @@ def _top(view: View, top: trends.Peak | None) -> str:
 def _mean_correlation(view: View, metric: str, after_first_descent: bool) -> float:
     found = []
     for width in view.widths:
-        if width < view.threshold:
+        if view.threshold is None or width < view.threshold:
             continue
         error, sharpness = view.epochs("test_error", width).align(view.epochs(metric, width), join="inner")
         if after_first_descent:

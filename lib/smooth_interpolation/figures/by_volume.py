@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -109,7 +110,7 @@ def _sizes(panel: Axes, part: pd.DataFrame, metric: str, width: int | None, room
     labels.at_ends(panel, named, *room, bold=("0",))
 
 
-def _name(ordered, metrics: Mapping[str, str], subsets: Sequence[str], down: bool) -> None:
+def _name(ordered: np.ndarray, metrics: Mapping[str, str], subsets: Sequence[str], down: bool) -> None:
     """One head per column and one label per row; a metric's unit under its name."""
     for panel, (metric, title) in zip(ordered[0], metrics.items(), strict=True):
         if down:

@@ -54,8 +54,8 @@ def of_runs(name: str) -> Callable[..., Figure]:
         if isinstance(runs, Records):
             table = paper.data(name, paper.table_of(kind, runs))
             mark_explored(figure, [width for width in runs.explored if width != mark_width])
-            figure.drawn_from = DrawnFrom(name, runs, table)  # type: ignore[attr-defined]
-            figure.again = partial(draw, runs, mark_width=mark_width, **options)  # type: ignore[attr-defined]
+            figure.drawn_from = DrawnFrom(name, runs, table)
+            figure.again = partial(draw, runs, mark_width=mark_width, **options)
         return figure
 
     draw.__name__ = draw.__qualname__ = name.replace("-", "_")

@@ -213,10 +213,11 @@ def draw(
         >>> [panel.get_title() for panel in figure.axes]
         ['Training accuracy', 'Crossentropy', 'Jacobian norm', 'Hessian norm']
     """
-    records = records if isinstance(records, Records) else list(records)
-    kind = FIGURES[name]
-    known = isinstance(records, Records) and plan is None
-    threshold = records.threshold if known else store.threshold_of(planned(records, plan))
+    records, kind = records if isinstance(records, Records) else list(records), FIGURES[name]
+    if isinstance(records, Records) and plan is None:
+        threshold = records.threshold
+    else:
+        threshold = store.threshold_of(planned(records, plan))
     return kind.function(
         table_of(kind, records), threshold=threshold, width=width, **{**units(kind, records), **options}
     )
@@ -257,7 +258,12 @@ def _at_end(history: pd.DataFrame, metric: str, subset: str) -> pd.DataFrame:
 
 
 def _errors(
-    history: pd.DataFrame, curves: Sequence[tuple], letter: str, threshold: int | None, width: int | None, narrow: bool
+    history: pd.DataFrame,
+    curves: Sequence[tuple[str, ...]],
+    letter: str,
+    threshold: int | None,
+    width: int | None,
+    narrow: bool,
 ) -> Figure:
     """Errors at the end of training against width in one panel, named at their ends."""
     across, height = (NARROW, 2.5) if narrow else (WIDTH, 2.8)

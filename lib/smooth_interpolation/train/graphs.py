@@ -170,9 +170,9 @@ class GraphedEpoch:
                 key: stack.part(name, value, s) if value.shape == whole.shape else value
                 for key, value in self.optimizer.state[whole].items()
             }
-        for name, whole in stack.network.named_buffers():
+        for name, buffer in stack.network.named_buffers():
             if not name.endswith(".mask"):
-                stacks.put_buffer(trainer.model, name, stack.part(name, whole, s))
+                stacks.put_buffer(trainer.model, name, stack.part(name, buffer, s))
 
     def _capture(self, size: int) -> Any:
         long = self.recipe.epochs * len(self.data) >= COMPILE_FROM

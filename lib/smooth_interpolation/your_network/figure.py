@@ -145,7 +145,7 @@ def describe(found: Examination) -> str:
     return opening + alt_text.fitting(told, alt_text.LIMIT - len(opening) - 1) + "."
 
 
-def _curve(found: Examination, metric: str, subset: str, network: int | str):
+def _curve(found: Examination, metric: str, subset: str, network: int | str) -> pd.DataFrame:
     """The rows of a curve, with the standard error of each mean."""
     table = found.volumes[found.volumes.width == network]
     points = found.points[(found.points.width == network) & (found.points["size"] == 0)]
