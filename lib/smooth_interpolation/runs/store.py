@@ -16,7 +16,7 @@ from ..config.fields import MAX_WIDTH
 from ..errors import ConfigError, RecordError
 from . import record_format
 from .record_format import ADVICE, SUBSETS, VOLUME_METRICS, Record, checksum
-from .tables import history_table, uncollected, volumes_table
+from .tables import history_table, volumes_table
 
 WORK = ".work"  # the directory of checkpoints, locks and status files, beside the records
 
@@ -107,7 +107,6 @@ def read_file(path: Path) -> Record:
     return record
 
 
-@uncollected()
 def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
     """The records of those runs that have one.
 
