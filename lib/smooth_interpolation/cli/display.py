@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pandas as pd
+from rich.console import Console
 from rich.table import Table
 
 from ..claims import verdicts
 from ..runs import cost, store, tables
 
+console, errors = Console(), Console(stderr=True)
 SHORT = {"supported": "yes", "contradicted": "no", "inconclusive": "open", "not measured": "-"}
 COLOURS = {"supported": "green", "contradicted": "red", "inconclusive": "yellow", "not measured": "dim"}
 

@@ -21,7 +21,7 @@ from typing import Any
 from ... import locations
 from ...config import Run
 from ...errors import ConfigError, UserError
-from .. import limits, locks, provenance, store, sweep, watching, work
+from .. import holds, limits, locks, provenance, store, watching, work
 from ..watching import Status
 from . import cluster, processes
 from .cluster import Node, Request
@@ -73,7 +73,7 @@ def run_sweep(
     if until is not None:
         options["checkpoints_kept"] = 1
     chosen = work.Options(**options | {"root": root, "engine": "ray"})
-    with cluster.connected(address) as (ray, alone), sweep.terminable():
+    with cluster.connected(address) as (ray, alone), limits.Signals():
         if gpus_per_run is None and chosen.device != "cpu" and any(node.get("GPU") for node in cluster.nodes(ray)):
             request = replace(request, gpus=0.25)
         if chosen.device == "auto":
@@ -232,7 +232,7 @@ def _task(run: Run, options: work.Options, token: Path) -> tuple[str, Any]:
     except Exception as error:
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # as PyTorch says it on a CPU
             return "memory", str(error)
-        return "failed", f"{work.described(error)}\nIts log: {work.log_path(run, options.root)}"
+        return "failed", f"{holds.described(error)}\nIts log: {holds.log_path(run, options.root)}"
     return told[-1]
 
 
