@@ -12,7 +12,7 @@ from tests.worlds import CASES, MOMENTS, OF_THE_PAPER, SIZES, THRESHOLD, WIDTHS,
 
 from smooth_interpolation import claims, config
 from smooth_interpolation.claims import CLAIMS, Evidence, moments, trends
-from smooth_interpolation.runs import store
+from smooth_interpolation.runs import store, tables
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 PLAN = SimpleNamespace(widths=tuple(WIDTHS.tolist()), seeds=(0, 1, 2))
@@ -364,7 +364,7 @@ def test_errors_that_none_avoids_do_not_count():
     found = [Evidence.of(worlds.records(world, irreducible=n)).threshold for n in (0, 8, 9, 10)]
     assert found == [None, None, THRESHOLD, THRESHOLD]
     assert Evidence.of(worlds.records(world)).allowing(1.0).threshold == THRESHOLD
-    assert store.interpolation_threshold(store.history_table(worlds.records(world)), tolerance=10.0) == THRESHOLD
+    assert store.interpolation_threshold(tables.history_table(worlds.records(world)), tolerance=10.0) == THRESHOLD
 
 
 def test_a_seed_of_an_unplanned_width_changes_nothing():

@@ -9,7 +9,7 @@ from reliability import hostile
 
 from smooth_interpolation import config
 from smooth_interpolation.errors import RecordError
-from smooth_interpolation.runs import store
+from smooth_interpolation.runs import record_format, store, tables
 
 RECORD = store.read_file(hostile.DEMO)
 
@@ -43,10 +43,10 @@ def test_a_link_to_a_record_is_read(tmp_path):
 
 def test_tables_hold_every_number_of_the_records_in_order():
     records = store.read_all(config.find("demo", "convnet-noise20").runs())
-    volumes, history = store.volumes_table(reversed(records)), store.history_table(records)
+    volumes, history = tables.volumes_table(reversed(records)), tables.history_table(records)
     rows = [
         (r["config"]["width"], 0, row["size"], row["strength"], row["subset"], m, row[m]["mean"], row[m]["std"])
-        for r in records for row in r["volumes"] for m in store.VOLUME_METRICS
+        for r in records for row in r["volumes"] for m in record_format.VOLUME_METRICS
     ]  # fmt: skip
     hessian = "tangent_hessian_norm"
     rms = [(*row[:5], "tangent_hessian_rms", 0.8 * row[6], 0.8 * row[7]) for row in rows if row[5] == hessian]
@@ -59,4 +59,4 @@ def test_tables_hold_every_number_of_the_records_in_order():
     per_epoch = sum(len(v) if isinstance(v, dict) else 1 for k, v in RECORD["history"][0].items() if k != "epoch")
     per_epoch += len(RECORD["history"][0]["tangent_hessian_norm"])  # its root mean square
     assert len(history) == sum(len(record["history"]) for record in records) * per_epoch
-    assert store.volumes_table([]).empty and store.interpolation_threshold(store.history_table([])) is None
+    assert tables.volumes_table([]).empty and store.interpolation_threshold(tables.history_table([])) is None

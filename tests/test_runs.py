@@ -12,7 +12,7 @@ from smooth_interpolation import config, files, locations
 from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
 from smooth_interpolation.measure import volumes
-from smooth_interpolation.runs import devices, jobs, single, store, weights, work
+from smooth_interpolation.runs import devices, jobs, record_format, single, store, tables, weights, work
 from smooth_interpolation.train import evaluation
 
 TINY = {
@@ -60,7 +60,7 @@ def test_a_record_says_everything(record):
 
 def test_the_same_configuration_gives_the_same_record_bit_by_bit(record):
     again = single.run(tiny().run(3, 0))
-    assert store.checksum(without_origin(again)) == store.checksum(without_origin(record))
+    assert record_format.checksum(without_origin(again)) == record_format.checksum(without_origin(record))
     other = single.run(tiny().run(3, 1))
     assert other["volumes"] != record["volumes"] and other["data"] == record["data"]
 
@@ -104,7 +104,7 @@ def test_a_diverged_run_is_recorded_and_not_drawn(tmp_path):
     assert record["status"] == "diverged" and record["volumes"] is None
     store.write(record, run, tmp_path)
     assert store.read(run, tmp_path)["status"] == "diverged"
-    assert store.volumes_table([record]).empty and store.history_table([record]).empty
+    assert tables.volumes_table([record]).empty and tables.history_table([record]).empty
 
 
 def test_the_trained_network_can_be_measured_again_without_training(record):
@@ -131,9 +131,9 @@ def test_side_by_side_gives_the_records_of_runs_alone(record):
     todo = [tiny().run(width, seed) for width, seed in ((3, 0), (2, 0), (3, 1))]
     found = done(todo, at_once=2)
     assert set(found) == set(todo)
-    assert store.checksum(without_origin(found[todo[0]])) == store.checksum(without_origin(record))
+    assert record_format.checksum(without_origin(found[todo[0]])) == record_format.checksum(without_origin(record))
     alone = single.run(todo[2])  # it took over the trainer of (3, 0)
-    assert store.checksum(without_origin(found[todo[2]])) == store.checksum(without_origin(alone))
+    assert record_format.checksum(without_origin(found[todo[2]])) == record_format.checksum(without_origin(alone))
     assert found[todo[0]]["provenance"]["at_once"] == 2
     assert found[todo[0]]["provenance"]["side_by_side"] == 2
     with pytest.raises(ConfigError, match="at least 1"):
@@ -265,12 +265,12 @@ def test_an_interrupted_write_leaves_the_old_record(record, tmp_path, monkeypatc
 
 
 def test_tables_have_a_row_per_value(record):
-    volumes = store.volumes_table([record])
-    assert len(volumes) == 3 * 3 * (len(store.VOLUME_METRICS) + 1) and not volumes.isna().any().any()
+    volumes = tables.volumes_table([record])
+    assert len(volumes) == 3 * 3 * (len(record_format.VOLUME_METRICS) + 1) and not volumes.isna().any().any()
     picked = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "noisy") & (volumes["size"] == 2)]
     expected = next(r for r in record["volumes"] if r["subset"] == "noisy" and r["size"] == 2)
     assert picked["mean"].item() == expected["jacobian_norm"]["mean"] and picked.strength.item() == 20
-    history = store.history_table([record])
+    history = tables.history_table([record])
     assert set(history.metric) == {
         "test_error",
         "test_crossentropy",

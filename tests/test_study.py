@@ -147,7 +147,7 @@ def test_what_is_only_measured_otherwise_is_not_trained(mine, monkeypatch):
     fewer = single.measure(mine(n_clean_points=3).run(2, 0))
     assert "jacobian_norm" in fewer["history"][-1] and "jacobian_norm" not in fewer["history"][0]
     assert fewer["history"][0]["train_error"] == trained["history"][0]["train_error"]
-    assert len(store.history_table([fewer])) and len(store.volumes_table([fewer]))
+    assert len(tables.history_table([fewer])) and len(tables.volumes_table([fewer]))
 
 
 def test_what_training_depends_on_is_trained(mine, monkeypatch):

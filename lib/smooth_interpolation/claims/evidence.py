@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from ..runs import store
+from ..runs import record_format, store, tables
 from ..runs.records import planned
 from . import moments, trends
 
@@ -49,8 +49,8 @@ class Evidence:
     """The tables of one experiment at one scale.
 
     Args:
-        volumes: as `store.volumes_table`.
-        history: as `store.history_table`.
+        volumes: as `tables.volumes_table`.
+        history: as `tables.history_table`.
         plan: the widths and seeds to judge; what was measured besides is ignored. Without one, it is the largest grid of
             widths and seeds that is complete, so that a width which one seed alone has, or a seed with few widths, counts
             for nothing.
@@ -121,12 +121,12 @@ class Evidence:
         return {key: part.droplevel(series) for key, part in wide.sort_index().groupby(level=series)}
 
     @classmethod
-    def of(cls, records: Iterable[store.Record], plan: Plan | None = None) -> Evidence:
+    def of(cls, records: Iterable[record_format.Record], plan: Plan | None = None) -> Evidence:
         """The evidence of some records, those outside the plan ignored."""
         records = planned(list(records), plan)
         return cls(
-            store.volumes_table(records),
-            store.history_table(records),
+            tables.volumes_table(records),
+            tables.history_table(records),
             plan,
             images=_test_images(records[0]) if records else None,
             irreducible=store.irreducible_error(records),
@@ -293,7 +293,7 @@ def _largest_grid(volumes: pd.DataFrame) -> set[int]:
     return max(grids, key=lambda grid: (grid[0] * len(grid[1]), len(grid[1])))[1] if grids else set()
 
 
-def _test_images(record: store.Record) -> dict[str, float]:
+def _test_images(record: record_format.Record) -> dict[str, float]:
     """How many test images each group of classes has, which are of one size."""
     n, data = record["data"]["n_test"], record["data"]
     share = len(data.get("corrupted_classes", ())) / max(record["config"]["n_classes"], 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import claims, config, locations
-from ..runs import store
+from ..runs import record_format, store, tables
 from ..runs.records import planned
 from . import checks, moments, trends
 from .evidence import Evidence, View
@@ -18,7 +18,7 @@ Evidences = dict[str, Evidence]
 METRICS = ("jacobian_norm", "tangent_hessian_norm")
 
 
-def records_of(scale: str, experiment: str) -> tuple[list[store.Record], config.Experiment | None]:
+def records_of(scale: str, experiment: str) -> tuple[list[record_format.Record], config.Experiment | None]:
     """The planned records of an experiment at a scale, and the plan; none where there is no params file."""
     if not locations.params_file(scale, experiment).is_file():
         return [], None
@@ -89,7 +89,7 @@ def peaks(evidences: Evidences) -> pd.DataFrame:
 
 def by_seed(scale: str, experiment: str, metric: str, subset: str = "all") -> pd.DataFrame:
     """A metric of the training history at the end of training, a row per width and a column per seed: mean, and range over moments."""
-    table = moments.at_end(store.history_table(records_of(scale, experiment)[0]))
+    table = moments.at_end(tables.history_table(records_of(scale, experiment)[0]))
     table = table[(table.metric == metric) & (table.subset == subset)]
     if table.empty:
         return pd.DataFrame()

@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ..claims import verdicts
-from ..runs import cost, store, tables
+from ..runs import cost, record_format, store, tables
 
 console, errors = Console(), Console(stderr=True)
 SHORT = {"supported": "yes", "contradicted": "no", "inconclusive": "open", "not measured": "-"}
 COLOURS = {"supported": "green", "contradicted": "red", "inconclusive": "yellow", "not measured": "dim"}
 
 
-def record_summary(record: store.Record) -> Iterator[str | Table]:
+def record_summary(record: record_format.Record) -> Iterator[str | Table]:
     """What was run, how it went, its volumes, and where it comes from."""
     settings, data, origin = record["config"], record["data"], record["provenance"]
     yield (

@@ -49,7 +49,7 @@ def draw(
     """A panel for each metric and subset: wide, metrics side by side and a row per subset; narrow, two panels abreast.
 
     Args:
-        volumes: from `store.volumes_table`.
+        volumes: from `tables.volumes_table`.
         metrics: their names and titles.
         subsets: "all", or "clean" and "noisy", which share the axes of a metric.
         threshold: the interpolation threshold, dotted.

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..runs import store
+from ..runs import record_format
 from ..runs.records import Records
 from . import paper
 from .style import ACCENT
@@ -49,7 +49,7 @@ def of_runs(name: str) -> Callable[..., Figure]:
     """
     kind = paper.FIGURES[name]
 
-    def draw(runs: Iterable[store.Record], *, mark_width: int | None = None, **options: Any) -> Figure:
+    def draw(runs: Iterable[record_format.Record], *, mark_width: int | None = None, **options: Any) -> Figure:
         figure = paper.draw(name, runs, width=mark_width, **options)
         if isinstance(runs, Records):
             table = paper.data(name, paper.table_of(kind, runs))

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ..claims import moments
 from ..claims.evidence import Plan
-from ..runs import store
+from ..runs import record_format, store, tables
 from ..runs.records import Records, planned
 from . import by_volume, heatmaps, labels, panels
 from .by_volume import COLUMNS, NOTHING, PANELS, PARTS, UNITS
@@ -60,7 +60,7 @@ def fig1c(
     over both.
 
     Args:
-        history: from `store.history_table`.
+        history: from `tables.history_table`.
         threshold: the interpolation threshold, dotted.
         width: a width to mark.
         narrow: for phones.
@@ -82,7 +82,7 @@ def fig2(volumes: pd.DataFrame, **options: Any) -> Figure:
     volume erase at most, 0 for the points themselves.
 
     Args:
-        volumes: from `store.volumes_table`.
+        volumes: from `tables.volumes_table`.
         options: as `by_volume.draw`: threshold and width, to be marked in every panel; yscale, "linear" or "log"; narrow, for
             phones; unit, of the numbers at the curves' ends.
     """
@@ -196,7 +196,7 @@ FIGURES = {
 
 def draw(
     name: str,
-    records: Iterable[store.Record],
+    records: Iterable[record_format.Record],
     *,
     width: int | None = None,
     plan: Plan | None = None,
@@ -223,14 +223,14 @@ def draw(
     )
 
 
-def table_of(kind: Kind, records: Sequence[store.Record]) -> pd.DataFrame:
+def table_of(kind: Kind, records: Sequence[record_format.Record]) -> pd.DataFrame:
     """The table that a figure is drawn from; `Records` keep theirs."""
     if isinstance(records, Records):
         return records.history if kind.table == "history" else records.volumes
-    return store.history_table(records) if kind.table == "history" else store.volumes_table(records)
+    return tables.history_table(records) if kind.table == "history" else tables.volumes_table(records)
 
 
-def units(kind: Kind, records: Sequence[store.Record]) -> dict[str, str]:
+def units(kind: Kind, records: Sequence[record_format.Record]) -> dict[str, str]:
     """The option `unit` of figures of volumes, by the kind of path that the records were measured along."""
     if kind.table != "volumes" or not len(records):
         return {}

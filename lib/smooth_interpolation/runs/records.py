@@ -14,7 +14,7 @@ import pandas as pd
 from .. import config, locations
 from ..config import Experiment, Run
 from ..errors import ConfigError
-from . import store
+from . import store, tables
 from .record_format import Record
 
 TRAIN_MINUTES = 2.0  # for what takes longer, one is asked
@@ -52,12 +52,12 @@ class Records(Sequence[Record]):
     @cached_property
     def volumes(self) -> pd.DataFrame:
         """As `volumes_table`."""
-        return store.volumes_table(self.found)
+        return tables.volumes_table(self.found)
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """As `history_table`."""
-        return store.history_table(self.found)
+        return tables.history_table(self.found)
 
     @property
     def planned(self) -> list[Record]:
