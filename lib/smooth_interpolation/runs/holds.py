@@ -26,7 +26,7 @@ class Skipped(Exception):
 
 @dataclass
 class Hold:
-    """What a run of this process holds, until `release`."""
+    """What a run of this process holds, as long as the lock is its own."""
 
     run: Run
     root: Path | None  # of the records
