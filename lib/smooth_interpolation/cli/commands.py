@@ -239,8 +239,8 @@ def status(
     for path in sorted({store.path_of(run, results).parent for run, _ in details}):
         if besides := supervision.besides(path, {store.path_of(run, results) for run, _ in details}):
             console.print(besides, highlight=False, soft_wrap=True)
-    for found in supervision.in_progress([run for run, _ in details], results):
-        console.print(found, highlight=False, soft_wrap=True)
+    for shown in supervision.in_progress([run for run, _ in details], results):
+        console.print(shown, highlight=False, soft_wrap=True)
     if params:
         by_state: dict[str, list[str]] = {}
         for run, state in details:

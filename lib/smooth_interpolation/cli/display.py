@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -66,7 +67,7 @@ def claims_by_scale(overview: pd.DataFrame) -> Iterator[str | Table]:
     )
 
 
-def _short(row) -> str:
+def _short(row: Any) -> str:
     if row is None:
         return ""
     return f"[{COLOURS[row.verdict]}]{SHORT[row.verdict]:<4}[/] {verdicts.effect(row)}"

@@ -61,7 +61,7 @@ def parse_bytes(text: str) -> int:
     try:
         size = TypeAdapter(ByteSize).validate_python(text.strip().upper().removesuffix("B") + "B")
     except ValidationError:
-        size = 0
+        size = ByteSize(0)
     if not 0 < size < MOST_BYTES:
         raise ConfigError(f"--memory-per-run {text}: write a size such as 2GB or 500MB.")
     return size

@@ -36,7 +36,7 @@ import torch
 from ..config import Run
 from ..data.preparation import Prepared, prepare
 from ..errors import ConfigError
-from ..train import loop
+from ..train import graphs, loop
 from ..train.loop import Acceleration
 from . import checkpoints, devices, locks
 from .holds import Hold, Skipped, described, write_log
@@ -200,7 +200,7 @@ class _Worker:
         jobs = [job for job in self.active if not job.trainer.done]
         if new := [job for job in jobs if job.trainer.graphed and not job.trainer.graph]:
             with timed() as spent:
-                loop.capture([job.trainer for job in new])
+                graphs.capture([job.trainer for job in new])
             for job in new:
                 job.spend("compile", spent, len(new))
             self.limit.began(spent.wall)
