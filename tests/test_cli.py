@@ -1,8 +1,10 @@
 """The command line and sweeps, as a user runs them."""
 
+import io
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,9 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from smooth_interpolation import config, locations
-from smooth_interpolation.cli import commands
+from smooth_interpolation.cli import bars, commands
 from smooth_interpolation.config import FIELDS
 from smooth_interpolation.runs import cost, store, sweep
 
@@ -136,6 +139,16 @@ def _kill_at_start(run, kind, content):
 def _parsed(text):
     name, _, value = text.partition("=")
     return name, json.loads(value)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_run_has_bars_on_a_terminal_alone(tmp_path, terminal):
+    experiment = config.find("demo", "convnet-noise20", dict(_parsed(t) for t in TINY))
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    record = bars.measure(experiment.run(1, 0), tmp_path, console, device="cpu")
+    shown = console.file.getvalue()
+    assert record["status"] == "complete" and bool(shown) == terminal
+    assert not terminal or ("w = 1, seed 0" in shown and "1/1 runs" in re.sub(r"\x1b\[[\d;]*m", "", shown))
 
 
 def test_time_left_is_predicted_from_the_runs_done():

@@ -156,10 +156,8 @@ def write(path: Path, tensors: dict[str, Tensor], state: State, run: Run, finger
         "progress": state.model_dump(),
     }
     content = save(tensors, {"checkpoint": json.dumps(text), "checksum": UNSIGNED})
-    place = content.index(UNSIGNED.encode())
-    signature = hashlib.sha256(content).hexdigest().encode()
-    parts = content[:place], signature, content[place + len(signature) :]
-    files.write_atomically(path, lambda file: file.writelines(parts), make_directory=False)
+    signed = content.replace(UNSIGNED.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
+    files.write_atomically(path, lambda file: file.write(signed), make_directory=False)
 
 
 def read(path: Path, run: Run, fingerprint: str) -> tuple[dict[str, Tensor], State]:
@@ -207,11 +205,8 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ValueError("it is cut short")
         metadata = json.loads(content[8:end])["__metadata__"]
         signature = metadata["checksum"].encode()
-        place = content.index(signature, 8, end)
-        digest = hashlib.sha256(content[:place])
-        digest.update(UNSIGNED.encode())
-        digest.update(memoryview(content)[place + len(signature) :])
-        if len(signature) != len(UNSIGNED) or digest.hexdigest().encode() != signature:
+        unsigned = content.replace(signature, UNSIGNED.encode(), 1)
+        if hashlib.sha256(unsigned).hexdigest().encode() != signature:
             raise ValueError("its checksum does not match")
         text = TEXT.validate_python(json.loads(metadata["checkpoint"]), strict=True)
         return load(content), dict(text)

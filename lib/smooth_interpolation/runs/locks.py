@@ -69,9 +69,9 @@ class Owner:
         return f"{self.host} (process {self.pid})" if self.token else "an unknown machine"
 
 
-def here(token: str | None = None) -> Owner:
+def here() -> Owner:
     """This process, as the owner of a new lock."""
-    return Owner(platform.node(), os.getpid(), _machine(), _started(os.getpid()), token or uuid.uuid4().hex)
+    return Owner(platform.node(), os.getpid(), _machine(), _started(os.getpid()), uuid.uuid4().hex)
 
 
 class Lock:

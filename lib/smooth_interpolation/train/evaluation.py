@@ -126,22 +126,20 @@ class Evaluator:
 
 @torch.no_grad()
 @full_precision()
-def predict(model: nn.Module, images: Tensor, normalize: inputs.Normalization, chunk_size: int | None = None) -> Tensor:
+def predict(model: nn.Module, images: Tensor, normalize: inputs.Normalization) -> Tensor:
     """Logits (N, n_classes), float32, in evaluation mode; the training mode is put back.
 
     Args:
         model: from normalised images to logits.
         images: (N, C, H, W) uint8, or floating point and normalised already, see `network_inputs`.
         normalize: applied to uint8 images in [0, 1].
-        chunk_size: images per pass; None: 64, or 4,096 on a GPU.
     """
     device = next(model.parameters()).device
-    chunk_size = chunk_size or (64 if device.type == "cpu" else 4096)
     was_training = model.training
     model.eval()
     try:
         parts = []
-        for x in images.split(chunk_size):
+        for x in images.split(64 if device.type == "cpu" else 4096):
             parts.append(model(inputs.network_inputs(x, normalize, device) if x.dtype == torch.uint8 else x.to(device)))
         return torch.cat(parts)
     finally:
