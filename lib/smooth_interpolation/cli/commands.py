@@ -220,7 +220,7 @@ def status(
     if not files:
         raise ConfigError("There are no params files here: name one, or go to the project's directory.")
     table = Table("experiment", "done", "missing", "diverged", "time left")
-    details: list[tuple[Run, str]] = []
+    states: dict[Run, str] = {}
     for file in files:
         experiment = options.experiment_of(file, set_)
         records = {run: store.read(run, results) for run in experiment.runs()}
@@ -234,20 +234,17 @@ def status(
             str(len(diverged)),
             supervision.time_left(missing, found),
         )
-        details += [(run, record["status"] if record else "missing") for run, record in records.items()]
+        states |= {run: record["status"] if record else "missing" for run, record in records.items()}
     console.print(table)
-    for path in sorted({store.path_of(run, results).parent for run, _ in details}):
-        if besides := supervision.besides(path, {store.path_of(run, results) for run, _ in details}):
+    planned = {store.path_of(run, results) for run in states}
+    for directory in sorted({path.parent for path in planned}):
+        if besides := supervision.besides(directory, planned):
             console.print(besides, highlight=False, soft_wrap=True)
-    for shown in supervision.in_progress([run for run, _ in details], results):
+    for shown in supervision.in_progress(states, results):
         console.print(shown, highlight=False, soft_wrap=True)
-    if params:
-        by_state: dict[str, list[str]] = {}
-        for run, state in details:
-            by_state.setdefault(state, []).append(f"w{run.width}-s{run.seed}")
-        for state in ("complete", "diverged", "missing"):
-            if state in by_state:
-                console.print(f"{state}: {', '.join(by_state[state])}", highlight=False)
+    for state in ("complete", "diverged", "missing") if params else ():
+        if names := [f"w{run.width}-s{run.seed}" for run, its in states.items() if its == state]:
+            console.print(f"{state}: {', '.join(names)}", highlight=False)
 
 
 for command in (show, claims, figure, measure):
