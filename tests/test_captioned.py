@@ -29,3 +29,19 @@ def test_a_table_may_have_several_heads_a_row_or_none_at_all(index):
     frame = pd.DataFrame({"a": [1], "b": [2], "c": [3]}).set_index(["a", "b"])
     assert table(frame, "Two heads.", index=index).data.count("<td") == 1
     assert "<tbody></tbody>" in table(frame.iloc[:0], "Nothing.", index=index).data
+
+
+def test_texts_may_be_marked():
+    frame = pd.DataFrame({"verdict": ["**supported**"], "found": ["At w = 7 a<b.\n*1.5* by [these](criteria.html)"]})
+    html = table(frame, "`gpu` scale.", index=False, places=["here"]).data
+    assert "<caption><span><code>gpu</code> scale.</span></caption>" in html and '<tr id="here"><td>' in html
+    assert (
+        "<strong>supported</strong></td><td>At w\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}7 a&lt;b.<br><em>1.5</em>" in html
+    )
+    assert '<a href="criteria.html">these</a>' in html
+
+
+def test_where_there_is_no_html_a_table_is_text():
+    shown = table(pd.DataFrame({"a": [1]}), "One.")
+    assert repr(shown).startswith("One.") and "a" in repr(shown)
+    assert table("not measured", "Two.") == "not measured"

@@ -1,6 +1,7 @@
 """What prose says of records: numbers filled into sentences."""
 
 import ast
+import copy
 from types import SimpleNamespace
 
 import jupytext
@@ -112,8 +113,12 @@ def test_every_sentence_of_the_book_names_facts(page):
 
 
 def test_the_takeaway_is_what_the_verdicts_allow(records, monkeypatch):
-    page = Records(config.find("demo", "convnet-noise20"), tuple(records), None)
-    for verdict, said in (("supported", "It peaks at w"), ("contradicted", "Not certain")):
+    for scale, verdict, said in (
+        ("laptop", "supported", "It peaks at w"),
+        ("laptop", "contradicted", "Not certain"),
+        ("demo", "supported", "Not certain"),
+    ):
+        page = Records(config.find(scale, "convnet-noise20"), tuple(records), None)
         monkeypatch.setattr(pages, "_has", lambda runs, name, asked, verdict=verdict: asked == verdict)
         box = pages.takeaway(
             page, "It peaks at w = {test.peak_at} <now>.", "Not certain.", supported="test-error-peak"
@@ -121,3 +126,18 @@ def test_the_takeaway_is_what_the_verdicts_allow(records, monkeypatch):
         assert 'class="admonition tip"' in box and said in box and "<now>" not in box
     assert pages.takeaway(Records(page.experiment, (), None), "A.", "B.") is None
     assert pages.says(page, "{corrupted.peak_at}") is None  # a number that there is not
+
+
+def test_a_threshold_that_is_not_reached_says_how_many_errors_are_left(records):
+    """And how many of them no network avoids."""
+    changed = copy.deepcopy(records)
+    for record in changed:
+        record["data"]["irreducible_errors"] = 2
+    widest = max(changed, key=lambda record: record["config"]["width"])
+    plan = config.find("laptop", "convnet-noise20", {"widths": sorted(record["config"]["width"] for record in changed)})
+    page = Records(plan, tuple(changed), None)
+    assert "w = 8 (dotted); the 2 errors left there no network avoids" in pages._threshold(page)
+    widest["history"][-1]["train_error"]["all"] = 0.01  # percent of 50,000
+    page = Records(plan, tuple(changed), None)
+    said = "not reached; 5 errors of 50,000 are left at w = 24, of which no network avoids 2: identical images"
+    assert said in pages._threshold(page) and "If 1% were allowed, it would be w = 8." in pages._threshold(page)

@@ -59,14 +59,14 @@ def test_nothing_measured_at_demo_scale_counts(monkeypatch):
     monkeypatch.setattr(store, "read_all", lambda runs, root=None: records if runs[0].scale == "demo" else [])
     table = verdicts.overview()
     assert "demo" not in set(table.scale) and set(table.verdict) == {"not measured"}
-    assert verdicts.counts(table) == "Nothing is measured yet."
+    assert verdicts.counts(table).empty
     text = " ".join(command(DEMO).output.split())
     assert "Section 4.1, Figure 2; jacobian-peak-at-points" in text and "supported: " in text
     assert "is no verdict on the paper" in text
     page = Records(demo, tuple(records), None)
     assert (
         "no verdict on the paper" in pages.verdicts_on(page, "Figure 3").data
-        and "**supported**" in pages.verdicts_on(page, "Figure 3").data
+        and "<strong>supported</strong>" in pages.verdicts_on(page, "Figure 3").data
     )
     assert pages.verdicts_by_scale(page, "Figure 3") is None
     assert verdicts.trial("gpu") == ""
@@ -91,19 +91,19 @@ def test_an_experiment_of_ones_own_is_judged_as_the_one_that_it_is_like(tmp_path
 
 def test_a_table_shows_effect_spread_and_sentence(monkeypatch):
     table = judged(World().evidence(), monkeypatch=monkeypatch)
-    text = verdicts.as_table(table, "Figure 2")
+
+    def text(evidence, figure):
+        return verdicts.as_table(judged(evidence, monkeypatch=monkeypatch), figure).to_string()
+
     n_claims = sum("Figure 2" in one.figures and claims.NOISY in one.experiments for one in claims.CLAIMS)
-    assert len(text.splitlines()) == 2 + n_claims and "**supported**" in text and "(1 to 1 over seeds, widths)" in text
-    assert verdicts.as_table(table, "Figure 7") == ""
-    disagree = together(dict(enumerate(map(made, CASES["test-error-peak"]))))
-    text = verdicts.as_table(judged(disagree, monkeypatch=monkeypatch), "Figure 1")
-    assert "**inconclusive**" in text and "of the samples agree" in text
-    alone = verdicts.as_table(judged(World().evidence(0), monkeypatch=monkeypatch), "Figure 3")
-    assert "(one seed)" in alone
-    alone = verdicts.as_table(judged(World().evidence(0), monkeypatch=monkeypatch), "Figure 1")
-    assert "over test images, one seed)" in alone
-    moments = verdicts.as_table(judged(of_the_paper("Figure 1c"), monkeypatch=monkeypatch), "Figure 1")
-    assert "over seeds, moments, test images)" in moments
+    assert len(verdicts.as_table(table, "Figure 2")) == n_claims and verdicts.as_table(table, "Figure 7").empty
+    assert "**supported**" in text(World().evidence(), "Figure 2")
+    assert "(1 to 1 over seeds, widths)" in text(World().evidence(), "Figure 2")
+    disagree = text(together(dict(enumerate(map(made, CASES["test-error-peak"])))), "Figure 1")
+    assert "**inconclusive**" in disagree and "of the samples agree" in disagree
+    assert "(one seed)" in text(World().evidence(0), "Figure 3")
+    assert "over test images, one seed)" in text(World().evidence(0), "Figure 1")
+    assert "over seeds, moments, test images)" in text(of_the_paper("Figure 1c"), "Figure 1")
 
 
 @pytest.mark.parametrize(
@@ -122,14 +122,15 @@ def test_counts():
     assert verdicts.count(table) == "**8 not measured** of 8 claims"
     table = table[:4].assign(verdict=["supported", "supported", "contradicted", "not measured"], scale="gpu")
     assert verdicts.count(table) == "**2 supported, 1 contradicted and 1 not measured** of 4 claims"
-    assert "| `gpu` | 2 | 1 | 0 | 1 |" in verdicts.counts(table)
+    assert verdicts.counts(table).loc["gpu"].tolist() == [2, 1, 0, 1]
 
 
 def test_the_pages_tables_follow_the_records(measured):
     page = Records(LAPTOP, tuple(measured), None)
-    assert "**supported**" in pages.verdicts_on(page, "Figure 3").data
+    assert "<strong>supported</strong>" in pages.verdicts_on(page, "Figure 3").data
+    assert pages.verdicts_on(page, "Figure 7") is None
     text = pages.verdicts_by_scale(page, "Figure 2").data
-    assert "`laptop`" in text and "`demo`" not in text and "`paper`" not in text
+    assert "<code>laptop</code>" in text and "<code>demo</code>" not in text and "<code>paper</code>" not in text
     empty = opened({"scale": "paper", "experiment": "convnet-asymmetric"})
     assert pages.verdicts_on(empty, "Figure 7").data.count("not measured") == 8
 
@@ -145,7 +146,7 @@ def test_a_page_with_a_width_of_the_readers_judges_the_plan(measured):
 
 
 def test_the_criteria_name_every_threshold_of_judgement():
-    text = verdicts.criteria()
+    text = verdicts.criteria().to_string()
     for said in (
         "at least 3 networks",
         "at least 1/1.1 of",

@@ -13,8 +13,7 @@ from IPython.display import HTML, Markdown
 from .. import claims
 from ..claims import second_looks, verdicts
 from ..errors import ConfigError
-from ..runs.tables import markdown
-from . import facts, matrix
+from . import captioned, facts, matrix
 
 
 class Board:
@@ -33,7 +32,7 @@ class Board:
 
     def counts(self) -> Any:
         """How many claims are in each state, a row per scale."""
-        return Markdown(verdicts.counts(self.table))
+        return _table(verdicts.counts(self.table), "Verdicts at every scale that is measured.")
 
     def summary(self) -> Any:
         """How many claims are in each state, each at the largest scale that decides it, as a sentence."""
@@ -48,22 +47,22 @@ class Board:
         return Markdown(matrix.doubts(self.table))
 
     def says(self, template: str, experiment: str, *names: str, verdict: str = "supported") -> Any:
-        """A sentence about an experiment's records at every scale where all these claims have that verdict; else nothing.
+        """A sentence about an experiment's records at the largest scale where all these claims have that verdict; else nothing.
 
-        Its numbers are filled in by `facts.Facts`.
+        Its numbers are filled in by `facts.Facts`; the other scales with that verdict are named.
         """
         self._known(names)
-        said = []
-        for scale in claims.SCALES:
-            if names and all(self.state(name, scale, experiment) == verdict for name in names):
-                records, plan = second_looks.records_of(scale, experiment)
-                if text := facts.known(facts.Facts(records, plan).fill(template)):
-                    said.append(f"- `{scale}`: {text}")
-        return Markdown("\n".join(said)) if said else None
+        agreed = [s for s in claims.SCALES if names and all(self.state(n, s, experiment) == verdict for n in names)]
+        if not agreed:
+            return None
+        *others, scale = agreed
+        text = facts.known(facts.Facts(*second_looks.records_of(scale, experiment)).fill(template))
+        also = f" At {' and '.join(f'`{other}`' for other in others)}, too." if others else ""
+        return Markdown(f"- `{scale}`: {text}{also}") if text else None
 
     def measured(self) -> Any:
         """What was measured, a row per scale and experiment."""
-        return _table(second_looks.measured())
+        return _table(second_looks.measured(), "What was measured of every experiment.")
 
     def untested(self) -> Any:
         """What of the paper's experiments was measured below their own data and epochs only, or not at all, as a point of a list."""
@@ -108,40 +107,48 @@ class Board:
 
     def criteria(self) -> Any:
         """The thresholds of judgement, and since when they are fixed."""
-        return Markdown(f"{verdicts.criteria()}\n\nFixed in {verdicts.fixed()}.")
+        table = verdicts.criteria()
+        places = [verdicts.place_of(name) for name in table.index]
+        return captioned.table(table, f"The criteria, fixed in {verdicts.fixed()}.", places=places)
 
     def thresholds(self) -> Any:
         """The interpolation threshold, its range over the moments, and what it would be with some training error."""
-        return _table(second_looks.thresholds(self._evidences))
+        caption = "The threshold that decides, its range over the moments, and thresholds with so much training error."
+        return _table(second_looks.thresholds(self._evidences), caption)
 
     def peaks(self) -> Any:
         """Where the peaks are, with their range over seeds and moments."""
-        return _table(second_looks.peaks(self._evidences))
+        return _table(
+            second_looks.peaks(self._evidences),
+            "Widths of the peaks, in parentheses the training error there, then the range over seeds and moments.",
+        )
 
     def by_seed(self, scale: str, experiment: str, metric: str, subset: str = "all") -> Any:
         """A metric at the end of training, a row per width and a column per seed; nothing without records."""
-        return _table(second_looks.by_seed(scale, experiment, metric, subset))
+        caption = f"`{scale}/{experiment}`: %, in parentheses the range over the moments."
+        return _table(second_looks.by_seed(scale, experiment, metric, subset), caption)
 
     def by_tolerance(self) -> Any:
         """The verdicts that hang on how the threshold is read."""
-        return _table(second_looks.by_tolerance(self._evidences))
+        return _table(second_looks.by_tolerance(self._evidences), "Verdicts that hang on how the threshold is read.")
 
     def over_epochs(self) -> Any:
         """Correlations over all epochs, and after the first descent, and a sentence that counts the latter."""
         found = second_looks.over_epochs(self._evidences)
         later = found[[name for name in found if "after" in name]].to_numpy()
         later = later[later != "–"].astype(float)
-        if not later.size:
-            return _table(found)
-        counted = (
-            f"After the first descent {(later > 0).sum()} of {later.size} are positive; "
-            f"they go from {later.min():.2f} to {later.max():.2f}."
-        )
-        return Markdown(f"{_table(found).data}\n\n{counted}")
+        caption = "Mean rank correlations of sharpness and test error over the epochs, from the threshold on."
+        if later.size:
+            caption += (
+                f" After the first descent {(later > 0).sum()} of {later.size} are positive; "
+                f"they go from {later.min():.2f} to {later.max():.2f}."
+            )
+        return _table(found, caption)
 
 
-def _table(frame: pd.DataFrame) -> Any:
-    """A table with its texts in full, as Markdown."""
+def _table(frame: pd.DataFrame, caption: str) -> Any:
+    """A table, or that it would have no rows."""
     if frame.empty:
         return Markdown("None.")
-    return Markdown(markdown(frame.rename("`{}`".format).rename_axis("Records")))
+    named = frame.rename(lambda name: name if name.startswith("w = ") else f"`{name}`")
+    return captioned.table(named.rename_axis(frame.index.name or "Records"), caption)

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import claims, config, figures, locations
-from ..claims import kept, moments, verdicts
+from ..claims import kept, moments, trends, verdicts
 from ..errors import ConfigError
 from ..runs import cost, record_format, store, tables
 from ..runs.records import Records
@@ -64,21 +64,22 @@ def what_is_missing(runs: Records) -> Any:
 
 
 def verdicts_on(runs: Records, figure: str) -> Any:
-    """The claims that the paper makes with a figure, and what these records say of them, as Markdown."""
+    """The claims that the paper makes with a figure, and what these records say of them, a table; nothing without claims."""
     table = verdicts.as_table(_judged(runs), figure)
-    notes = filter(None, (table, verdicts.LEGEND, verdicts.trial(runs.experiment.scale)))
-    return _markdown("\n\n".join(notes) if table else "")
+    caption = f"{verdicts.LEGEND} {verdicts.trial(runs.experiment.scale)}".strip()
+    return captioned.table(table, caption) if len(table) else None
 
 
 def verdicts_by_scale(runs: Records, figure: str) -> Any:
-    """The claims made with a figure, and the verdict at every scale that counts and has records, as Markdown."""
+    """The claims made with a figure, and the verdict at every scale that counts and has records, a table."""
     name, judged = runs.experiment.experiment, {}
     for scale in claims.SCALES:
         if scale == runs.experiment.scale or locations.params_file(scale, name).is_file():
             there = runs if scale == runs.experiment.scale else runs.at(scale)
             if len(there):
                 judged[scale] = _judged(there)
-    return _markdown(verdicts.by_scale(judged, figure))
+    table = verdicts.by_scale(judged, figure)
+    return captioned.table(table, "The same claims, and their verdicts at every scale.") if len(table) else None
 
 
 def by_width(runs: Records) -> pd.DataFrame:
@@ -117,12 +118,16 @@ def says(runs: Records, template: str, **where: str | Sequence[str]) -> Any:
 
 
 def takeaway(runs: Records, template: str, otherwise: str, **where: str | Sequence[str]) -> Any:
-    """The box that says what to remember of a page: the first text where the claims have these verdicts, else the other one."""
+    """The box that says what to remember of a page: the first text where the claims have these verdicts, else the other one.
+
+    At a scale that is for trying things out it is always the other one.
+    """
     from IPython.display import HTML
 
     if not len(runs):
         return None
-    text = facts.known(_facts(runs).fill(template)) if _holds(runs, where) else ""
+    counts = runs.experiment.scale in claims.SCALES
+    text = facts.known(_facts(runs).fill(template)) if counts and _holds(runs, where) else ""
     text = html.escape(text or facts.known(_facts(runs).fill(otherwise)))
     return (
         HTML(f'<div class="admonition tip"><p class="admonition-title">Takeaway</p><p>{text}</p></div>')
@@ -242,8 +247,6 @@ def describe(runs: Records) -> str:
         e.points_from, "training points"
     )
     around = " and ".join(f"{points[kind]:,} {kind}" for kind in ("clean", "noisy") if points.get(kind))
-    threshold = runs.threshold
-    mark = f"w = {threshold} (dotted)" if threshold else "not reached"
     sources = {record["data"]["source"] for record in runs}
     trying = ", for trying things out" if e.scale == "demo" else ""
     devices = {f"{o['device_name']} ({o['device'].upper()})" for o in origins}
@@ -256,8 +259,7 @@ def describe(runs: Records) -> str:
         f"{data['n_train']:,} training images{noise}, {data['n_test']:,} test images.",
         f"Training: {e.epochs:,} epochs of {optimizer} in {precision}; seed{'s' if len(seeds) > 1 else ''} "
         f"{', '.join(map(str, seeds))} ({spread}).",
-        f"Measured around {around} {kind_of_points}, "
-        f"P = {e.n_paths}, M = {e.n_tangents}. Interpolation threshold: {mark}.",
+        f"Measured around {around} {kind_of_points}, P = {e.n_paths}, M = {e.n_tangents}. {_threshold(runs)}",
         f"Made on {_listed(devices)} in {spent}, at commit {_listed(commits)}.",
     ]
     if e.overrides:
@@ -269,6 +271,27 @@ def describe(runs: Records) -> str:
     if diverged:
         sentences.append(f"Diverged, and not drawn: {_listed(diverged)}.")
     return " ".join(sentences)
+
+
+def _threshold(runs: Records) -> str:
+    """Where the threshold is, and how many errors are left there or, if it is not reached, in the widest network."""
+    last = store.last_epoch(runs.history, "train_error")
+    last, n_train = last[last.width.isin(runs.experiment.widths)], runs[0]["data"]["n_train"]
+    irreducible = store.irreducible_error(runs)
+    unavoidable = round(irreducible * n_train / 100)
+    twins = "identical images with different labels"
+    if runs.threshold:
+        left = f"; the {unavoidable} errors left there no network avoids: {twins}" if unavoidable else ""
+        return f"Interpolation threshold: w = {runs.threshold} (dotted){left}."
+    if last.empty:
+        return "Interpolation threshold: not reached."
+    widest = last[last.width == last.width.max()]
+    low, high = (f"{round(value * n_train / 100):,}" for value in (widest.value.min(), widest.value.max()))
+    left = f"{low if low == high else f'{low} to {high}'} errors of {n_train:,} are left at w = {widest.width.iloc[0]}"
+    avoided = f", of which no network avoids {unavoidable}: {twins}" if unavoidable else ""
+    allowed = {t: store.interpolation_threshold(last, irreducible=irreducible, tolerance=t) for t in trends.TOLERANCES}
+    known = next((f" If {t:g}% were allowed, it would be w = {width}." for t, width in allowed.items() if width), "")
+    return f"Interpolation threshold: not reached; {left}{avoided}.{known}"
 
 
 def _run_of(record: record_format.Record) -> str | None:
@@ -283,7 +306,10 @@ def missing_text(runs: Records) -> str:
     by_width: dict[int, list[str]] = {}
     for run in runs.missing:
         by_width.setdefault(run.width, []).append(str(run.seed))
-    listed = "; ".join(f"w = {width} (seed {', '.join(seeds)})" for width, seeds in by_width.items())
+    by_seeds: dict[str, list[str]] = {}
+    for width, seeds in by_width.items():
+        by_seeds.setdefault(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}", []).append(str(width))
+    listed = "; ".join(f"w = {', '.join(widths)} ({seeds})" for seeds, widths in by_seeds.items())
     file = f"params/{e.scale}/{e.experiment}.yaml"
     options = presentation.changed_fields(e)
     time = cost.in_words(runs.missing, locations.repository() / "results")

@@ -76,21 +76,40 @@ def ratios(cpu: Benchmarks) -> pd.DataFrame:
             ratio, speed = row["ratio"], row["library"]["median"]
             rows.append(
                 {
-                    "": f"{section}, {unit}",
+                    "what": f"{section}, {unit}",
                     "width": row["width"],
                     "baseline": _number(row["baseline"]["median"]),
                     "library": _number(speed),
-                    "ratio": f"{ratio['median']:.1f} ({ratio['min']:.1f}-{ratio['max']:.1f})",
+                    "ratio": _range(ratio, ".1f"),
                     "of the matrix-product rate": f"{row['flop'] * speed / ceiling:.0%}",
                 }
             )
-    return pd.DataFrame(rows).set_index(["", "width"])
+    return pd.DataFrame(rows).set_index(["what", "width"])
 
 
 def profile(cpu: Benchmarks) -> pd.DataFrame:
     """The share of the time that each kind of operation takes."""
-    rows = {(what, f"w = {w}"): shares for what, widths in cpu["profile"].items() for w, shares in widths.items()}
-    return pd.DataFrame(rows).T.map(lambda share: f"{share:.0%}")
+    rows = {(what, w): shares for what, widths in cpu["profile"].items() for w, shares in widths.items()}
+    return pd.DataFrame(rows).T.map(lambda share: f"{share:.0%}").rename_axis(["what", "width"])
+
+
+def findings(cpu: Benchmarks) -> str:
+    """What takes the time on a CPU, and what was gained, in sentences."""
+    said = []
+    for what, widths in cpu["profile"].items():
+        narrow, wide = min(widths, key=int), max(widths, key=int)
+        shares = [f"{widths[width]['convolutions']:.0%}" for width in (narrow, wide)]
+        said.append(
+            f"In {what} convolutions take {shares[0]} of the time at w = {narrow} and {shares[1]} at w = {wide}."
+        )
+    rate = cpu["ceilings"]["matrix product, float32, FLOP/s"]
+    first, last = cpu["measuring"][0], cpu["measuring"][-1]
+    said.append(
+        f"Measuring is {first['ratio']['median']:.2g} times as fast as the baseline at w = {first['width']} and "
+        f"{last['ratio']['median']:.2g} times at w = {last['width']}. There it runs at {last['flop'] * last['library']['median'] / rate:.0%} "
+        "of the rate of plain matrix products, the dashed line, which no arrangement of the same operations can exceed."
+    )
+    return " ".join(said)
 
 
 class NotMeasured:
@@ -120,19 +139,19 @@ def steps(gpu: Benchmarks) -> pd.DataFrame | NotMeasured:
         alone, ratio = found.get((family, width, n, "compiled")), row["ratio"]
         rows.append(
             {
-                "": family,
+                "family": family,
                 "networks": n,
                 "width": width,
                 BEFORE: _number(found[family, width, n, BEFORE]["images_per_s"]["median"]),
                 "compiled": _number(alone["images_per_s"]["median"]) if alone else "-",
                 AFTER: _number(row["images_per_s"]["median"]),
-                "ratio": f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})",
+                "ratio": _range(ratio, ".2f"),
                 "of the bf16 rate": _percent(row["flop_per_s"] / gpu["ceilings"]["matrix product, bf16, FLOP/s"]),
                 "of the bandwidth": _percent(row["bytes_per_s"] / gpu["ceilings"]["copy, bytes/s"]),
                 "compiling, s": f"{row['compile_s']:.0f}",
             }
         )
-    return pd.DataFrame(rows).set_index(["", "networks", "width"])
+    return pd.DataFrame(rows).set_index(["family", "networks", "width"])
 
 
 def gpu_measuring(gpu: Benchmarks) -> pd.DataFrame:
@@ -184,13 +203,13 @@ def gpu_findings(gpu: Benchmarks) -> str:
         kind = name.partition(",")[0] + (", eager" if ", eager" in name else "")
         worst[kind] = max(worst.get(kind, 0.0), error)
     if "measures" in worst:
-        said.append(f"Measures on the device agree with float64 on the CPU to {worst['measures']:.0e} (median).")
+        said.append(f"Measures on the device agree with float64 on the CPU to {worst['measures']:.1g} (median).")
     if {"float32", "float64", "float32, eager", "bf16"} <= worst.keys():
         said.append(
             f"After two epochs in float64 the weights of the compiled step, as one and not, differ from those of eager "
-            f"steps by at most {worst['float64']:.0e} of the way that they went. In float32 rounding grows on the way: they "
-            f"differ by {worst['float32']:.0e}, and eager steps from themselves, in float64 or when the first weights differ in "
-            f"their last bit, by {worst['float32, eager']:.0e}. In bfloat16 they are at most "
+            f"steps by at most {worst['float64']:.1g} of the way that they went. In float32 rounding grows on the way: they "
+            f"differ by {worst['float32']:.1g}, and eager steps from themselves, in float64 or when the first weights differ in "
+            f"their last bit, by {worst['float32, eager']:.1g}. In bfloat16 they are at most "
             f"{worst['bf16']:.2f} times as far from eager float32 as eager steps in bfloat16 are."
         )
     return " ".join(said)
@@ -204,7 +223,7 @@ def explorations(cpu: Benchmarks) -> pd.DataFrame:
             for name, row in cpu["explorations"].items()
         }
     ).T
-    return table.map(lambda value: f"{value:.2f}")
+    return table.map(lambda value: f"{value:.2f}").rename_axis("tried")
 
 
 def many(cpu: Benchmarks) -> pd.DataFrame:
@@ -222,7 +241,7 @@ def many(cpu: Benchmarks) -> pd.DataFrame:
         }
         for row in cpu["many"]
     }
-    return pd.DataFrame(rows).T
+    return pd.DataFrame(rows).T.rename_axis("what")
 
 
 def exponent(amounts: list[float], seconds: list[float]) -> float:
@@ -235,8 +254,14 @@ def as_used(gpu: Benchmarks) -> list[dict[str, Any]]:
     return [row for row in gpu["measuring"] if row["layout"] == "channels last" and row["chunk"] is None]
 
 
+def _range(ratio: dict[str, float], digits: str) -> str:
+    """A median and its range, on one line."""
+    low, high = f"{ratio['min']:{digits}}", f"{ratio['max']:{digits}}"
+    return f"{ratio['median']:{digits}}\N{NO-BREAK SPACE}({low}\N{NON-BREAKING HYPHEN}{high})"
+
+
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.095 else f"{100 * share:.2f}%"
+    return f"{100 * share:.2g}%"
 
 
 def _number(value: float) -> str:

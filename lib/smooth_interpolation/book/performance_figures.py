@@ -95,7 +95,7 @@ def gpu_rates(gpu: Benchmarks) -> Figure:
     with mpl.rc_context(STYLE):
         figure, grid = subplots(2, 1, 2.9, sharey=True)
         axes = grid[:, 0]
-        every = [row for row in gpu["step"] if row["family"] == "convnet"]
+        every = sorted((row for row in gpu["step"] if row["family"] == "convnet"), key=lambda row: row["width"])
         limits = {"flop_per_s": "matrix product, bf16, FLOP/s", "bytes_per_s": "copy, bytes/s"}
         for panel, few in zip(axes, (False, True), strict=True):
             for variant, colour in ((BEFORE, BASELINE), (AFTER, LIBRARY)):

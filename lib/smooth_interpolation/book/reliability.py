@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pandas as pd
-from IPython.display import Markdown
 
-from ..runs.tables import markdown
+from .captioned import Table
+from .captioned import table as captioned
 from .performance import Benchmarks
 
 
-def table(found: Benchmarks) -> Markdown:
+def table(found: Benchmarks) -> Table:
     """A row per scenario of `tests/reliability`, what does not always hold in bold, and all of them together."""
     rows = [found[name] for name in found.origins]
     shown = [
@@ -23,4 +23,7 @@ def table(found: Benchmarks) -> Markdown:
     tried, held, seconds = (sum(row[name] for row in rows) for name in ("tried", "held", "seconds"))
     shown.append((f"**All, in {seconds / 60:.0f} minutes**", f"**{tried:,}**", f"**{held:,}**"))
     frame = pd.DataFrame(shown, columns=["What is done, and what is promised", "tried", "held"])
-    return Markdown(markdown(frame, colalign=("left", "right", "right")))
+    return captioned(
+        frame.set_index(frame.columns[0]),
+        "What was done to small runs, how often, and how often what is promised held.",
+    )

@@ -128,9 +128,9 @@ def by_tolerance(evidences: Evidences) -> pd.DataFrame:
                 states |= {other: claim(other).state for other in same.values() if other is not evidence}
             after = {f"at {t:g}%": states.get(other, states[evidence]) for t, other in read.items()}
             if set(after.values()) != {states[evidence]}:
-                rows.append({"records": name, "claim": claim.statement, "verdict": states[evidence], **after})
-    columns = ["records", "claim", "verdict", *(f"at {tolerance:g}%" for tolerance in trends.TOLERANCES)]
-    return pd.DataFrame(rows, columns=columns).set_index("records")
+                rows.append({"Records": name, "claim": claim.statement, "verdict": states[evidence], **after})
+    columns = ["Records", "claim", "verdict", *(f"at {tolerance:g}%" for tolerance in trends.TOLERANCES)]
+    return pd.DataFrame(rows, columns=columns).set_index("Records")
 
 
 def _read(evidence: Evidence) -> tuple[int | None, ...]:

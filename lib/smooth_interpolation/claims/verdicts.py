@@ -13,14 +13,13 @@ import pandas as pd
 
 from .. import claims, config, locations
 from ..runs import store
-from ..runs.tables import markdown
 from . import evidence, kept, moments, trends
 
 PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
 NOTHING = "not measured"
 LEGEND = (
-    "In italics: the effect, in brackets its interval over seeds, moments and test images, and what it measures. A verdict "
-    "stands only if the seeds and moments agree on it; [the criteria](criteria.html) are the same at every scale."
+    "What the paper says, and what was found. In italics the effect, its interval over seeds, moments and test images, and what "
+    "it measures. A verdict stands only if seeds and moments agree on it; [the criteria](criteria.html) are the same at every scale."
 )
 TRIAL = "Scale `{scale}` is for trying things out: what is said of it here tries the criteria, and is no verdict on the paper."
 OWN = "Scale `{scale}` is none of the book's: what is said of it here is no verdict on the paper."
@@ -89,22 +88,22 @@ def number(value: float) -> str:
     return f"{rounded:,.0f}" if abs(rounded) >= 10 else f"{rounded:.2g}"
 
 
-def as_table(table: pd.DataFrame, figure: str) -> str:
-    """The claims made with a figure, with a verdict, a sentence, the effect and its spread, as Markdown."""
+def as_table(table: pd.DataFrame, figure: str) -> pd.DataFrame:
+    """The claims made with a figure, with a verdict, a sentence, the effect and its spread."""
     rows = []
     for row in of_figure(table, figure).itertuples():
-        value = f"<br>*{effect(row)} ({spread(row)}): {row.measure}*" if effect(row) else ""
+        value = f"\n*{effect(row)} ({spread(row)}): {row.measure}*" if effect(row) else ""
         rows.append((row.statement, f"**{row.verdict}**", row.sentence + value))
-    return markdown(pd.DataFrame(rows, columns=["The paper", "Verdict", "What was found"])) if rows else ""
+    return pd.DataFrame(rows, columns=["The paper", "Verdict", "What was found"]).set_index("The paper")
 
 
-def by_scale(tables: Mapping[str, pd.DataFrame], figure: str) -> str:
-    """The claims made with a figure, and the verdict at each of these scales, as Markdown."""
+def by_scale(tables: Mapping[str, pd.DataFrame], figure: str) -> pd.DataFrame:
+    """The claims made with a figure, and the verdict at each of these scales."""
     if not tables:
-        return ""
+        return pd.DataFrame()
     rows = of_figure(next(iter(tables.values())), figure)
     found = pd.DataFrame({f"`{scale}`": table.verdict[rows.index] for scale, table in tables.items()})
-    return markdown(found.set_axis(rows.statement).rename_axis("The paper"))
+    return found.set_axis(rows.statement).rename_axis("The paper")
 
 
 def count(table: pd.DataFrame) -> str:
@@ -115,13 +114,11 @@ def count(table: pd.DataFrame) -> str:
     return f"**{words}** of {len(table)} claims"
 
 
-def counts(table: pd.DataFrame) -> str:
-    """How many claims an overview finds in each state, a row per scale, as Markdown."""
+def counts(table: pd.DataFrame) -> pd.DataFrame:
+    """How many claims an overview finds in each state, a row per scale."""
     scales = measured_scales(table)
-    if not scales:
-        return "Nothing is measured yet."
     found = pd.crosstab(table.scale, table.verdict).reindex(index=scales, columns=claims.STATES, fill_value=0)
-    return markdown(found.rename("`{}`".format).rename_axis("Scale"))
+    return found.rename_axis(index="Scale", columns=None)
 
 
 def fixed() -> str:
@@ -140,8 +137,8 @@ def _git(*arguments: str) -> str:
     return result.stdout.strip() if result.returncode == 0 else ""
 
 
-def criteria() -> str:
-    """The thresholds of judgement, as Markdown."""
+def criteria() -> pd.DataFrame:
+    """The thresholds of judgement."""
     percent = ", ".join(f"{tolerance:g}" for tolerance in trends.TOLERANCES)
     rows = [
         ("The interpolation threshold", f"the smallest width from which on, at the last epoch, no label is missed in any seed that did not diverge, apart from errors that no function of the image avoids; thresholds at {percent}% of training error are shown and decide nothing"),
@@ -169,8 +166,7 @@ def criteria() -> str:
         ("They go together", f"rank correlation of {trends.STRONG:g} or more and an interval above 0, contradicted if it lies below {trends.STRONG:g}"),
         ("The samples agree", f"{trends.AGREE:.1%} of them give the verdict; up to {evidence.EXACT} seeds they are all bootstrap samples of the seeds at every moment, with the threshold of that moment"),
     ]  # fmt: skip
-    rows = [(f'<span id="{place_of(name)}"></span>{name}', asked) for name, asked in rows]
-    return markdown(pd.DataFrame(rows, columns=["What is said", "What is asked"]))
+    return pd.DataFrame(rows, columns=["What is said", "What is asked"]).set_index("What is said")
 
 
 def place_of(criterion: str) -> str:

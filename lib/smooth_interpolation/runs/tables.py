@@ -114,12 +114,3 @@ def _table(rows: list[tuple[Any, ...]], types: dict[str, type], by: list[str]) -
     return pd.DataFrame(rows, columns=list(types)).astype(types).sort_values(by, kind="stable", ignore_index=True)
 
 
-def markdown(table: pd.DataFrame, **options: Any) -> str:
-    """A table as Markdown, its cells, which may hold Markdown and HTML, as they are; with its index if that has a name.
-
-    Args:
-        table: of texts, and of whole numbers.
-        options: of `tabulate`, such as the columns' alignment, `colalign`.
-    """
-    named = table.index.name is not None
-    return str(table.to_markdown(index=named, stralign=None, disable_numparse=True, **options))

@@ -100,7 +100,7 @@ def by_width(found: Examination) -> Figure:
     """As Figure 3 where wrong labels are known, else as Figure 2."""
     table = found.volumes.replace({"metric": {"loss": "crossentropy"}}).dropna(subset="mean")
     draw_volumes = paper.fig3 if len(curves(found)) > 1 else paper.fig2
-    figure = draw_volumes(table, unit="strength of the augmentation")  # of either kind of path
+    figure = draw_volumes(table, unit="strength")  # of either kind of path
     if "loss" in set(found.volumes.metric):
         for panel in figure.axes:
             for name, rename in ((panel.get_title(), panel.set_title), (panel.get_label(), panel.set_label)):
