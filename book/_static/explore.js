@@ -104,7 +104,7 @@
     for (const line of named) heights.push(Math.min(up(last(line)) + 4, (heights[heights.length - 1] ?? HEIGHT) - 11));
     for (let i = named.length - 1, free = TOP + 4; i >= 0; free = heights[i--] + 11) heights[i] = Math.max(heights[i], free);
     named.forEach((line, i) =>
-      draw(svg, "text", {x: end + 5, y: heights[i], class: "of-line"}, line.name).style.setProperty("--colour", line.colour));
+      draw(svg, "text", {x: end + 9, y: heights[i], class: "of-line"}, line.name).style.setProperty("--colour", line.colour));
   };
   const canvas = label => {
     const svg = document.createElementNS(SVG, "svg");

@@ -109,7 +109,7 @@ class Board:
         """The thresholds of judgement, and since when they are fixed."""
         table = verdicts.criteria()
         places = [verdicts.place_of(name) for name in table.index]
-        return captioned.table(table, f"The criteria, fixed in {verdicts.fixed()}.", places=places)
+        return captioned.table(table, f"The criteria, fixed in {verdicts.fixed()}.", places=places, cards=True)
 
     def thresholds(self) -> Any:
         """The interpolation threshold, its range over the moments, and what it would be with some training error."""

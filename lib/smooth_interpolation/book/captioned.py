@@ -35,7 +35,12 @@ class Table(HTML):
 
 
 def table(
-    frame: pd.DataFrame | Any, caption: str, index: bool = True, folded: bool = False, places: Sequence[str] = ()
+    frame: pd.DataFrame | Any,
+    caption: str,
+    index: bool = True,
+    folded: bool = False,
+    places: Sequence[str] = (),
+    cards: bool = False,
 ) -> Table | Any:
     """A table for a page, with a caption that assistive technology finds, too; perhaps folded, for a click to open.
 
@@ -45,6 +50,7 @@ def table(
         index: the frame's index is shown, as the heads of the rows.
         folded: only the caption is seen at first.
         places: the addresses of the rows in their page, if they have any.
+        cards: on a phone each row is a card, for long texts.
     """
     if not isinstance(frame, pd.DataFrame):
         return frame
@@ -70,7 +76,7 @@ def table(
         for row, place in zip(texts, places or [""] * len(texts), strict=True)
     )
     inner = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    box = '<div class="pst-scrollable-table-container"><table class="captioned">'
+    box = f'<div class="pst-scrollable-table-container"><table class="captioned{" cards" if cards else ""}">'
     if folded:
         shown = f"<details><summary>{_set(caption)}</summary>{box}{inner}</div></details>"
     else:

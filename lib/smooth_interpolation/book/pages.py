@@ -67,7 +67,7 @@ def verdicts_on(runs: Records, figure: str) -> Any:
     """The claims that the paper makes with a figure, and what these records say of them, a table; nothing without claims."""
     table = verdicts.as_table(_judged(runs), figure)
     caption = f"{verdicts.LEGEND} {verdicts.trial(runs.experiment.scale)}".strip()
-    return captioned.table(table, caption) if len(table) else None
+    return captioned.table(table, caption, cards=True) if len(table) else None
 
 
 def verdicts_by_scale(runs: Records, figure: str) -> Any:

@@ -129,8 +129,7 @@ def _cost(experiment: Experiment, kind: str, benchmarks: Benchmarks, n: int) -> 
         hours = predicted_hours(experiment, benchmarks)
         whole = max((hours["training"] + hours["measuring"]) / n, hours["longest"] if n > 1 else 0.0)
         if not math.isnan(whole):
-            unbroken = _duration(whole).replace(" ", "\N{NO-BREAK SPACE}")
-            said.append(f"predicted for all: {unbroken}")
+            said.append(f"predicted for all: {_duration(whole)}")
     return "; ".join(said) or "unknown"
 
 
@@ -179,7 +178,8 @@ def _at(rates: Rates, width: int) -> float:
 def _duration(hours: float) -> str:
     if math.isnan(hours):
         return "not measured"
-    return f"{hours / 24:,.1f} days" if hours >= 48 else cost.duration(3600 * hours)
+    said = f"{hours / 24:,.1f} days" if hours >= 48 else cost.duration(3600 * hours)
+    return said.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _size(asked: int | None, whole: int) -> int:

@@ -18,7 +18,7 @@ from . import evidence, kept, moments, trends
 PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
 NOTHING = "not measured"
 LEGEND = (
-    "What the paper says, and what was found. In italics the effect, its interval over seeds, moments and test images, and what "
+    "Verdicts on what the paper says. In italics the effect, its interval over seeds, moments and test images, and what "
     "it measures. A verdict stands only if seeds and moments agree on it; [the criteria](criteria.html) are the same at every scale."
 )
 TRIAL = "Scale `{scale}` is for trying things out: what is said of it here tries the criteria, and is no verdict on the paper."
