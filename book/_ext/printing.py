@@ -49,6 +49,7 @@ def to_pdf(page: Path, target: Path) -> None:
         tab = browser.new_page()
         tab.set_default_timeout(300_000)
         ready(tab, page)
+        tab.evaluate("document.querySelectorAll('details.sd-dropdown').forEach(fold => fold.open = true)")
         edges = {"top": "15mm", "bottom": "15mm", "left": "12mm", "right": "12mm"}
         tab.pdf(path=target, format="A4", margin=edges, outline=True, tagged=True)
         browser.close()

@@ -11,12 +11,14 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import claims, config, figures, locations
 from ..claims import kept, moments, trends, verdicts
 from ..errors import ConfigError
+from ..figures.style import STYLE
 from ..runs import cost, record_format, store, tables
 from ..runs.records import Records
 from . import captioned, explore, facts, presentation
@@ -327,7 +329,8 @@ def _markdown(text: str) -> Any:
 
 
 def vector_figures() -> None:
-    """Figures as HTML that holds an SVG with alternative text, and as PDF for print, in the notebook that calls this."""
+    """Figures in the book's style, as HTML that holds an SVG with alternative text, and as PDF for print, in the notebook that calls this."""
+    mpl.rcParams.update(STYLE)  # a reader's own plots, too, which are drawn twice as well, for light and for dark pages
     try:
         from IPython import get_ipython
         from matplotlib_inline.backend_inline import set_matplotlib_formats
