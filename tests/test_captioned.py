@@ -42,6 +42,7 @@ def test_texts_may_be_marked():
 
 
 def test_where_there_is_no_html_a_table_is_text():
-    shown = table(pd.DataFrame({"a": [1]}), "One.")
-    assert repr(shown).startswith("One.") and "a" in repr(shown)
+    shown = table(pd.DataFrame({"a": ["1\n2"]}, index=pd.Index([3], name="b")), "One.")
+    assert repr(shown) == shown._repr_markdown_()
+    assert [line.replace(" ", "") for line in repr(shown).splitlines()[2:]] == ["|b|a|", "|-----|-----|", "|3|12|"]
     assert table("not measured", "Two.") == "not measured"

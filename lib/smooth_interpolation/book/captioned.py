@@ -23,14 +23,17 @@ MARKS = (
 )
 
 
-class Table(HTML):
-    """A table as HTML, and as text where there is none."""
+class Rich(HTML):
+    """HTML, and Markdown where there is none: in LaTeX and terminals."""
 
     def __init__(self, html: str, text: str):
         super().__init__(html)
         self.text = text
 
     def __repr__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
         return self.text
 
 
@@ -41,7 +44,7 @@ def table(
     folded: bool = False,
     places: Sequence[str] = (),
     cards: bool = False,
-) -> Table | Any:
+) -> Rich | Any:
     """A table for a page, with a caption that assistive technology finds, too; perhaps folded, for a click to open.
 
     Args:
@@ -81,7 +84,9 @@ def table(
         shown = f"<details><summary>{_set(caption)}</summary>{box}{inner}</div></details>"
     else:
         shown = f"{box}<caption><span>{_set(caption)}</span></caption>{inner}</div>"
-    return Table(shown, f"{caption}\n\n{frame.to_string(index=index)}")
+    cells = [[text.replace("\n", " ").replace("|", r"\|") for text in row] for row in texts]
+    plain = pd.DataFrame(cells, columns=names).to_markdown(index=False, stralign=None, disable_numparse=True)
+    return Rich(shown, f"{caption}\n\n{plain}")
 
 
 def _set(text: str) -> str:

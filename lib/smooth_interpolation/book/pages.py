@@ -124,18 +124,15 @@ def takeaway(runs: Records, template: str, otherwise: str, **where: str | Sequen
 
     At a scale that is for trying things out it is always the other one.
     """
-    from IPython.display import HTML
-
     if not len(runs):
         return None
     counts = runs.experiment.scale in claims.SCALES
     text = facts.known(_facts(runs).fill(template)) if counts and _holds(runs, where) else ""
-    text = html.escape(text or facts.known(_facts(runs).fill(otherwise)))
-    return (
-        HTML(f'<div class="admonition tip"><p class="admonition-title">Takeaway</p><p>{text}</p></div>')
-        if text
-        else None
-    )
+    text = text or facts.known(_facts(runs).fill(otherwise))
+    if not text:
+        return None
+    box = f'<div class="admonition tip"><p class="admonition-title">Takeaway</p><p>{html.escape(text)}</p></div>'
+    return captioned.Rich(box, f"**Takeaway.** {text}")
 
 
 def _holds(runs: Records, where: Mapping[str, str | Sequence[str]]) -> bool:

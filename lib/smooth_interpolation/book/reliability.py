@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .captioned import Table
+from .captioned import Rich
 from .captioned import table as captioned
 from .performance import Benchmarks
 
 
-def table(found: Benchmarks) -> Table:
+def table(found: Benchmarks) -> Rich:
     """A row per scenario of `tests/reliability`, what does not always hold in bold, and all of them together."""
     rows = [found[name] for name in found.origins]
     shown = [
