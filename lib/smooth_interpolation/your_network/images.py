@@ -73,7 +73,7 @@ def read(
             raise ConfigError("A dataset brings its own labels: leave labels out.")
         mask = _mask(noisy, len(data))
         chosen = _choose(len(data), mask, n_points, seed)
-        _warn_if_random(data, int(chosen[0]) if len(chosen) else None)
+        _warn_if_random(data, int(chosen[0]))
         images, targets = _stacked(data[int(i)] for i in chosen)
     else:
         raise DataError(
@@ -184,9 +184,10 @@ def _choose(n: int, mask: Tensor | None, n_points: int, seed: int) -> Tensor:
     return torch.from_numpy(np.sort(np.concatenate(parts)))
 
 
-def _warn_if_random(data: Any, index: int | None) -> None:
+def _warn_if_random(data: Any, index: int) -> None:
     """Say so where a dataset gives another image each time it is asked."""
-    if index is not None and not torch.equal(_example(data[index])[0], _example(data[index])[0]):
+    first = _example(data[index])[0]
+    if not all(torch.equal(first, _example(data[index])[0]) for _ in range(foreign.AGAIN)):
         warnings.warn(
             "The dataset gives another image each time: its random augmentation takes part in what is measured. Measure "
             "with the transform of the test set.",
@@ -225,6 +226,7 @@ def _stacked(items: Iterable[Any]) -> tuple[Tensor, Tensor]:
 
 def _in_unit_range(images: Tensor) -> Tensor:
     """Floating point in [0, 1]; uint8 is divided by 255."""
+    images = images.detach()
     if images.dtype == torch.uint8:
         return images.float() / 255
     if not images.is_floating_point():
