@@ -9,7 +9,20 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
+from ..runs.tables import markdown
+
 NUMBER = re.compile(r"([-−+<>]?\d[\d,.]*(e[-−+]?\d+)?( ?%| of \d+)?( \([^)]*\))?|[-–]?)$")
+
+
+class Printed(HTML):  # type: ignore[misc]
+    """HTML for screens, and the same as Markdown for LaTeX, which takes no HTML."""
+
+    def __init__(self, data: str, markdown: str):
+        super().__init__(data)
+        self.markdown = markdown
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
 
 
 def table(frame: pd.DataFrame, caption: str, index: bool = True, folded: bool = False) -> Any:
@@ -44,9 +57,11 @@ def table(frame: pd.DataFrame, caption: str, index: bool = True, folded: bool = 
     )
     inner = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     box = '<div class="pst-scrollable-table-container"><table class="captioned">'
+    cells = [[text.replace("|", r"\|") for text in row] for row in texts]
+    printed = f"{caption}\n\n{markdown(pd.DataFrame(cells, columns=names))}"
     if folded:
-        return HTML(f"<details><summary>{_set(caption)}</summary>{box}{inner}</div></details>")
-    return HTML(f"{box}<caption><span>{_set(caption)}</span></caption>{inner}</div>")
+        return Printed(f"<details><summary>{_set(caption)}</summary>{box}{inner}</div></details>", printed)
+    return Printed(f"{box}<caption><span>{_set(caption)}</span></caption>{inner}</div>", printed)
 
 
 def _set(text: str) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from .. import claims
 from ..claims import rows, verdicts
+from ..runs.tables import markdown
 
 EXPERIMENTS = {  # as the heads of the columns name them
     claims.NOISY: ("Wrong labels", "ConvNets, CIFAR-10"),
@@ -44,6 +45,18 @@ def matrix(table: pd.DataFrame) -> str:
         "effect and interval. A row unfolds.</caption>"
         f'<thead><tr><th scope="col">The paper says</th>{heads}</tr></thead>{"".join(_bodies(table, verdict_on, scales))}</table></div>'
     )
+
+
+def printed(table: pd.DataFrame) -> str:
+    """The same on paper, as Markdown: verdicts with their effects, and nothing that unfolds."""
+    verdict_on = {(row.Index, row.experiment): row for row in largest(table).itertuples()}
+    found = []
+    for row in (row for part in rows.ROWS.values() for row in part):
+        on = [verdict_on.get((row.claims.get(name), name)) for name in EXPERIMENTS]
+        found.append(
+            [row.text, *(f"{one.verdict} {value(one)}".replace("&nbsp;", " ").strip() if one else "" for one in on)]
+        )
+    return markdown(pd.DataFrame(found, columns=["The paper says", *(title for title, _ in EXPERIMENTS.values())]))
 
 
 def doubts(table: pd.DataFrame) -> str:

@@ -118,17 +118,12 @@ def says(runs: Records, template: str, **where: str | Sequence[str]) -> Any:
 
 def takeaway(runs: Records, template: str, otherwise: str, **where: str | Sequence[str]) -> Any:
     """The box that says what to remember of a page: the first text where the claims have these verdicts, else the other one."""
-    from IPython.display import HTML
-
     if not len(runs):
         return None
     text = facts.known(_facts(runs).fill(template)) if _holds(runs, where) else ""
-    text = html.escape(text or facts.known(_facts(runs).fill(otherwise)))
-    return (
-        HTML(f'<div class="admonition tip"><p class="admonition-title">Takeaway</p><p>{text}</p></div>')
-        if text
-        else None
-    )
+    text = text or facts.known(_facts(runs).fill(otherwise))
+    box = f'<div class="admonition tip"><p class="admonition-title">Takeaway</p><p>{html.escape(text)}</p></div>'
+    return captioned.Printed(box, f"**Takeaway.** {text}") if text else None
 
 
 def _holds(runs: Records, where: Mapping[str, str | Sequence[str]]) -> bool:
@@ -207,7 +202,7 @@ def walk(runs: Records) -> Any:
 
 def numbers(runs: Records) -> Any:
     """The chosen width's metrics over every volume size, a table; nothing if none was chosen, or nothing was measured there."""
-    seeds = sorted({record["config"]["seed"] for record in runs if record["config"]["width"] == runs.width})
+    seeds = sorted(runs.volumes[runs.volumes.width == runs.width].seed.unique().tolist())
     if not seeds:
         return None
     over = f"seed {seeds[0]}" if len(seeds) == 1 else f"means over seeds {', '.join(map(str, seeds))}"
