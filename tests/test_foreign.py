@@ -331,9 +331,12 @@ def with_buffers():
     )
 
 
+MADE_WITHIN = ["the call alone", "data", "data, network and loss"]
+
+
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
 @pytest.mark.parametrize("make", [linear, with_buffers])
-@pytest.mark.parametrize("what", ["the call alone", "data", "data, network and loss"])
+@pytest.mark.parametrize("what", MADE_WITHIN)
 def test_measures_work_where_gradients_are_off(mode, make, what):
     def loss(outputs, targets):
         return (outputs - targets).square().sum(1)
@@ -583,10 +586,18 @@ class Decorated(nn.Module):
         return self.call(x)
 
 
-@pytest.mark.parametrize("compiled", [wholly, in_place_of_itself, partly, Decorated])
-def test_compiled_networks_are_measured_without_compiling(compiled):
+COMPILED = {
+    "the whole of it": wholly,
+    "by its own compile()": in_place_of_itself,
+    "a layer": partly,
+    "a function that it calls": Decorated,
+}
+
+
+@pytest.mark.parametrize("case", COMPILED)
+def test_compiled_networks_are_measured_without_compiling(case):
     backend = Counting()
-    network = compiled(with_buffers(), backend)
+    network = COMPILED[case](with_buffers(), backend)
     network(X)
     asked = backend.asked
     assert asked
@@ -761,3 +772,15 @@ def test_networks_by_name_are_drawn_and_told_apart():
 def test_networks_with_names_of_several_kinds_are_refused(names):
     with pytest.raises(UserError, match="by their widths, all numbers, or by names, all text"):
         examine(dict.fromkeys(names, linear(192)), SMALL, Y, **FAST)
+
+
+# By number in the list of troubles: tests above run every case of these.
+TABLES = {
+    1: [*NORMALISATIONS, *REFUSED_NORMALISATIONS],
+    7: [*LOSSES],
+    8: MADE_WITHIN,
+    9: [*TWICE],
+    10: [*RAISING],
+    12: [*LABELS, *MASKS, *REFUSED],
+    15: [*COMPILED],
+}
