@@ -395,7 +395,7 @@ def readme_on_scales(world):
 
 
 def downloaded(trouble):
-    """A copy without `.git`, or with one that git does not read: the criteria's commit, and what a build looks at first."""
+    """A copy without `.git`, or with one that git does not read: what a build looks at first, what a run records, and says."""
 
     def try_it(world):
         copy = world.root / "copy"
@@ -406,6 +406,10 @@ def downloaded(trouble):
             variables["PATH"] = str(world.root / "nowhere")
         elif trouble == "broken":
             (copy / ".git").write_text("gitdir: nowhere\n")
+        elif trouble == "empty":
+            (copy / ".git").mkdir()
+        elif trouble == "no commit":
+            subprocess.run(["git", "-C", str(copy), "init", "--quiet"], check=True)
         elif trouble == "another's":
             git = ["git", "-C", str(copy), "-c", "user.name=a", "-c", "user.email=a@b.example"]
             for words in (["init", "--quiet"], ["add", "lib"], ["commit", "--quiet", "--message", "ours"]):
@@ -413,13 +417,19 @@ def downloaded(trouble):
             variables["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"  # as git itself tests 'dubious ownership'
         look = (
             "from types import SimpleNamespace as N; import book_files; from smooth_interpolation import locations; "
-            "from smooth_interpolation.claims import verdicts; "
-            "print(verdicts.fixed(), book_files._outdated(None, N(found_docs={'fig2'}), 0, 0, 0), locations.repository())"
+            "from smooth_interpolation.claims import verdicts; from smooth_interpolation.runs import provenance; "
+            "print(verdicts.fixed(), book_files._outdated(None, N(found_docs={'fig2'}), 0, 0, 0), locations.repository()); "
+            "print(provenance.code()['commit'], provenance.code()['dirty']); provenance.warn_of_unknown()"
         )
         run = subprocess.run(
             [sys.executable, "-B", "-c", look], env={**os.environ, **variables}, capture_output=True, text=True
         )
-        return run.stdout.strip() + run.stderr == f"a commit that is unknown outside of git ['fig2'] {copy}"
+        first, second = run.stdout.splitlines()
+        return (
+            first == f"a commit that is unknown outside of git ['fig2'] {copy}",
+            second,
+            re.sub(" and the version", "", run.stderr.strip()),
+        )
 
     return try_it
 
@@ -472,6 +482,7 @@ def names_given(allowed=pages.NAMES, **names):
     return lambda world: pages.check_names({"In": ["mine = 1", cell]}, allowed)
 
 
+NO_COMMIT = (True, "None None", "The commit of the code cannot be found out: records will say unknown.")
 ALL = "0123456789"
 CIFAR = both(*of(TEN))
 # Number in the list of troubles, what was tried, how, what comes of it: a value, and words that are said besides; or, as one
@@ -563,10 +574,12 @@ CASES = [
     (13, "a dry run of images that would be downloaded", dry("params/laptop/convnet-noise20.yaml"), ((True, set()), None)),
     (13, "a dry run of images that are there", dry("params/laptop/convnet-noise20.yaml", *CIFAR), ((True, set()), None)),
     # Without git
-    (5, "a build in a download without .git", downloaded("no .git"), (True, "")),
-    (5, "a build without git", downloaded("no git"), (True, "")),
-    (5, "a build with a broken .git", downloaded("broken"), (True, "")),
-    (5, "a build in a repository of another owner", downloaded("another's"), (True, "")),
+    (5, "a build and a run in a download without .git", downloaded("no .git"), (NO_COMMIT, "")),
+    (5, "a build and a run without git", downloaded("no git"), (NO_COMMIT, "")),
+    (5, "a build and a run with a broken .git", downloaded("broken"), (NO_COMMIT, "")),
+    (5, "a build and a run with an empty .git", downloaded("empty"), (NO_COMMIT, "")),
+    (5, "a build and a run in a repository without commits", downloaded("no commit"), (NO_COMMIT, "")),
+    (5, "a build and a run in a repository of another owner", downloaded("another's"), (NO_COMMIT, "")),
     # Parameters of notebooks
     (11, "--inject-paths", names_given(width=3, PAPERMILL_INPUT_PATH="a.ipynb", PAPERMILL_OUTPUT_PATH="b.ipynb"), (None, "")),
     (11, "--inject-paths, and a name that is not known", names_given(PAPERMILL_INPUT_PATH="a.ipynb", widht=3), "'widht' is not known; did you mean 'width'?"),
