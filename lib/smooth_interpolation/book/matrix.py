@@ -50,13 +50,13 @@ def matrix(table: pd.DataFrame) -> str:
 def printed(table: pd.DataFrame) -> str:
     """The same on paper, as Markdown: verdicts with their effects, and nothing that unfolds."""
     verdict_on = {(row.Index, row.experiment): row for row in largest(table).itertuples()}
-    found = []
-    for row in (row for part in rows.ROWS.values() for row in part):
-        on = [verdict_on.get((row.claims.get(name), name)) for name in EXPERIMENTS]
-        found.append(
-            [row.text, *(f"{one.verdict} {value(one)}".replace("&nbsp;", " ").strip() if one else "" for one in on)]
-        )
-    return markdown(pd.DataFrame(found, columns=["The paper says", *(title for title, _ in EXPERIMENTS.values())]))
+    heads, parts = ["The paper says", *(title for title, _ in EXPERIMENTS.values())], []
+    for title, part in rows.ROWS.items():
+        on = [[verdict_on.get((row.claims.get(name), name)) for name in EXPERIMENTS] for row in part]
+        said = [[f"{one.verdict} {value(one)}".replace("&nbsp;", " ") if one else "" for one in ones] for ones in on]
+        table = pd.DataFrame([[row.text, *cells] for row, cells in zip(part, said, strict=True)], columns=heads)
+        parts.append(f"**{title}**\n\n{markdown(table)}")
+    return "\n\n".join(parts)
 
 
 def doubts(table: pd.DataFrame) -> str:
