@@ -710,6 +710,18 @@ REFUSED = {
     "indices as mask": ({"noisy": [0, 3, 5]}, "noisy must be 6 booleans"),
     "numbers as mask": ({"noisy": [0, 1, 2, 0, 0, 0]}, "noisy must be 6 booleans"),
     "text in a dataset": ({"data": [(image, "cat") for image in SMALL], "labels": None}, "Labels must be numbers"),
+    "a list of arrays with their channels last": (
+        {"data": [image.permute(1, 2, 0).numpy() for image in SMALL]},
+        r"shape \(6, 8, 8, 3\) have their channels last",
+    ),
+    "pairs of such and their labels": (
+        {"data": [(image.permute(1, 2, 0), i) for i, image in enumerate(SMALL)], "labels": None},
+        "have their channels last",
+    ),
+    "an array of arrays": (
+        {"labels": np.array([np.eye(3), *"abcde"], dtype=object)},
+        "Labels must be numbers, not array",
+    ),
     "images of several sizes": ({"data": [SMALL[0], X[0]], "labels": [0, 1]}, "differ in shape"),
 }
 

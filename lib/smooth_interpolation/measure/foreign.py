@@ -263,8 +263,8 @@ def tensor(values: Any, what: str) -> Tensor:
             if array.ndim and kinds and all(issubclass(kind, number) for kind in kinds):
                 array = np.array(array.tolist())
     if array.dtype.kind not in "biuf":
-        example = next(iter(array.ravel().tolist()), None)
-        raise DataError(f"{what} must be numbers, not {example!r}: number the classes 0, 1, 2 and so on.")
+        example = " ".join(repr(next(iter(array.ravel().tolist()), None)).split())
+        raise DataError(f"{what} must be numbers, not {example:.60}: number the classes 0, 1, 2 and so on.")
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:

@@ -140,10 +140,6 @@ def _pair(images: Tensor, labels: Any) -> tuple[Tensor, Tensor]:
     if images.ndim != 4:
         hint = " and one label" if images.ndim == 3 else ""
         raise DataError(f"Images must have shape (N, C, H, W), or (C, H, W){hint}, not {tuple(images.shape)}.")
-    if images.shape[3] in (1, 3, 4) and images.shape[1] > 4:
-        raise DataError(
-            f"Images of shape {tuple(images.shape)} have their channels last: images.permute(0, 3, 1, 2) first."
-        )
     if labels.ndim == 0 or len(labels) != len(images):
         raise DataError(f"There are {len(images)} images and labels of shape {tuple(labels.shape)}: give one for each.")
     return images, labels
@@ -225,8 +221,13 @@ def _stacked(items: Iterable[Any]) -> tuple[Tensor, Tensor]:
 
 
 def _in_unit_range(images: Tensor) -> Tensor:
-    """Floating point in [0, 1]; uint8 is divided by 255."""
+    """Images (N, C, H, W), floating point in [0, 1]; uint8 is divided by 255."""
     images = images.detach()
+    if images.shape[3] in (1, 3, 4) and images.shape[1] > 4:
+        shape = tuple(images.shape)
+        raise DataError(
+            f"Images of shape {shape} have their channels last: bring these first, by permute or transpose."
+        )
     if images.dtype == torch.uint8:
         return images.float() / 255
     if not images.is_floating_point():
