@@ -93,10 +93,10 @@ def test_every_size_of_an_effect_has_a_unit(measured):
         sized = display._sized(row)
         signs.setdefault(re.sub(r"[-\d.,e]+", "#", sized), set()).add(row.measure)
         assert len(f"open {sized}") <= 12
-    assert set(signs) == {"#%", "w #", "r #", "#"}
+    assert set(signs) == {"#%", "w#", "r#", "#"}
     assert all("percent" in measure for measure in signs["#%"])
-    assert all(measure.startswith("width of") for measure in signs["w #"])
-    assert all(measure.startswith(("order with", "rank correlation")) for measure in signs["r #"])
+    assert all(measure.startswith("width of") for measure in signs["w#"])
+    assert all(measure.startswith(("order with", "rank correlation")) for measure in signs["r#"])
     assert all(re.search("(loss|norm)\\)$|^(loss|norm), ", measure) for measure in signs["#"])
 
 

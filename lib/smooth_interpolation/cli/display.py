@@ -76,7 +76,7 @@ def _sized(row) -> str:
     size = verdicts.effect(row)
     if not size:
         return ""
-    sign = {"width": "w ", "order": "r ", "rank": "r "}.get(row.measure.split()[0], "")
+    sign = {"width": "w", "order": "r", "rank": "r"}.get(row.measure.split()[0], "")
     return f"{sign}{size}{'%' if 'percent' in row.measure else ''}"
 
 
