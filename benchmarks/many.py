@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smooth_interpolation import config, locations
-from smooth_interpolation.runs import record_format, store
+from smooth_interpolation.runs import record_format, store, tables
 
 BOUNDS = {"load": 5.0, "status": 3.0}  # seconds that the two may take
 
@@ -85,7 +85,7 @@ def _timed(work: Callable[[], Any]) -> tuple[float, float]:
 
 def _load(params: Path, root: Path) -> None:
     records = store.read_all(config.load(params).runs(), root)
-    assert len(store.volumes_table(records)) and len(store.history_table(records))
+    assert len(tables.volumes_table(records)) and len(tables.history_table(records))
 
 
 if __name__ == "__main__":

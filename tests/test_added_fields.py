@@ -27,13 +27,13 @@ NEW = {
 SEEN = """
 import hashlib, json, sys
 from smooth_interpolation import config, figures, locations
-from smooth_interpolation.runs import store
+from smooth_interpolation.runs import store, tables
 seen = {}
 for path in map(locations.Path, sys.argv[1:] or sorted((locations.repository() / "params").glob("*/*.yaml"))):
     experiment = config.load(path)
     planned = experiment.runs()
     records = store.read_all(planned)
-    tables = [table.to_csv() for table in (store.volumes_table(records), store.history_table(records))]
+    tables = [table.to_csv() for table in (tables.volumes_table(records), tables.history_table(records))]
     drawn = [figures.written(figures.draw(name, records), "svg").decode() for name in ("fig2", "fig5") if records]
     texts = [run.digest for run in planned] + [str(run.path) for run in planned] + tables + drawn
     seen[path.parent.name + path.name] = [len(records)] + [hashlib.sha256(text.encode()).hexdigest() for text in texts]
@@ -122,7 +122,7 @@ import smooth_interpolation
 from smooth_interpolation import config
 from smooth_interpolation.book import hyperparameters, pages
 from smooth_interpolation.errors import RecordError
-from smooth_interpolation.runs import checkpoints, single, store, weights
+from smooth_interpolation.runs import checkpoints, single, store, tables, weights
 torch.set_num_threads(1)
 base = pathlib.Path(sys.argv[1])
 file, results = base / "mine.yaml", base / "results"

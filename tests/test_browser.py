@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 import printing
 from smooth_interpolation import config, locations
-from smooth_interpolation.runs import store
+from smooth_interpolation.runs import store, tables
 
 PAGES = [path.stem for path in sorted((locations.repository() / "book").glob("*.md"))]
 OTHERS = ["genindex", "search"]
@@ -237,7 +237,7 @@ def test_a_width_is_chosen_by_the_keyboard_and_its_numbers_are_the_records(tab, 
     box.get_by_role("slider", name="Tolerance").focus()
     tab.keyboard.press("End")
     assert "training error of up to 20%" in box.get_by_role("status").inner_text()
-    volumes = store.volumes_table(store.read_all(config.find("gpu", "convnet-noise20").runs()))
+    volumes = tables.volumes_table(store.read_all(config.find("gpu", "convnet-noise20").runs()))
     rows = volumes[(volumes.width == 64) & (volumes.subset == "noisy") & (volumes.metric == "jacobian_norm")]
     means = rows.groupby("size")["mean"].mean()
     shown = box.locator("tbody tr td:nth-child(4)").all_inner_texts()

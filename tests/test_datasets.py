@@ -15,7 +15,7 @@ from PIL import Image
 from smooth_interpolation import config, locations
 from smooth_interpolation.data import datasets, dead_leaves, preparation
 from smooth_interpolation.errors import DataError
-from smooth_interpolation.runs import single, store
+from smooth_interpolation.runs import record_format, single
 
 CLASSES = ("cat", "dog")
 
@@ -196,7 +196,7 @@ def test_the_same_images_give_the_same_record_whatever_they_came_in(in_every_for
     )
     records = [record for _, record in in_every_form("cifar10", lambda: single.run(experiment.run(2, 0), device="cpu"))]
     assert {record["data"].pop("source") for record in records} == set(FORMS)
-    assert len({store.checksum({**record, "provenance": {}}) for record in records}) == 1
+    assert len({record_format.checksum({**record, "provenance": {}}) for record in records}) == 1
 
 
 @pytest.mark.parametrize("noise", ["symmetric", "none"])

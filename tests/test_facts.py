@@ -13,7 +13,7 @@ from smooth_interpolation import config, errors, locations
 from smooth_interpolation.book import facts, pages
 from smooth_interpolation.claims import moments, trends, verdicts
 from smooth_interpolation.figures import alt_text
-from smooth_interpolation.runs import store
+from smooth_interpolation.runs import store, tables
 from smooth_interpolation.runs.records import Records
 
 ROOT = locations.repository()
@@ -51,7 +51,7 @@ def test_nearly_all_is_not_all():
 
 def test_sentences_are_filled_from_the_records(records):
     known = facts.Facts(records)
-    history, volumes = moments.settled(store.history_table(records)), store.volumes_table(records)
+    history, volumes = moments.settled(tables.history_table(records)), tables.volumes_table(records)
     last = store.last_epoch(history, "test_error").groupby("width").value.mean()
     part = volumes[(volumes.metric == "accuracy") & (volumes.subset == "noisy") & (volumes["size"] == worlds.SIZES[-1])]
     accuracy = part.groupby("width")["mean"].mean()
@@ -88,7 +88,7 @@ def test_sentences_are_about_the_plan_and_the_end_of_training():
     known = facts.Facts(records, plan)
     assert known.fill("{n_seeds} {test.last} {wide.test.last} {threshold}") == "1 46 46 8"
     assert facts.Facts(records).n_seeds == "2"
-    assert moments.settled(store.history_table(records)).epoch.max() == 100
+    assert moments.settled(tables.history_table(records)).epoch.max() == 100
 
 
 def test_a_page_has_another_experiment_beside_it(records, monkeypatch):

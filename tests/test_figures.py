@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection
 from smooth_interpolation import cli, config, errors, figures, locations
 from smooth_interpolation.book import performance, predictions
 from smooth_interpolation.figures import alt_text, heatmaps, labels, paper, style
-from smooth_interpolation.runs import store
+from smooth_interpolation.runs import store, tables
 from smooth_interpolation.runs.records import records as records_of
 
 ROOT = locations.repository()
@@ -28,13 +28,13 @@ def records():
 
 @pytest.fixture(scope="module")
 def volumes(records):
-    table = store.volumes_table(records)
+    table = tables.volumes_table(records)
     return table[table.seed == 0]
 
 
 @pytest.fixture(scope="module")
 def history(records):
-    table = store.history_table(records)
+    table = tables.history_table(records)
     return table[table.seed == 0]
 
 
@@ -71,7 +71,12 @@ def test_volumes_are_drawn_as_the_table_holds_them(volumes, narrow):
     heads = [panel.get_title() for panel in drawn.axes if panel.get_title()]
     sides = [panel.get_ylabel() for panel in drawn.axes if panel.get_ylabel()]
     metrics, subsets = list(figures.PANELS.values()), ["clean labels", "noisy labels"]
-    assert (heads, sides) == ((subsets, metrics) if narrow else (metrics, subsets))
+    units = ["share of points", "nats", "nats per unit of input", "as Equation 5"]
+    if narrow:
+        assert (heads, sides) == (subsets, [",\n".join(both) for both in zip(metrics, units, strict=True)])
+    else:
+        assert (heads, sides) == (metrics, subsets)
+        assert [text.get_text() for one in drawn.axes for text in one.texts if text.get_text() in units] == units
 
 
 @pytest.mark.parametrize("narrow", [False, True])
@@ -83,7 +88,7 @@ def test_clean_and_noisy_points_share_their_axes(volumes, narrow):
 
 @pytest.mark.parametrize("yscale", ["linear", "log"])
 def test_no_line_leaves_its_axes(records, yscale):
-    table = store.volumes_table(records)
+    table = tables.volumes_table(records)
     for panel in paper.fig3(table, yscale=yscale).axes:
         low, high = panel.get_ylim()
         assert (low == 0) == (panel.get_yscale() == "linear")
@@ -248,7 +253,7 @@ def test_on_a_dark_page_the_same_drawing_is_light(name, records):
 
 
 def test_alternative_text_says_where_curves_begin_peak_and_end(records, history):
-    volumes = store.volumes_table(records)
+    volumes = tables.volumes_table(records)
     text = alt_text.describe(paper.fig2(volumes, threshold=7, width=15))
     assert text == (
         "4 panels against base width w (1 to 24), over the largest volume. Training accuracy: 0.28 to 0.99; "
@@ -298,7 +303,7 @@ def test_colours_are_legible_on_both_pages():
 
 @pytest.mark.parametrize("name", DISTINCT)
 def test_the_data_behind_a_figure_are_what_it_draws(name, records):
-    whole = store.history_table(records) if figures.FIGURES[name].table == "history" else store.volumes_table(records)
+    whole = tables.history_table(records) if figures.FIGURES[name].table == "history" else tables.volumes_table(records)
     table = figures.data(name, whole)
     drawn = figures.draw(name, records, width=15)
     if name == "fig7b":

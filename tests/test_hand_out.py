@@ -10,7 +10,7 @@ import torch
 
 from smooth_interpolation import config
 from smooth_interpolation.cli import supervision
-from smooth_interpolation.runs import cost, single, store, sweep, watching, work
+from smooth_interpolation.runs import cost, devices, single, store, sweep, watching, work
 
 TINY = {
     "n_train": 160, "n_test": 40, "batch_size": 64, "epochs": 20, "n_evaluations": 2, "n_clean_points": 4,
@@ -23,18 +23,18 @@ def tiny(**changes):
     return config.find("demo", "convnet-noise20", {**TINY, **changes})
 
 
-def dealt(todo, slots, workers="ab", costs=None):
+def dealt(todo, slots, workers="ab"):
     """Who gets what, in turn."""
-    queue = cost.Queue(todo, costs or cost.relative(todo, [], "cuda"))
-    loads = {worker: cost.Load(slots) for worker in workers}
-    return queue, loads, list(queue.deal(loads))
+    queue = cost.Queue(cost.relative(todo, [], "cuda"))
+    loads = {worker: {} for worker in workers}
+    return queue, loads, list(queue.deal(loads, slots))
 
 
 def test_the_longest_runs_are_first_and_who_has_least_to_do_gets_the_next():
     todo = tiny(widths=[1, 2, 4, 8, 16, 32, 64], seeds=[0, 1, 2]).runs()
     queue, loads, order = dealt(todo, 16)
-    assert len(queue) == 0 and [run.width for _, run in order[:2]] == [64, 32]
-    assert sum(loads["a"].costs.values()) == pytest.approx(sum(loads["b"].costs.values()), rel=0.05)
+    assert not queue.waiting and [run.width for _, run in order[:2]] == [64, 32]
+    assert sum(loads["a"].values()) == pytest.approx(sum(loads["b"].values()), rel=0.05)
     owners = collections.defaultdict(set)
     for worker, run in order:
         owners[run.width].add(worker)
@@ -46,20 +46,20 @@ def test_the_next_run_goes_to_who_is_done():
     todo = tiny(widths=[1, 2, 4, 8], seeds=[0, 1]).runs()
     queue, loads, order = dealt(todo, 1)
     assert [(worker, run.width) for worker, run in order] == [("a", 8), ("b", 4)]
-    assert list(queue.deal(loads)) == []
+    assert list(queue.deal(loads, 1)) == []
     given = []
     for done in "bbbbb":
-        loads[done].costs.clear()
-        given += [(worker, run.width, run.seed) for worker, run in queue.deal(loads)]
+        loads[done].clear()
+        given += [(worker, run.width, run.seed) for worker, run in queue.deal(loads, 1)]
     assert given == [("b", 4, 1), ("b", 2, 0), ("b", 2, 1), ("b", 1, 0), ("b", 1, 1)]  # its own, then nobody's
-    loads["b"].costs.clear()
-    assert [run.width for _, run in queue.deal(loads)] == [8] and len(queue) == 0  # then another's
+    loads["b"].clear()
+    assert [run.width for _, run in queue.deal(loads, 1)] == [8] and not queue.waiting  # then another's
 
 
 def test_one_width_alone_is_shared_by_all():
     todo = tiny(widths=[4], seeds=[0, 1, 2, 3]).runs()
     _, loads, _ = dealt(todo, 16)
-    assert [len(load.costs) for load in loads.values()] == [2, 2]
+    assert [len(load) for load in loads.values()] == [2, 2]
 
 
 def test_runs_with_a_process_each_go_in_the_order_given(tmp_path):
@@ -158,10 +158,10 @@ def test_a_run_that_is_half_done_costs_half(tmp_path):
 
 
 def test_devices_are_those_that_are_visible(monkeypatch):
-    monkeypatch.setattr(single, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name))
+    monkeypatch.setattr(devices, "choose", lambda name: torch.device("cuda" if name == "auto" else name))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert single.devices() == single.devices("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
-    assert single.devices("cuda:1") == ["cuda:1"] and single.devices("cpu") == ["cpu"]
+    assert devices.named() == devices.named("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
+    assert devices.named("cuda:1") == ["cuda:1"] and devices.named("cpu") == ["cpu"]
 
 
 @pytest.mark.skipif(not TWO_GPUS, reason="there are no two GPUs")
@@ -176,7 +176,7 @@ def test_two_gpus_share_a_sweep(tmp_path):
             ended[where[run]] = time.monotonic()
 
     begun = time.monotonic()
-    outcome = sweep.sweep(experiment.runs(), devices=single.devices(), at_once=4, root=tmp_path, watch=watch)
+    outcome = sweep.sweep(experiment.runs(), devices=devices.named(), at_once=4, root=tmp_path, watch=watch)
     assert len(outcome.complete) == 12 and not outcome.failed
     assert {"cuda:0", "cuda:1"} <= set(where.values())
     assert abs(ended["cuda:0"] - ended["cuda:1"]) < 0.5 * (max(ended.values()) - begun)

@@ -12,7 +12,7 @@ from smooth_interpolation import config, files, locations
 from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
 from smooth_interpolation.measure import volumes
-from smooth_interpolation.runs import jobs, single, store, sweep, weights
+from smooth_interpolation.runs import devices, jobs, record_format, single, store, tables, weights, work
 from smooth_interpolation.train import evaluation
 
 TINY = {
@@ -60,7 +60,7 @@ def test_a_record_says_everything(record):
 
 def test_the_same_configuration_gives_the_same_record_bit_by_bit(record):
     again = single.run(tiny().run(3, 0))
-    assert store.checksum(without_origin(again)) == store.checksum(without_origin(record))
+    assert record_format.checksum(without_origin(again)) == record_format.checksum(without_origin(record))
     other = single.run(tiny().run(3, 1))
     assert other["volumes"] != record["volumes"] and other["data"] == record["data"]
 
@@ -104,7 +104,7 @@ def test_a_diverged_run_is_recorded_and_not_drawn(tmp_path):
     assert record["status"] == "diverged" and record["volumes"] is None
     store.write(record, run, tmp_path)
     assert store.read(run, tmp_path)["status"] == "diverged"
-    assert store.volumes_table([record]).empty and store.history_table([record]).empty
+    assert tables.volumes_table([record]).empty and tables.history_table([record]).empty
 
 
 def test_the_trained_network_can_be_measured_again_without_training(record):
@@ -119,19 +119,27 @@ def test_the_trained_network_can_be_measured_again_without_training(record):
         weights.network(tiny().run(7, 0))
 
 
+def done(todo, reraise=True, **options):
+    """The records of runs, of which no files are kept; or what went wrong with them."""
+    found = {}
+    report = lambda run, kind, content: kind == "status" or found.update({run: content})  # noqa: E731
+    work.do(todo, work.Options(keep=False, **options), report, reraise=reraise)
+    return found
+
+
 def test_side_by_side_gives_the_records_of_runs_alone(record):
     todo = [tiny().run(width, seed) for width, seed in ((3, 0), (2, 0), (3, 1))]
-    found = dict(single.run_side_by_side(todo, at_once=2))
+    found = done(todo, at_once=2)
     assert set(found) == set(todo)
-    assert store.checksum(without_origin(found[todo[0]])) == store.checksum(without_origin(record))
+    assert record_format.checksum(without_origin(found[todo[0]])) == record_format.checksum(without_origin(record))
     alone = single.run(todo[2])  # it took over the trainer of (3, 0)
-    assert store.checksum(without_origin(found[todo[2]])) == store.checksum(without_origin(alone))
+    assert record_format.checksum(without_origin(found[todo[2]])) == record_format.checksum(without_origin(alone))
     assert found[todo[0]]["provenance"]["at_once"] == 2
     assert found[todo[0]]["provenance"]["side_by_side"] == 2
     with pytest.raises(ConfigError, match="at least 1"):
-        list(single.run_side_by_side(todo, at_once=0))
+        done(todo, at_once=0)
     with pytest.raises(ConfigError, match="of one experiment"):
-        list(single.run_side_by_side([todo[0], tiny(epochs=5).run(3, 0)]))
+        done([todo[0], tiny(epochs=5).run(3, 0)])
 
 
 def test_a_run_that_cannot_be_measured_does_not_take_others_along(monkeypatch):
@@ -145,8 +153,8 @@ def test_a_run_that_cannot_be_measured_does_not_take_others_along(monkeypatch):
 
     monkeypatch.setattr(evaluation.Evaluator, "volumes", fails_once)
     todo = [tiny().run(width, 7) for width in (1, 2)]
-    (_, failed), (_, record) = single.run_side_by_side(todo, at_once=2)
-    assert isinstance(failed, MemoryError) and record["status"] == "complete"
+    failed, record = done(todo, reraise=False, at_once=2).values()
+    assert "MemoryError: no room" in failed and "Its log" not in failed and record["status"] == "complete"
     assert all(weights.weights_path(run).exists() for run in todo)
     with pytest.raises(MemoryError):
         calls.clear()
@@ -154,12 +162,12 @@ def test_a_run_that_cannot_be_measured_does_not_take_others_along(monkeypatch):
 
 
 def test_freed_memory_is_kept_where_the_c_library_can_be_told(monkeypatch):
-    kept = single.keep_freed_blocks()
+    kept = devices.keep_freed_blocks()
     assert kept or platform.libc_ver()[0] != "glibc"
-    single.keep_freed_blocks.cache_clear()
-    monkeypatch.setattr(single.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
-    assert single.keep_freed_blocks() is False
-    single.keep_freed_blocks.cache_clear()
+    devices.keep_freed_blocks.cache_clear()
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
+    assert devices.keep_freed_blocks() is False
+    devices.keep_freed_blocks.cache_clear()
 
 
 def test_bad_settings_end_before_training(monkeypatch):
@@ -234,7 +242,7 @@ def test_records_of_different_images_are_not_mixed(record, tmp_path, monkeypatch
         store.check_same_data(first, "1" * 64, tmp_path)
     monkeypatch.setattr("smooth_interpolation.runs.single.run", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(RecordError, match="w004-s0.json was measured on"):
-        sweep.measure(tiny(widths=[3, 4]).run(7, 0), tmp_path)
+        single.measure(tiny(widths=[3, 4]).run(7, 0), tmp_path)
 
 
 def test_an_interrupted_write_leaves_the_old_record(record, tmp_path, monkeypatch):
@@ -257,12 +265,12 @@ def test_an_interrupted_write_leaves_the_old_record(record, tmp_path, monkeypatc
 
 
 def test_tables_have_a_row_per_value(record):
-    volumes = store.volumes_table([record])
-    assert len(volumes) == 3 * 3 * (len(store.VOLUME_METRICS) + 1) and not volumes.isna().any().any()
+    volumes = tables.volumes_table([record])
+    assert len(volumes) == 3 * 3 * (len(record_format.VOLUME_METRICS) + 1) and not volumes.isna().any().any()
     picked = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "noisy") & (volumes["size"] == 2)]
     expected = next(r for r in record["volumes"] if r["subset"] == "noisy" and r["size"] == 2)
     assert picked["mean"].item() == expected["jacobian_norm"]["mean"] and picked.strength.item() == 20
-    history = store.history_table([record])
+    history = tables.history_table([record])
     assert set(history.metric) == {
         "test_error",
         "test_crossentropy",

@@ -6,7 +6,7 @@ import pytest
 
 from smooth_interpolation import config
 from smooth_interpolation.book import sampling_error
-from smooth_interpolation.runs import store
+from smooth_interpolation.runs import record_format, store
 
 PLANNED = config.find("gpu", "convnet-noise20").model_copy(
     update={"scale": "paper", "n_clean_points": 400, "n_noisy_points": 100, "n_paths": 8}
@@ -15,7 +15,7 @@ PLANNED = config.find("gpu", "convnet-noise20").model_copy(
 
 def record(width=8, mean=2.0, std=6.0, subsets=("all", "clean", "noisy"), status="complete"):
     volumes = [
-        {"size": size, "subset": subset, **{m: {"mean": mean + size, "std": std} for m in store.VOLUME_METRICS}}
+        {"size": size, "subset": subset, **{m: {"mean": mean + size, "std": std} for m in record_format.VOLUME_METRICS}}
         for size in (0, 1)
         for subset in subsets
     ]
@@ -25,7 +25,7 @@ def record(width=8, mean=2.0, std=6.0, subsets=("all", "clean", "noisy"), status
 
 def test_errors_fall_with_the_root_of_the_points_and_are_weighted():
     errors = sampling_error.relative_errors([record(), record(status="diverged")], PLANNED)
-    assert len(errors) == 3 * len(store.VOLUME_METRICS)
+    assert len(errors) == 3 * len(record_format.VOLUME_METRICS)
     found = errors[errors.metric == "jacobian_norm"].set_index("subset").error
     assert found["clean"] == pytest.approx(6 / 20 / 3) and found["noisy"] == pytest.approx(6 / 10 / 3)
     assert found["all"] == pytest.approx(math.hypot(0.8 * 6 / 20, 0.2 * 6 / 10) / 3)
@@ -36,7 +36,7 @@ def test_a_metric_that_a_record_lacks_is_left_out():
     for entry in lacking["volumes"]:
         del entry["accuracy"]
     errors = sampling_error.relative_errors([lacking], PLANNED)
-    assert set(errors.metric) == set(store.VOLUME_METRICS) - {"accuracy"}
+    assert set(errors.metric) == set(record_format.VOLUME_METRICS) - {"accuracy"}
     assert "Training accuracy" not in sampling_error.table(errors).index
 
 
@@ -51,7 +51,7 @@ def test_the_table_has_the_median_and_the_largest():
     records = [record(std=std) for std in (3.0, 6.0, 30.0)]
     table = sampling_error.table(sampling_error.relative_errors(records, PLANNED))
     assert table.loc["Jacobian norm", "noisy points"] == "20 (100)"
-    assert len(table) == len(store.VOLUME_METRICS)
+    assert len(table) == len(record_format.VOLUME_METRICS)
     assert "errors scaled to the 400 clean and 100 noisy points of paper scale" in sampling_error.caption(
         "gpu", records, PLANNED
     )

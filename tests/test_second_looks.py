@@ -18,13 +18,9 @@ HERE = "laptop/convnet-noise20"
 
 @pytest.fixture
 def world(monkeypatch):
-    """Two seeds of a made-up family at `laptop` scale."""
+    """Of two seeds at `laptop` scale."""
     made_up = World()
-
-    def evidences(scale):
-        return {claims.NOISY: together({0: made_up, 1: made_up})} if scale == "laptop" else {}
-
-    monkeypatch.setattr(second_looks, "evidences", evidences)
+    monkeypatch.setattr(second_looks, "evidences", lambda: {HERE: together({0: made_up, 1: made_up})})
     return made_up
 
 
@@ -37,29 +33,29 @@ def overview(monkeypatch):
 
 
 def test_thresholds_stand_side_by_side(world):
-    row = second_looks.thresholds().loc[HERE].tolist()
+    row = second_looks.thresholds(second_looks.evidences()).loc[HERE].tolist()
     assert row == ["w = 8", "w = 8", "0%", "w = 8", "w = 8", "w = 8"]
     world.history["train_error", "all"][:, -1] = [30, 20, 8, 4, 0.5, 0, 0, 0]
     world.jumps = {("train_error", "all", 16, 95): 0.5}
-    row = second_looks.thresholds().loc[HERE].tolist()
+    row = second_looks.thresholds(second_looks.evidences()).loc[HERE].tolist()
     assert row == ["w = 12", "12 to 24", "0%", "w = 8", "w = 6", "w = 4"]
 
 
 def test_peaks_stand_beside_the_threshold(world):
-    row = second_looks.peaks().loc[HERE].tolist()
+    row = second_looks.peaks(second_looks.evidences()).loc[HERE].tolist()
     assert row == ["w = 8", "w = 6 (22.5%), w = 6", "w = 8 (0.0%), w = 8", "w = 8 (0.0%), w = 8"]
 
 
 def test_correlation_after_the_first_descent(world):
     world.history["jacobian_norm", "all"][worlds.PAST] = [0.1, 2, 5, 4, 1]  # grows while the error first falls
-    found = second_looks.over_epochs().loc[HERE]
+    found = second_looks.over_epochs(second_looks.evidences()).loc[HERE]
     assert float(found["Jacobian norm, all epochs"]) < 0.5 and found["Jacobian norm, after the first descent"] == "1.00"
 
 
 def test_what_hangs_on_the_threshold(world):
-    assert second_looks.by_tolerance().empty
+    assert second_looks.by_tolerance(second_looks.evidences()).empty
     world.history["train_error", "all"][:, -1] = [30, 20, 8, 4, 3, 3, 0.5, 0]  # it is 24, and 16 at 1%, and 6 at 5%
-    table = second_looks.by_tolerance().set_index("claim")
+    table = second_looks.by_tolerance(second_looks.evidences()).set_index("claim")
     row = table.loc["The test error has its peak near the interpolation threshold."]
     assert row.tolist() == ["contradicted", "contradicted", "supported", "supported"]
 
@@ -136,11 +132,11 @@ def test_values_by_seed(monkeypatch):
 
 def test_only_experiments_with_enough_records_are_looked_at(monkeypatch):
     monkeypatch.setattr(store, "read_all", lambda runs, root=None: [])
-    assert second_looks.evidences("laptop") == {} and Board(verdicts.overview()).peaks().data == "None."
+    assert second_looks.evidences() == {} and Board(verdicts.overview()).peaks().data == "None."
     plan = config.find("laptop", claims.NOISY)
     records = worlds.records(World(np.array(plan.widths)))
     monkeypatch.setattr(store, "read_all", lambda runs, root=None: records)
-    assert second_looks.evidences("laptop")[claims.NOISY].widths == list(plan.widths)
+    assert second_looks.evidences(["laptop"])[HERE].widths == list(plan.widths)
 
 
 def test_correlations_of_records_without_a_rise():

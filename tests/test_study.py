@@ -18,7 +18,7 @@ from smooth_interpolation.cli.commands import app
 from smooth_interpolation.data import dead_leaves, preparation
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
 from smooth_interpolation.measure import volumes
-from smooth_interpolation.runs import cost, points, single, store, sweep, tables, weights
+from smooth_interpolation.runs import cost, devices, points, single, store, sweep, tables, weights
 from smooth_interpolation.train import loop, models
 
 MODELS = """
@@ -87,8 +87,9 @@ def untrained(monkeypatch):
     def fail(trainers, *_):
         if list(trainers):
             raise AssertionError("something is trained")
+        return []
 
-    monkeypatch.setattr(loop, "launch", fail)
+    monkeypatch.setattr(loop, "steps", fail)
 
 
 def test_a_network_and_images_of_ones_own_are_a_study(mine):
@@ -133,9 +134,9 @@ def test_layers_that_wait_for_a_shape_get_one(mine):
 
 
 def test_what_is_only_measured_otherwise_is_not_trained(mine, monkeypatch):
-    trained = sweep.measure(mine().run(2, 0))
+    trained = single.measure(mine().run(2, 0))
     untrained(monkeypatch)
-    other = sweep.measure(mine(strengths=[2, 5, 8]).run(2, 0))
+    other = single.measure(mine(strengths=[2, 5, 8]).run(2, 0))
     assert len(other["volumes"]) == 3 * 4 and other["epochs_run"] == 3
     assert other["history"][:-1] == trained["history"][:-1]
     for metric, values in trained["history"][-1].items():
@@ -144,15 +145,15 @@ def test_what_is_only_measured_otherwise_is_not_trained(mine, monkeypatch):
     assert other["provenance"]["resumed"][-1]["epoch"] == 3
     at_points = [[row for row in record["volumes"] if row["size"] == 0] for record in (trained, other)]
     assert at_points[0] == at_points[1]
-    fewer = sweep.measure(mine(n_clean_points=3).run(2, 0))
+    fewer = single.measure(mine(n_clean_points=3).run(2, 0))
     assert "jacobian_norm" in fewer["history"][-1] and "jacobian_norm" not in fewer["history"][0]
     assert fewer["history"][0]["train_error"] == trained["history"][0]["train_error"]
-    assert len(store.history_table([fewer])) and len(store.volumes_table([fewer]))
+    assert len(tables.history_table([fewer])) and len(tables.volumes_table([fewer]))
 
 
 def test_weights_of_a_network_of_ones_own_are_those_of_its_source(mine, place, monkeypatch):
     run = mine().run(2, 0)
-    sweep.measure(run)
+    single.measure(run)
     file = place / "my_models_of_test.py"
     monkeypatch.setattr(
         models, "own", lambda name, own=models.own: sys.modules.pop("my_models_of_test", 0) and own(name)
@@ -168,7 +169,7 @@ def test_weights_of_a_network_of_ones_own_are_those_of_its_source(mine, place, m
 
 
 def test_what_training_depends_on_is_trained(mine, monkeypatch):
-    sweep.measure(mine().run(2, 0))
+    single.measure(mine().run(2, 0))
     plain = mine().run(2, 0)
     same = [{"strengths": [2]}, {"points_from": "test"}, {"keep_epochs": [2]}, {"n_evaluations": 2}, {"delta": 0.2}]
     others = [{"weight_decay": 0.1}, {"epochs": 4}, {"n_train": 50}, {"data_seed": 1}, {"precision": "bf16"}]
@@ -178,15 +179,15 @@ def test_what_training_depends_on_is_trained(mine, monkeypatch):
     assert len(paths | {weights.weights_path(plain)}) == 1 + len(others)
     untrained(monkeypatch)
     with pytest.raises(AssertionError, match="something is trained"):
-        sweep.measure(mine(weight_decay=0.1).run(2, 0))
+        single.measure(mine(weight_decay=0.1).run(2, 0))
     with pytest.raises(RecordError, match="no weights of such a training are kept"):
-        sweep.measure(mine(epochs=4).run(3, 0), reuse=True)
+        single.measure(mine(epochs=4).run(3, 0), reuse=True)
 
 
 def test_the_weights_that_came_with_the_records_are_measured_again(tmp_path, monkeypatch):
     untrained(monkeypatch)
     run = config.find("demo", "convnet-noise20", {"strengths": [5], "n_paths": 1}).run(8, 0)
-    record = sweep.measure(run, tmp_path)
+    record = single.measure(run, tmp_path)
     committed = store.read(config.find("demo", "convnet-noise20").run(8, 0))
     assert record["history"][:-1] == committed["history"][:-1]
 
@@ -243,7 +244,7 @@ def test_a_table_is_written_as_its_name_ends(tmp_path, monkeypatch):
 
 
 def test_what_takes_long_is_said_and_asked_for(monkeypatch):
-    monkeypatch.setattr(single, "choose_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(devices, "choose", lambda name: torch.device("cpu"))
     untrained(monkeypatch)
     runs = si.records("gpu", "convnet-noise20")
     with pytest.raises(ConfigError, match=r"about \d+ h \d\d min on one CPU thread.*give -p train_minutes \d+\.$"):
@@ -280,9 +281,9 @@ def test_a_dry_run_needs_no_images(monkeypatch, tmp_path, caplog):
 
 
 def test_status_tells_of_records_that_are_not_planned(mine):
-    sweep.measure(mine().run(2, 0))
-    sweep.measure(mine().run(5, 0))
-    sweep.measure(mine(strengths=[2]).run(2, 0))
+    single.measure(mine().run(2, 0))
+    single.measure(mine().run(5, 0))
+    single.measure(mine(strengths=[2]).run(2, 0))
     said = CliRunner().invoke(app, ["status", "mine.yaml"]).output
     assert "besides the file, in no verdict: records of w005-s0; records with mine+strengths=2: 1" in " ".join(
         said.split()
@@ -328,7 +329,7 @@ def test_what_normalize_multiplies_is_said_and_curves_for_scale_are_drawn():
 
 def test_explored_widths_are_in_figures_marked_and_in_no_verdict(mine):
     planned = si.records(None, "mine.yaml").complete()
-    sweep.measure(mine().run(5, 0))
+    single.measure(mine().run(5, 0))
     runs = si.records(None, "mine.yaml")
     assert runs.explored == [5] and len(runs) == 3 and len(runs.planned) == 2
     pd.testing.assert_frame_equal(si.judge(runs), si.judge(planned))

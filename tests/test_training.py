@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from smooth_interpolation import config
 from smooth_interpolation.data import inputs, preparation
 from smooth_interpolation.errors import ConfigError, UserError
-from smooth_interpolation.runs import checkpoints, single
+from smooth_interpolation.runs import checkpoints
 from smooth_interpolation.train import graphs, loop, models, stacks, step
 from smooth_interpolation.train.models import ConvNet, ResNet18
 from smooth_interpolation.train.step import Recipe
@@ -287,7 +287,7 @@ def test_divergence_ends_training():
 def test_training_needs_no_params_file_and_is_the_papers_by_default():
     assert Recipe() == dataclasses.replace(Recipe.of(config.find("paper", "convnet-noise20")), precision="fp32")
     settings = settings_of(epochs=2)
-    data = single.prepare(settings)
+    data = preparation.prepare(settings)
     images, labels = data.train.images, data.train.labels
     ours, theirs = (models.create("convnet", 2, 10, seed=0) for _ in range(2))
     loop.train(ours, images, labels, learning_rate=settings.learning_rate, epochs=2, batch_size=settings.batch_size)

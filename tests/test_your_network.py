@@ -16,7 +16,7 @@ from smooth_interpolation.data import dead_leaves
 from smooth_interpolation.errors import ConfigError, DataError
 from smooth_interpolation.measure.sharpness import jacobian_norm, loss_gradients, tangent_hessian_norm
 from smooth_interpolation.measure.volumes import METRICS, volume_metrics
-from smooth_interpolation.runs import store
+from smooth_interpolation.runs import tables
 from smooth_interpolation.train import models
 from smooth_interpolation.your_network import examine, scaled_strengths
 
@@ -62,7 +62,7 @@ def test_tables_hold_the_measures_means():
     images, labels = points()
     found = examine(linear(), images, labels, **FAST)
     metrics = volume_metrics(linear(), images, labels, **FAST)
-    assert list(found.volumes) == list(store.volumes_table([]))
+    assert list(found.volumes) == list(tables.volumes_table([]))
     assert set(found.volumes.subset) == {"all"}
     for metric in METRICS:
         part = found.volumes[found.volumes.metric == metric].sort_values("size")

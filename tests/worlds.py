@@ -10,7 +10,7 @@ import pandas as pd
 import smooth_interpolation
 from smooth_interpolation.claims import checks
 from smooth_interpolation.claims.evidence import AT_POINTS, Evidence
-from smooth_interpolation.runs import store
+from smooth_interpolation.runs import record_format
 
 SHARPNESS = tuple(checks.SHARPNESS.values())
 NORMS = SHARPNESS[1:]
@@ -128,7 +128,7 @@ def records(world, seed=0, n_train=50_000, irreducible=0):
                     ),
                     "std": 0.0,
                 }
-                for metric in store.VOLUME_METRICS
+                for metric in record_format.VOLUME_METRICS
             }
             for subset in ("all", "clean", "noisy")
             for size in SIZES

@@ -34,7 +34,7 @@ from smooth_interpolation import config, files  # noqa: E402
 from smooth_interpolation.cli import display  # noqa: E402
 from smooth_interpolation.data import image_folders  # noqa: E402
 from smooth_interpolation.errors import UserError  # noqa: E402
-from smooth_interpolation.runs import checkpoints, cost, locks, record_format, store, watching  # noqa: E402
+from smooth_interpolation.runs import checkpoints, cost, locks, record_format, store, tables, watching  # noqa: E402
 
 from . import hostile  # noqa: E402
 
@@ -80,10 +80,10 @@ def signed_record(content: bytes) -> bool:
     return record(signed)
 
 
-def use(record: store.Record) -> None:
+def use(record: record_format.Record) -> None:
     """What is done with a record once it is believed."""
-    store.volumes_table([record])
-    store.interpolation_threshold(store.history_table([record]))
+    tables.volumes_table([record])
+    store.interpolation_threshold(tables.history_table([record]))
     cost.machine_seconds([record])
     list(display.record_summary(record))
 
@@ -198,7 +198,7 @@ def seeds(target: str) -> list[bytes]:
     return [content for content in found[target] if len(content) < 100_000]
 
 
-def short_record() -> store.Record:
+def short_record() -> record_format.Record:
     """The demo's record with two epochs and three rows of volumes."""
     whole = json.loads(hostile.GOOD)
     return whole | {"history": whole["history"][:2], "volumes": whole["volumes"][:3]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable
 from typing import Any
@@ -26,6 +27,10 @@ class Board:
 
     def __init__(self, table: pd.DataFrame | None = None) -> None:
         self.table = verdicts.overview() if table is None else table
+
+    @functools.cached_property
+    def _evidences(self) -> second_looks.Evidences:
+        return second_looks.evidences()
 
     def counts(self) -> Any:
         """How many claims are in each state, a row per scale."""
@@ -108,11 +113,11 @@ class Board:
 
     def thresholds(self) -> Any:
         """The interpolation threshold, its range over the moments, and what it would be with some training error."""
-        return _table(second_looks.thresholds())
+        return _table(second_looks.thresholds(self._evidences))
 
     def peaks(self) -> Any:
         """Where the peaks are, with their range over seeds and moments."""
-        return _table(second_looks.peaks())
+        return _table(second_looks.peaks(self._evidences))
 
     def by_seed(self, scale: str, experiment: str, metric: str, subset: str = "all") -> Any:
         """A metric at the end of training, a row per width and a column per seed; nothing without records."""
@@ -120,11 +125,11 @@ class Board:
 
     def by_tolerance(self) -> Any:
         """The verdicts that hang on how the threshold is read."""
-        return _table(second_looks.by_tolerance())
+        return _table(second_looks.by_tolerance(self._evidences))
 
     def over_epochs(self) -> Any:
         """Correlations over all epochs, and after the first descent, and a sentence that counts the latter."""
-        found = second_looks.over_epochs()
+        found = second_looks.over_epochs(self._evidences)
         later = found[[name for name in found if "after" in name]].to_numpy()
         later = later[later != "–"].astype(float)
         if not later.size:

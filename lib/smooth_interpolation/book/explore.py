@@ -60,7 +60,7 @@ def volumes(
     """Choose a width, and see what a figure of volumes has there, on the figure's own axes. None without rows.
 
     Args:
-        table: from `store.volumes_table`.
+        table: from `tables.volumes_table`.
         thresholds: by the training error that they allow, such as "0%"; the first is the one that decides.
         width: chosen at first; else the threshold.
         subsets: those of the figure, "all" or "clean" and "noisy".

@@ -16,7 +16,7 @@ import pandas as pd
 from ..claims import moments, trends, verdicts
 from ..claims.evidence import Plan
 from ..errors import ConfigError
-from ..runs import store
+from ..runs import record_format, store, tables
 from ..runs.records import planned
 
 UNKNOWN = "(not measured)"
@@ -102,7 +102,9 @@ class Subsets:
     """A metric around `all`, `clean` and `noisy` points, each a `Place`."""
 
     def __init__(self, volumes: pd.DataFrame, threshold: int | None):
-        self.all, self.clean, self.noisy = (Place(volumes[volumes.subset == s], threshold) for s in store.SUBSETS)
+        self.all, self.clean, self.noisy = (
+            Place(volumes[volumes.subset == s], threshold) for s in record_format.SUBSETS
+        )
 
 
 class Course:
@@ -129,9 +131,9 @@ class Facts:
         plan: its widths and seeds; nothing is said of other records.
     """
 
-    def __init__(self, records: Iterable[store.Record], plan: Plan | None = None):
-        records = planned(records, plan)
-        history, self._volumes = store.history_table(records), store.volumes_table(records)
+    def __init__(self, records: Iterable[record_format.Record], plan: Plan | None = None):
+        records = planned(list(records), plan)
+        history, self._volumes = tables.history_table(records), tables.volumes_table(records)
         reached = store.threshold_of(records)
         self._history = moments.settled(history)
         self._threshold = reached
@@ -198,10 +200,10 @@ OF_RECORDS: dict[str, Callable[[Facts], Any]] = {
 }
 
 
-class _Fields(dict):
+class _Fields(dict[str, Any]):
     def __init__(self, facts: Facts):
         super().__init__()
         self.facts = facts
 
-    def __missing__(self, name: str):
+    def __missing__(self, name: str) -> Any:
         return getattr(self.facts, name)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from .. import claims, config, figures, locations
 from ..claims import kept, moments, verdicts
 from ..errors import ConfigError
-from ..runs import cost, store, tables
+from ..runs import cost, record_format, store, tables
 from ..runs.records import Records
 from . import captioned, explore, facts, presentation
 from .page_parameters import given
@@ -173,7 +173,7 @@ def instrument(runs: Records, kind: str, **options: Any) -> Any:
     if kind == "heatmap":
         return explore.heatmap(runs.history, runs.threshold, runs.width, **options)
     irreducible = store.irreducible_error(runs.planned)
-    history = store.history_table(runs.planned)
+    history = tables.history_table(runs.planned)
     thresholds = {
         f"{tolerance:g}%": store.interpolation_threshold(history, irreducible=irreducible, tolerance=tolerance)
         for tolerance in TOLERANCES
@@ -266,7 +266,7 @@ def describe(runs: Records) -> str:
     return " ".join(sentences)
 
 
-def _run_of(record: store.Record) -> str | None:
+def _run_of(record: record_format.Record) -> str | None:
     settings = record["config"]
     return f"w = {settings['width']}, seed {settings['seed']}" if record["status"] == "diverged" else None
 

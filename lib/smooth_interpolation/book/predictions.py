@@ -100,14 +100,17 @@ def gpu_cost_table(gpu: Benchmarks, scales: tuple[str, ...] = ("gpu", "paper")) 
 
 def figure_table(cpu: Benchmarks, gpu: Benchmarks) -> pd.DataFrame:
     """A row per figure: its file and data, and what its runs took by the records there are, or would by the benchmarks."""
-    machines = {
+    machines: dict[str, tuple[str, str, Benchmarks, int]] = {
         "`laptop`, one CPU thread": ("laptop", "cpu", cpu, 1),
         "`gpu`, one GPU": ("gpu", "cuda", gpu, 1),
         "`paper`, cluster of 8 GPUs": ("paper", "cuda", gpu, 8),
     }
     found = {}
     for name in EXPERIMENTS:
-        costs = {title: _cost(config.find(scale, name), *how) for title, (scale, *how) in machines.items()}
+        costs = {
+            title: _cost(config.find(scale, name), kind, benchmarks, n)
+            for title, (scale, kind, benchmarks, n) in machines.items()
+        }
         found[name] = {"file": f"`{name}.yaml`", "data": config.find("paper", name).dataset, **costs}
     rows = {"`fig1ab`": {"file": "none", "data": "drawn", **dict.fromkeys(machines, "seconds")}}
     for figure in figures.FIGURES:

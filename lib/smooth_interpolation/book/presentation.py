@@ -23,7 +23,7 @@ from .. import config, figures, locations
 from ..config import Experiment
 from ..errors import ConfigError
 from ..figures import alt_text
-from ..runs import cost, store
+from ..runs import cost, record_format
 
 TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "csv": "text/csv"}
 
@@ -53,7 +53,7 @@ def show(
     name: str,
     alt: str = "",
     *,
-    records: Sequence[store.Record] = (),
+    records: Sequence[record_format.Record] = (),
     experiment: Experiment | None = None,
 ) -> Shown:
     """A figure with alternative text, downloads and, folded, the origin of every run that it is drawn from.
@@ -142,7 +142,7 @@ def drawn(figure: Figure, kind: str, *, dark: bool = False) -> bytes:
     return content[content.index(b"<svg") :] if kind == "svg" else content
 
 
-def origin_table(records: Iterable[store.Record], experiment: Experiment | None = None) -> pd.DataFrame:
+def origin_table(records: Iterable[record_format.Record], experiment: Experiment | None = None) -> pd.DataFrame:
     """A row per run: width, seed, commit, data fingerprint, device, precision, cost, date, and how to remake it."""
     rows = []
     options = _remake_options(experiment)
@@ -165,7 +165,7 @@ def origin_table(records: Iterable[store.Record], experiment: Experiment | None 
     return pd.DataFrame(rows).sort_values(["width", "seed"], ignore_index=True)
 
 
-def remake(record: store.Record, experiment: Experiment | None = None) -> str:
+def remake(record: record_format.Record, experiment: Experiment | None = None) -> str:
     """The command that trains and measures a record's network again."""
     return _remake(record, _remake_options(experiment))
 
@@ -175,7 +175,7 @@ def _remake_options(experiment: Experiment | None) -> str:
     return changed_fields(experiment, apart_from=("widths", "seeds")) if experiment else ""
 
 
-def _remake(record: store.Record, options: str) -> str:
+def _remake(record: record_format.Record, options: str) -> str:
     settings = record["config"]
     words = f"smooth-interpolation run params/{settings['scale']}/{settings['experiment']}.yaml"
     return f"{words} --width {settings['width']} --seed {settings['seed']} --force{options}"
@@ -191,7 +191,7 @@ def changed_fields(experiment: Experiment, apart_from: Sequence[str] = ()) -> st
     return "".join(f" --set {shlex.quote(f'{field}={_plain(getattr(experiment, field))}')}" for field in changed)
 
 
-def origin(records: Sequence[store.Record], experiment: Experiment | None = None) -> str:
+def origin(records: Sequence[record_format.Record], experiment: Experiment | None = None) -> str:
     """The table of `origin_table`, folded."""
     table = origin_table(records, experiment)
     head = "".join(f'<th scope="col">{name}</th>' for name in table.columns)

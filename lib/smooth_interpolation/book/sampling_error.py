@@ -10,12 +10,12 @@ import pandas as pd
 from .. import config
 from ..config import Experiment
 from ..figures import PANELS
-from ..runs import store
+from ..runs import record_format, store
 
 SCALES = ("paper", "gpu")  # the first with records tells
 
 
-def measured(name: str = "convnet-noise20") -> tuple[str, list[store.Record]]:
+def measured(name: str = "convnet-noise20") -> tuple[str, list[record_format.Record]]:
     """The scale that an experiment's sampling error is read off, and its records; no records if no scale has any."""
     for scale in SCALES:
         if records := store.read_all(config.find(scale, name).runs()):
@@ -23,7 +23,7 @@ def measured(name: str = "convnet-noise20") -> tuple[str, list[store.Record]]:
     return SCALES[0], []
 
 
-def relative_errors(records: Sequence[store.Record], planned: Experiment) -> pd.DataFrame:
+def relative_errors(records: Sequence[record_format.Record], planned: Experiment) -> pd.DataFrame:
     """Standard errors of the means over the largest volume, relative to the means: a row per run, metric and subset.
 
     For clean and noisy points std / (sqrt(n) |mean|), with std and mean over the points of a record and n as many points
@@ -38,7 +38,7 @@ def relative_errors(records: Sequence[store.Record], planned: Experiment) -> pd.
         noisy = record["data"]["n_corrupted"] / record["data"]["n_train"]
         share = {"clean": 1 - noisy, "noisy": noisy}
         parts = [subset for subset in share if subset in found and planned_points[subset]]
-        for metric in (m for m in store.VOLUME_METRICS if m in found["all"]):
+        for metric in (m for m in record_format.VOLUME_METRICS if m in found["all"]):
             error = {p: found[p][metric]["std"] / math.sqrt(planned_points[p]) for p in parts}
             error["all"] = math.hypot(*(share[p] * error[p] for p in parts))
             for subset in ("all", *parts):
@@ -53,13 +53,13 @@ def table(errors: pd.DataFrame) -> pd.DataFrame:
     found = errors.groupby(["metric", "subset"]).error.agg(["median", "max"]).mul(100)
     cells = found.map(lambda percent: f"{percent:.2g}" if percent < 99.5 else f"{percent:.0f}")
     cells = (cells["median"] + " (" + cells["max"] + ")").unstack()
-    cells = cells.reindex([metric for metric in store.VOLUME_METRICS if metric in cells.index])
+    cells = cells.reindex([metric for metric in record_format.VOLUME_METRICS if metric in cells.index])
     cells.index = [PANELS.get(metric, metric.replace("_", " ").capitalize()) for metric in cells.index]
     cells.columns = [f"{subset} points" for subset in cells.columns]
     return cells
 
 
-def caption(scale: str, records: Sequence[store.Record], planned: Experiment) -> str:
+def caption(scale: str, records: Sequence[record_format.Record], planned: Experiment) -> str:
     """What `table` shows, and what it was computed from."""
     p = records[0]["config"]["n_paths"]
     points = f"{planned.n_clean_points:,} clean and {planned.n_noisy_points:,} noisy points"

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from .. import config
-from ..runs import store
+from ..runs import record_format
 from ..runs.records import Records, listed
 from . import correlations, epochs, settings, widths  # noqa: F401 (they add to CLAIMS)
 from .evidence import Evidence, Plan
@@ -72,7 +72,9 @@ COLUMNS = ["claim", "experiment", "place", "figures", "statement", "verdict", "e
            "measure", "seeds", "sentence"]  # fmt: skip
 
 
-def judge(records: Iterable[store.Record], experiment: str | None = None, plan: Plan | None = None) -> pd.DataFrame:
+def judge(
+    records: Iterable[record_format.Record], experiment: str | None = None, plan: Plan | None = None
+) -> pd.DataFrame:
     """The claims about an experiment in the light of its records, a row per claim, indexed by its name.
 
     Args:

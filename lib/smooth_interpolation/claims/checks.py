@@ -243,7 +243,7 @@ def vanishes(metric: str, subsets: Sequence[str]) -> Callable[[View], Finding]:
     return check
 
 
-def _mean_of(found: Sequence) -> str:
+def _mean_of(found: Sequence[Any]) -> str:
     return ", mean over curves" if len(found) > 1 else ""
 
 

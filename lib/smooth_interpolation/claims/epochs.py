@@ -18,7 +18,7 @@ UNJUDGED = f"It cannot be judged: {checks.NO_THRESHOLD}."
 
 def histories(view: View, metric: str, past_threshold: bool) -> dict[int, pd.Series]:
     """A metric against epochs, for every width on one side of the threshold."""
-    widths = [w for w in view.widths if (w >= view.threshold) == past_threshold]
+    widths = [w for w in view.widths if view.threshold is not None and (w >= view.threshold) == past_threshold]
     found = {w: view.epochs(metric, w) for w in widths}
     if any(len(curve) < MIN_EPOCHS for curve in found.values()):
         raise NotMeasuredError(f"Needs at least {MIN_EPOCHS} evaluated epochs of all training points.")

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from ..runs import store
+from ..runs import record_format, store, tables
 from ..runs.records import planned
 from . import moments, trends
 
@@ -49,8 +49,8 @@ class Evidence:
     """The tables of one experiment at one scale.
 
     Args:
-        volumes: as `store.volumes_table`.
-        history: as `store.history_table`.
+        volumes: as `tables.volumes_table`.
+        history: as `tables.history_table`.
         plan: the widths and seeds to judge; what was measured besides is ignored. Without one, it is the largest grid of
             widths and seeds that is complete, so that a width which one seed alone has, or a seed with few widths, counts
             for nothing.
@@ -81,8 +81,8 @@ class Evidence:
         self.volumes, self.history, self.irreducible = volumes, history, irreducible
         self.widths: list[int] = sorted(int(w) for w in volumes["width"].unique())
         self.sizes: list[int] = sorted(int(s) for s in volumes["size"].unique())
-        has = volumes.groupby("seed")["width"].nunique()
-        self.seeds: list[int] = [int(seed) for seed, n in has.items() if n == len(self.widths)]
+        n_widths = volumes.groupby("seed")["width"].nunique().items()
+        self.seeds: list[int] = [int(seed) for seed, n in n_widths if n == len(self.widths)]
         self.left_out: dict[int, list[int]] = {
             int(seed): sorted(set(self.widths) - set(part["width"].astype(int)))
             for seed, part in volumes.groupby("seed")
@@ -97,9 +97,10 @@ class Evidence:
         self._epochs = [self._by_seed(table, ["metric", "subset", "width"], "epoch", "value") for table in each]
         ends = [table[table.epoch == table.groupby(moments.RUN).epoch.transform("max")] for table in each]
         self._ends = [self._by_seed(table, ["metric", "subset"], "width", "value") for table in ends]
-        volumes = volumes[volumes["seed"].isin(self.seeds)]
-        self._volumes = self._by_seed(volumes, ["metric", "subset", "size"], "width", "mean")
-        self._means: dict = {}  # samples repeat the same few weights
+        chosen = volumes["seed"].isin(self.seeds)
+        self._volumes = self._by_seed(volumes[chosen], ["metric", "subset", "size"], "width", "mean")
+        self.read_the_threshold = False  # whether a check has asked for it
+        self._means: dict[Any, Any] = {}  # samples repeat the same few weights
 
     def _place(self, tolerance: float) -> None:
         self.threshold, *self.thresholds = (
@@ -116,17 +117,16 @@ class Evidence:
 
     def _by_seed(self, table: pd.DataFrame, series: list[str], place: str, values: str) -> dict[Any, pd.DataFrame]:
         """For each series a row per place that every seed has, and a column per seed."""
-        wide = table.pivot(index=[*series, place], columns="seed", values=values)
-        wide = wide.reindex(columns=self.seeds).dropna().sort_index()
-        return {key: part.droplevel(series) for key, part in wide.groupby(level=series)}
+        wide = table.pivot(index=[*series, place], columns="seed", values=values).reindex(columns=self.seeds).dropna()
+        return {key: part.droplevel(series) for key, part in wide.sort_index().groupby(level=series)}
 
     @classmethod
-    def of(cls, records: Iterable[store.Record], plan: Plan | None = None) -> Evidence:
+    def of(cls, records: Iterable[record_format.Record], plan: Plan | None = None) -> Evidence:
         """The evidence of some records, those outside the plan ignored."""
-        records = planned(records, plan)
+        records = planned(list(records), plan)
         return cls(
-            store.volumes_table(records),
-            store.history_table(records),
+            tables.volumes_table(records),
+            tables.history_table(records),
             plan,
             images=_test_images(records[0]) if records else None,
             irreducible=store.irreducible_error(records),
@@ -158,13 +158,10 @@ class Evidence:
             same: dict[int | None, Found] = {}  # what was found at another moment, but hangs on its threshold alone
             for moment in range(self.moments):
                 view = self.view(weights, moment)
-                if view.threshold not in same:
-                    answer = check(view)
-                    found.append((probability / self.moments, answer))
-                    if not view.read_the_end:
-                        same[view.threshold] = answer
-                else:
-                    found.append((probability / self.moments, same[view.threshold]))
+                answer = same.get(view._threshold) or check(view)
+                if not view.read_the_end:
+                    same[view._threshold] = answer
+                found.append((probability / self.moments, answer))
         return found
 
     def over_widths(self, check: Callable[[View], Found]) -> list[tuple[float, Found]]:
@@ -183,12 +180,16 @@ class View:
 
     def __init__(self, evidence: Evidence, weights: Weights, moment: int | None, draw: np.ndarray | None):
         self.widths, self.sizes = evidence.widths, evidence.sizes
-        self.threshold = evidence.threshold
-        if moment is not None and evidence.moments > 1:
-            self.threshold = evidence.thresholds[moment]
+        self._threshold = evidence.threshold if moment is None or evidence.moments < 2 else evidence.thresholds[moment]
         self.read_the_end = False  # whether a check has asked for what differs between the moments
         self._evidence, self._weights, self._draw = evidence, weights, draw
         self._at = 0 if moment is None else 1 + moment
+
+    @property
+    def threshold(self) -> int | None:
+        """The interpolation threshold at this moment."""
+        self._evidence.read_the_threshold = True
+        return self._threshold
 
     def volume(self, metric: str, subset: str = "all", size: int = 0) -> pd.Series:
         """A metric over a volume against width, after the last epoch: volumes are measured once."""
@@ -218,8 +219,7 @@ class View:
 
         The binomial one, sqrt(p (1 - p) / n), root mean square over widths. Seeds share the images, so it is that of their mean as well.
         """
-        n = self._evidence._images.get(subset)
-        if not n:
+        if not (n := self._evidence._images.get(subset)):
             return 0.0
         p = self._evidence.view().end(metric, subset) / 100
         return 100 * math.sqrt(float((p * (1 - p)).mean()) / n)
@@ -243,14 +243,14 @@ class View:
         there = self._at_points(metric, subset, size)
 
         def compute() -> float:
-            table = self._evidence._ends[0][there] if there else self._evidence._volumes[metric, subset, size]
-            values = table.to_numpy()
+            e = self._evidence
+            values = (e._ends[0][there] if there else e._volumes[metric, subset, size]).to_numpy()
             logarithms = np.log(np.maximum(values, max(trends.VANISHED * values.max(), trends.TINY)))
             return math.sqrt(trends.typical_variance(logarithms) / values.shape[1])
 
         return self.remembered(("log noise", metric, subset, size), compute)
 
-    def remembered(self, key: tuple, compute: Callable[[], Found]) -> Found:
+    def remembered(self, key: tuple[Any, ...], compute: Callable[[], Found]) -> Found:
         """What is computed, from memory if it was before; the key says all that it depends on."""
         memory = self._evidence._means
         if key not in memory:
@@ -266,7 +266,7 @@ class View:
         """Which of n widths this bootstrap sample draws; each once outside of one."""
         return np.arange(n) if self._draw is None else (self._draw[:n] * n).astype(int)
 
-    def once(self, what: tuple, compute: Callable[[], Any]) -> Any:
+    def once(self, what: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
         """What is computed, from memory if it was before under the same weights of the seeds, at the same moment."""
         self.read_the_end = True  # it may have, whoever computed it
         return self.remembered((self._weights, self._at, self.threshold, what), compute)
@@ -275,7 +275,7 @@ class View:
         """The widths that count as at the threshold; all of them if there is none."""
         return [w for w in self.widths if self.threshold is None or trends.near(w, self.threshold)]
 
-    def _mean(self, curves: dict[Any, pd.DataFrame], key: tuple, what: str) -> pd.Series:
+    def _mean(self, curves: dict[Any, pd.DataFrame], key: tuple[Any, ...], what: str) -> pd.Series:
         def compute() -> pd.Series:
             if key not in curves:
                 raise NotMeasuredError(f"The records do not hold the {what.replace('_', ' ')}.")
@@ -293,7 +293,7 @@ def _largest_grid(volumes: pd.DataFrame) -> set[int]:
     return max(grids, key=lambda grid: (grid[0] * len(grid[1]), len(grid[1])))[1] if grids else set()
 
 
-def _test_images(record: store.Record) -> dict[str, float]:
+def _test_images(record: record_format.Record) -> dict[str, float]:
     """How many test images each group of classes has, which are of one size."""
     n, data = record["data"]["n_test"], record["data"]
     share = len(data.get("corrupted_classes", ())) / max(record["config"]["n_classes"], 1)

@@ -8,18 +8,19 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pandas as pd
 
 from .. import claims, config, files, locations
-from ..runs import store
+from ..runs import record_format
 
 LIMIT = 10 << 20  # bytes of a file
 SHORT = 5  # records that are judged as fast as a file is read
 
 
-def judged(records: Iterable[store.Record], experiment: str, plan: config.Experiment) -> pd.DataFrame:
+def judged(records: Iterable[record_format.Record], experiment: str, plan: config.Experiment) -> pd.DataFrame:
     """`claims.judge`, from the cache if the same records were judged by the same code."""
     records = list(records)
     if len(records) < SHORT:
@@ -37,7 +38,7 @@ def judged(records: Iterable[store.Record], experiment: str, plan: config.Experi
     return table
 
 
-def _table(columns: dict[str, list]) -> pd.DataFrame:
+def _table(columns: dict[str, list[Any]]) -> pd.DataFrame:
     table = pd.DataFrame(columns).set_index("claim")
     table["figures"] = table["figures"].map(tuple)
     numbers = ["effect", "low", "high"]

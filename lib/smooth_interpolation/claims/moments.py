@@ -15,7 +15,7 @@ SERIES = ["metric", "subset", *RUN]
 
 
 def late(history: pd.DataFrame) -> pd.Series:
-    """Which rows of `store.history_table` are of the last tenth of their run's epochs."""
+    """Which rows of `tables.history_table` are of the last tenth of their run's epochs."""
     rounding = 1e-9
     return history.epoch > LATE * history.groupby(RUN).epoch.transform("max") + rounding
 
@@ -24,7 +24,7 @@ def at_end(history: pd.DataFrame) -> pd.DataFrame:
     """What the end of training was like: mean and range over its moments.
 
     Args:
-        history: as `store.history_table`.
+        history: as `tables.history_table`.
 
     Returns:
         A row per metric, subset, width and seed. Columns: width, seed, metric, subset, epoch (the last), mean, low,
@@ -51,7 +51,7 @@ def settled(history: pd.DataFrame, moment: int | None = None, of: int = 1) -> pd
     """The history with the last tenth of each run as one row, at its last epoch: the mean over the moments.
 
     Args:
-        history: as `store.history_table`.
+        history: as `tables.history_table`.
         moment: instead of the mean, this one of them, from 0; a run that has fewer than `of` shares them out.
         of: how many there are.
     """

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 
 from .. import claims, config, locations
-from ..runs import store
+from ..runs import record_format, store, tables
 from ..runs.records import planned
 from . import checks, moments, trends
 from .evidence import Evidence, View
 
+Evidences = dict[str, Evidence]
 METRICS = ("jacobian_norm", "tangent_hessian_norm")
 
 
-def records_of(scale: str, experiment: str) -> tuple[list[store.Record], config.Experiment | None]:
+def records_of(scale: str, experiment: str) -> tuple[list[record_format.Record], config.Experiment | None]:
     """The planned records of an experiment at a scale, and the plan; none where there is no params file."""
     if not locations.params_file(scale, experiment).is_file():
         return [], None
@@ -24,14 +26,14 @@ def records_of(scale: str, experiment: str) -> tuple[list[store.Record], config.
     return planned(store.read_all(plan.runs()), plan), plan
 
 
-def evidences(scale: str) -> dict[str, Evidence]:
-    """The experiments with enough records at a scale."""
+def evidences(scales: Iterable[str] = claims.SCALES) -> Evidences:
+    """The experiments with enough records, as `scale/experiment`."""
     found = {}
-    for experiment in claims.EXPERIMENTS:
+    for scale, experiment in itertools.product(scales, claims.EXPERIMENTS):
         records, plan = records_of(scale, experiment)
         evidence = Evidence.of(records, plan)
         if evidence.seeds and len(evidence.widths) >= trends.MIN_WIDTHS:
-            found[experiment] = evidence
+            found[f"{scale}/{experiment}"] = evidence
     return found
 
 
@@ -52,27 +54,19 @@ def measured(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def thresholds(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+def thresholds(evidences: Evidences) -> pd.DataFrame:
     """The threshold that decides, its range over the moments, and those with some training error allowed."""
     rows = {}
-    for scale in scales:
-        for experiment, evidence in evidences(scale).items():
-            rows[f"{scale}/{experiment}"] = {
-                "threshold": _or_none(evidence.threshold),
-                "... over the moments": _range(evidence.thresholds),
-                "errors that none avoids": f"{evidence.irreducible:.2g}%",
-            } | {
-                f"at {tolerance:g}%": _or_none(
-                    store.interpolation_threshold(
-                        evidence.history, irreducible=evidence.irreducible, tolerance=tolerance
-                    )
-                )
-                for tolerance in trends.TOLERANCES
-            }
+    for name, evidence in evidences.items():
+        rows[name] = {
+            "threshold": _or_none(evidence.threshold),
+            "... over the moments": _range(evidence.thresholds),
+            "errors that none avoids": f"{evidence.irreducible:.2g}%",
+        } | {f"at {tolerance:g}%": _or_none(evidence.allowing(tolerance).threshold) for tolerance in trends.TOLERANCES}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def peaks(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+def peaks(evidences: Evidences) -> pd.DataFrame:
     """Where the peaks of the test error and the Jacobian norm are, with their range over the samples of seeds and moments.
 
     Percentages are the training error at the peak.
@@ -83,21 +77,19 @@ def peaks(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
         "... over the largest volume": lambda view: trends.log_peak(view.volume(METRICS[0], size=view.sizes[-1])),
     }
     rows = {}
-    for scale in scales:
-        for experiment, evidence in evidences(scale).items():
-            row = {"threshold": _or_none(evidence.threshold)}
-            for name, read in reads.items():
-                top, sampled = read(evidence.view()), [found for _, found in evidence.samples(read)]
-                row[name] = _top(evidence.view(), top)
-                if top is not None and sampled:
-                    row[name] += f", {_range([one.at if one else None for one in sampled])}"
-            rows[f"{scale}/{experiment}"] = row
+    for name, evidence in evidences.items():
+        rows[name] = {"threshold": _or_none(evidence.threshold)}
+        for column, read in reads.items():
+            top, sampled = read(evidence.view()), [found for _, found in evidence.samples(read)]
+            rows[name][column] = _top(evidence.view(), top)
+            if top is not None and sampled:
+                rows[name][column] += f", {_range([one.at if one else None for one in sampled])}"
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def by_seed(scale: str, experiment: str, metric: str, subset: str = "all") -> pd.DataFrame:
     """A metric of the training history at the end of training, a row per width and a column per seed: mean, and range over moments."""
-    table = moments.at_end(store.history_table(records_of(scale, experiment)[0]))
+    table = moments.at_end(tables.history_table(records_of(scale, experiment)[0]))
     table = table[(table.metric == metric) & (table.subset == subset)]
     if table.empty:
         return pd.DataFrame()
@@ -107,38 +99,36 @@ def by_seed(scale: str, experiment: str, metric: str, subset: str = "all") -> pd
     return wide.rename(columns="seed {}".format, index="w = {}".format)
 
 
-def over_epochs(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+def over_epochs(evidences: Evidences) -> pd.DataFrame:
     """Rank correlation of test error and sharpness over epochs, past the threshold: from the first epoch on, and from the
     epoch of the lowest early test error on, that is over rise and second descent; '–' where it does not rise. Means over
     widths."""
-    rows = {}
-    for scale in scales:
-        for experiment, evidence in evidences(scale).items():
-            if evidence.threshold is not None:
-                view = evidence.view()
-                rows[f"{scale}/{experiment}"] = {
-                    f"{name}, {when}": _mean_correlation(view, metric, rise)
-                    for metric, name in zip(METRICS, ("Jacobian norm", "Hessian norm"), strict=True)
-                    for rise, when in ((False, "all epochs"), (True, "after the first descent"))
-                }
+    rows = {
+        name: {
+            f"{norm}, {when}": _mean_correlation(evidence.view(), metric, rise)
+            for metric, norm in zip(METRICS, ("Jacobian norm", "Hessian norm"), strict=True)
+            for rise, when in ((False, "all epochs"), (True, "after the first descent"))
+        }
+        for name, evidence in evidences.items()
+        if evidence.threshold is not None
+    }
     return pd.DataFrame.from_dict(rows, orient="index").map(lambda value: "–" if np.isnan(value) else f"{value:.2f}")
 
 
-def by_tolerance(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+def by_tolerance(evidences: Evidences) -> pd.DataFrame:
     """The claims whose verdict would be another one if the threshold allowed some training error."""
     rows = []
-    for scale in scales:
-        for experiment, evidence in evidences(scale).items():
-            same = {_read(evidence): evidence}  # nothing else of the evidence hangs on the tolerance
-            others = {tolerance: evidence.allowing(tolerance) for tolerance in trends.TOLERANCES}
-            read = {tolerance: same.setdefault(_read(other), other) for tolerance, other in others.items()}
-            for claim in claims.about(experiment):
-                states = {one: claim(one).state for one in same.values()}
-                before, after = states[evidence], {f"at {t:g}%": states[one] for t, one in read.items()}
-                if set(after.values()) != {before}:
-                    rows.append(
-                        {"records": f"{scale}/{experiment}", "claim": claim.statement, "verdict": before, **after}
-                    )
+    for name, evidence in evidences.items():
+        same = {_read(evidence): evidence}  # nothing else of the evidence hangs on the tolerance
+        read = {t: same.setdefault(_read(other), other) for t in trends.TOLERANCES for other in [evidence.allowing(t)]}
+        for claim in claims.about(name.split("/")[1]):
+            evidence.read_the_threshold = False
+            states = {evidence: claim(evidence).state}
+            if evidence.read_the_threshold:
+                states |= {other: claim(other).state for other in same.values() if other is not evidence}
+            after = {f"at {t:g}%": states.get(other, states[evidence]) for t, other in read.items()}
+            if set(after.values()) != {states[evidence]}:
+                rows.append({"records": name, "claim": claim.statement, "verdict": states[evidence], **after})
     columns = ["records", "claim", "verdict", *(f"at {tolerance:g}%" for tolerance in trends.TOLERANCES)]
     return pd.DataFrame(rows, columns=columns).set_index("records")
 
@@ -166,7 +156,7 @@ def _top(view: View, top: trends.Peak | None) -> str:
 def _mean_correlation(view: View, metric: str, after_first_descent: bool) -> float:
     found = []
     for width in view.widths:
-        if width < view.threshold:
+        if view.threshold is None or width < view.threshold:
             continue
         error, sharpness = view.epochs("test_error", width).align(view.epochs(metric, width), join="inner")
         if after_first_descent:

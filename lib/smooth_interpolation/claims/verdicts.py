@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,11 +69,11 @@ def of_figure(table: pd.DataFrame, figure: str) -> pd.DataFrame:
     return table[[any(name.rstrip("abcd") == figure or name == figure for name in names) for names in table.figures]]
 
 
-def effect(row) -> str:
+def effect(row: Any) -> str:
     return "" if np.isnan(row.effect) else number(row.effect)
 
 
-def spread(row) -> str:
+def spread(row: Any) -> str:
     """The interval of an effect and what it is over, or that it is unknown."""
     if row.verdict == NOTHING or np.isnan(row.effect):
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,9 @@ def worse_around_noisy(metric: str) -> Callable[[View], Finding]:
     return check
 
 
-def peak_and_place(name: str, section: str, figure: str, experiment: str, subject: str, *about, when: str = "") -> None:
+def peak_and_place(
+    name: str, section: str, figure: str, experiment: str, subject: str, *about: Any, when: str = ""
+) -> None:
     """Two claims: that curves peak and fall beyond, and that the peak is at the threshold."""
     claim(name, section, figure, experiment, f"{when}{subject} rises to a peak and falls beyond.", checks.peaks(*about))
     claim(f"{name}-place", section, figure, experiment,

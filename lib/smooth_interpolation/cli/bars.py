@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,18 +19,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..config import Experiment, Run
-from ..runs.watching import Outcome
+from ..config import Run
+from ..runs.record_format import Record
+from ..runs.watching import Report
 
 
-def sweep(
-    experiment: Experiment,
-    todo: list[Run],
-    console: Console,
-    do: Callable[..., Outcome],
-    **options: Any,
-) -> Outcome:
-    """An engine's sweep with a bar for the whole and one for each run under way; `options` are that engine's."""
+@contextlib.contextmanager
+def shown(title: str, total: int, done: int, console: Console, disable: bool = False) -> Iterator[Report]:
+    """A bar for so many runs, of which some are done, and one for each under way, as what is reported moves them."""
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -36,8 +35,8 @@ def sweep(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
+        disable=disable,
     )
-    total = len(experiment.runs())
     tasks: dict[Run, TaskID] = {}
 
     def watch(run: Run, kind: str, status: Any) -> None:
@@ -45,7 +44,8 @@ def sweep(
             if run in tasks:
                 bars.remove_task(tasks.pop(run))
             bars.advance(whole)
-            bars.console.print(f"{run}: {kind}")
+            if not disable:
+                bars.console.print(f"{run}: {kind}")
             return
         if run not in tasks:
             where = f", {status.device}" if status.device != "cpu" else ""
@@ -56,7 +56,15 @@ def sweep(
         bars.update(tasks[run], completed=status.done, total=status.total, news=news)
 
     with bars:
-        whole = bars.add_task(
-            f"{experiment.scale}/{experiment.name}", total=total, completed=total - len(todo), news="runs"
-        )
-        return do(todo, watch=watch, **options)
+        whole = bars.add_task(title, total=total, completed=done, news="runs")
+        yield watch
+
+
+def measure(run: Run, root: Path | None, console: Console, **options: Any) -> Record:
+    """`single.measure` with bars on a terminal."""
+    from ..runs import single  # it needs PyTorch, which looking at files does not
+
+    with shown(f"{run.scale}/{run.name}", 1, 0, console, disable=not console.is_terminal) as watch:
+        record = single.measure(run, root, partial(watch, run, "status"), **options)
+        watch(run, record["status"], None)
+    return record

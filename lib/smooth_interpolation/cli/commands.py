@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .. import config, locations
-from ..claims import verdicts
+from .. import locations
 from ..config import Run, validation
 from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError, UserError
-from ..runs import limits, store
-from . import display
-from .options import (
-    MAX_IN_FLIGHT,
-    MAX_WORKERS,
-    Device,
-    Params,
-    Results,
-    Seed,
-    Set,
-    TimeLimit,
-    Width,
-    Without,
-    Yes,
-    acceleration_of,
-    again,
-    agree,
-    check_engine,
-    chosen,
-    cores,
-    experiment_of,
-    parse_bytes,
-    whole,
-)
+from ..runs import store
+from . import bars, display, options
+from .display import console, errors
+from .records import claims, figure, measure, show
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,33 +30,33 @@ app = typer.Typer(
     "An experiment is a file, params/<scale>/<experiment>.yaml. Start with the built-in images, which need no download:\n\n"
     "[bold]smooth-interpolation sweep params/demo/convnet-noise20.yaml[/bold]",
 )
-TIME_UP = 75  # exit code, EX_TEMPFAIL of sysexits.h: the same command, given again, goes on
 _began: float | None = None  # when the process did
-console = Console(stderr=False)
-errors = Console(stderr=True)
 
 
 @app.command()
 def run(
-    params: Params,
+    params: options.Params,
     width: Annotated[
-        int, typer.Option(help="Base width of the network.", show_default=False, **whole("--width", 1, MAX_WIDTH))
+        int,
+        typer.Option(help="Base width of the network.", show_default=False, **options.whole("--width", 1, MAX_WIDTH)),
     ],
-    seed: Annotated[int, typer.Option(help="Of initialisation and batches.", **whole("--seed", 0, MAX_SEED))] = 0,
-    set_: Set = None,
-    device: Device = "auto",
-    results: Results = None,
+    seed: Annotated[
+        int, typer.Option(help="Of initialisation and batches.", **options.whole("--seed", 0, MAX_SEED))
+    ] = 0,
+    set_: options.Set = None,
+    device: options.Device = "auto",
+    results: options.Results = None,
     threads: Annotated[
         int,
         typer.Option(
             help="CPU threads; results are the same bits only for the same number.",
-            **whole("--threads", 1, MAX_WORKERS),
+            **options.whole("--threads", 1, options.MAX_WORKERS),
         ),
     ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Measure again although there is a record.")] = False,
-    without: Without = None,
-    time_limit: TimeLimit = None,
-    yes: Yes = False,
+    without: options.Without = None,
+    time_limit: options.TimeLimit = None,
+    yes: options.Yes = False,
 ) -> None:
     """Train and measure one network, and keep its record.
 
@@ -89,51 +65,50 @@ def run(
     Exit codes: as of sweep.
     """
     until = _until(time_limit)
-    from ..runs import single
-    from ..runs import sweep as engines
+    from ..runs import devices
 
-    one = experiment_of(params, set_).run(width, seed)
-    single.choose_device(device)
-    acceleration = acceleration_of(without)
+    one = options.experiment_of(params, set_).run(width, seed)
+    devices.choose(device)
+    acceleration = options.acceleration_of(without)
     if not force and store.read(one, results) is not None:
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
-    agree([one], yes or until is not None, 1)
-    with _interruptible():
-        options = {"device": device, "threads": threads, "acceleration": acceleration, "force": force, "until": until}
-        record = engines.measure(one, results, **options)
+    options.agree([one], yes or until is not None, 1)
+    how = {"device": device, "threads": threads, "acceleration": acceleration, "force": force, "until": until}
+    with options.interruptible():
+        record = bars.measure(one, results, errors, **how)
     console.print(*display.record_summary(record), sep="\n", highlight=False)
     console.print(f"Record: {store.path_of(one, results)}", soft_wrap=True)
 
 
 @app.command()
 def sweep(
-    params: Params,
-    set_: Set = None,
+    params: options.Params,
+    set_: options.Set = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would run, and what it would cost.")
     ] = False,
-    width: Width = None,
-    seed: Seed = None,
+    width: options.Width = None,
+    seed: options.Seed = None,
     workers: Annotated[
         int | None,
         typer.Option(
             help="Processes side by side, each on one thread; by default one per core, or one on each GPU.",
-            **whole("--workers", 1, MAX_WORKERS),
+            **options.whole("--workers", 1, options.MAX_WORKERS),
         ),
     ] = None,
     at_once: Annotated[
         int | None,
         typer.Option(
             help="Networks that a process trains side by side; by default 1, or 16 on a GPU.",
-            **whole("--at-once", 1, MAX_WORKERS),
+            **options.whole("--at-once", 1, options.MAX_WORKERS),
         ),
     ] = None,
-    device: Device = "auto",
-    results: Results = None,
-    without: Without = None,
-    time_limit: TimeLimit = None,
-    yes: Yes = False,
+    device: options.Device = "auto",
+    results: options.Results = None,
+    without: options.Without = None,
+    time_limit: options.TimeLimit = None,
+    yes: options.Yes = False,
     engine: Annotated[
         str, typer.Option(help="Where: processes of this machine, serial (one process), or ray: a cluster.")
     ] = "processes",
@@ -155,7 +130,9 @@ def sweep(
     ] = None,
     in_flight: Annotated[
         int | None,
-        typer.Option(help="Ray: at most so many runs at a time.", **whole("--in-flight", 1, MAX_IN_FLIGHT)),
+        typer.Option(
+            help="Ray: at most so many runs at a time.", **options.whole("--in-flight", 1, options.MAX_IN_FLIGHT)
+        ),
     ] = None,
 ) -> None:
     """Do all runs of an experiment that have no record yet: on CPUs narrow networks first, on GPUs the longest runs.
@@ -167,51 +144,52 @@ def sweep(
     left runs to do, 130 when stopped.
     """
     until = _until(time_limit)
-    from ..runs import single
+    from ..runs import devices
     from ..runs import sweep as engines
     from ..runs.engines import ray_engine
-    from . import bars, supervision
+    from . import supervision
 
     on_ray = {
         "address": address,
         "gpus_per_run": gpus_per_run,
-        "memory_per_run": None if memory_per_run is None else parse_bytes(memory_per_run),
+        "memory_per_run": None if memory_per_run is None else options.parse_bytes(memory_per_run),
         "in_flight": in_flight,
     }
-    check_engine(engine, {"workers": workers, "at_once": at_once}, on_ray)
+    options.check_engine(engine, {"workers": workers, "at_once": at_once}, on_ray)
 
-    experiment = experiment_of(params, set_)
+    experiment = options.experiment_of(params, set_)
     planned = experiment.runs()
-    acceleration = acceleration_of(without)
-    experiment = chosen(experiment, width, seed)
+    acceleration = options.acceleration_of(without)
+    experiment = options.chosen(experiment, width, seed)
     todo = engines.plan(experiment, results, "auto" if engine == "ray" else device, dry=dry_run)
     done = len(experiment.runs()) - len(todo)
     if not todo:
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
         return
-    devices = single.devices("auto" if engine == "ray" else device)
-    kind = devices[0].partition(":")[0]
-    workers = workers or (cores() if kind == "cpu" else len(devices))
+    places = devices.named("auto" if engine == "ray" else device)
+    kind = places[0].partition(":")[0]
+    workers = workers or (options.cores() if kind == "cpu" else len(places))
     if dry_run:
         beside = in_flight or 1 if engine == "ray" else 1 if engine == "serial" else workers
         console.print(*supervision.plan(todo, planned, beside, kind, results), sep="\n", highlight=False)
         return
-    options: dict[str, Any] = {"device": device, "root": results, "acceleration": acceleration, "until": until}
+    how: dict[str, Any] = {"device": device, "root": results, "acceleration": acceleration, "until": until}
     costs = {}
     if engine == "ray" or kind != "cpu":
         costs = supervision.costs(todo, store.read_all(planned, results), kind, results)
     if engine == "ray":
         todo.sort(key=lambda one: -costs[one])
-        do, options = ray_engine.run_sweep, options | on_ray
+        do, how = ray_engine.run_sweep, how | on_ray
     else:
-        do, options["at_once"] = engines.serial, at_once or (1 if kind == "cpu" else 16)
+        do, how["at_once"] = engines.serial, at_once or (1 if kind == "cpu" else 16)
         if engine == "processes":
-            do, options["workers"] = engines.sweep, workers
-            options |= {} if kind == "cpu" else {"devices": devices, "costs": costs}
+            do, how["workers"] = engines.sweep, workers
+            how |= {} if kind == "cpu" else {"devices": places, "costs": costs}
     if engine != "ray":
-        agree(todo, yes or until is not None, 1 if engine == "serial" else workers)
-    with _interruptible():
-        outcome = bars.sweep(experiment, todo, errors, do, **options)
+        options.agree(todo, yes or until is not None, 1 if engine == "serial" else workers)
+    title = f"{experiment.scale}/{experiment.name}"
+    with options.interruptible(), bars.shown(title, done + len(todo), done, errors) as watch:
+        outcome = do(todo, watch=watch, **how)
     for name in ("complete", "diverged", "failed"):
         if getattr(outcome, name):
             console.print(f"{len(getattr(outcome, name))} {name}")
@@ -222,9 +200,9 @@ def sweep(
     if outcome.left:
         beside = workers if engine == "processes" else 1
         what = supervision.left(outcome.left, len(experiment.runs()), planned, beside, kind, results)
-        errors.print(f"Time is up: {what}. To go on: {again(sys.argv)}", highlight=False, soft_wrap=True)
+        errors.print(f"Time is up: {what}. To go on: {options.again(sys.argv)}", highlight=False, soft_wrap=True)
     if outcome.failed or outcome.left:
-        raise typer.Exit(1 if outcome.failed else TIME_UP)
+        raise typer.Exit(1 if outcome.failed else options.TIME_UP)
 
 
 @app.command()
@@ -232,8 +210,8 @@ def status(
     params: Annotated[
         list[Path] | None, typer.Argument(help="Experiments; all by default.", show_default=False)
     ] = None,
-    set_: Set = None,
-    results: Results = None,
+    set_: options.Set = None,
+    results: options.Results = None,
 ) -> None:
     """What is done, missing and diverged, what runs now on any machine, and the time left at the speed of the runs done."""
     from . import supervision
@@ -244,7 +222,7 @@ def status(
     table = Table("experiment", "done", "missing", "diverged", "time left")
     details: list[tuple[Run, str]] = []
     for file in files:
-        experiment = experiment_of(file, set_)
+        experiment = options.experiment_of(file, set_)
         records = {run: store.read(run, results) for run in experiment.runs()}
         missing = [run for run, record in records.items() if record is None]
         found = [record for record in records.values() if record is not None]
@@ -261,8 +239,8 @@ def status(
     for path in sorted({store.path_of(run, results).parent for run, _ in details}):
         if besides := supervision.besides(path, {store.path_of(run, results) for run, _ in details}):
             console.print(besides, highlight=False, soft_wrap=True)
-    for found in supervision.in_progress([run for run, _ in details], results):
-        console.print(found, highlight=False, soft_wrap=True)
+    for shown in supervision.in_progress([run for run, _ in details], results):
+        console.print(shown, highlight=False, soft_wrap=True)
     if params:
         by_state: dict[str, list[str]] = {}
         for run, state in details:
@@ -272,130 +250,8 @@ def status(
                 console.print(f"{state}: {', '.join(by_state[state])}", highlight=False)
 
 
-@app.command()
-def show(
-    record: Annotated[
-        Path, typer.Argument(help="A record, such as results/laptop/convnet-noise20/w006-s0.json.", show_default=False)
-    ],
-) -> None:
-    """A record, verified: how training ended, a table of its volumes, and where it comes from."""
-    if record.suffix == ".yaml":
-        raise ConfigError(
-            f"{record} is a params file: name a record, such as results/laptop/convnet-noise20/w006-s0.json."
-        )
-    console.print(*display.record_summary(store.read_file(record)), sep="\n", highlight=False)
-
-
-@app.command()
-def claims(
-    params: Annotated[
-        Path | None,
-        typer.Argument(help="One experiment, with what was found; all in short by default.", show_default=False),
-    ] = None,
-    set_: Set = None,
-    results: Results = None,
-) -> None:
-    """Which of the paper's claims hold in the records, with the size of the effect."""
-    from .. import claims as registry
-
-    if params is None:
-        if set_:
-            raise ConfigError("--set needs a params file to set a field of.")
-        console.print(*display.claims_by_scale(verdicts.overview(results)), sep="\n", highlight=False)
-        return
-    experiment = experiment_of(params, set_)
-    table = registry.judge(store.read_all(experiment.runs(), results), experiment.experiment, experiment)
-    console.print(*display.claims_of_one(table), verdicts.trial(experiment.scale), sep="\n", highlight=False)
-
-
-@app.command()
-def figure(
-    name: Annotated[str, typer.Argument(help="Such as fig2; an unknown name lists all.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="Where to write it: .svg, .pdf or .png.", show_default=False)],
-    params: Annotated[
-        Path | None, typer.Argument(help="The experiment; fig1ab, trained in seconds, needs none.", show_default=False)
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(help="Mark this width.", show_default=False, **whole("--width", 1, MAX_WIDTH))
-    ] = None,
-    set_: Set = None,
-    results: Results = None,
-) -> None:
-    """Draw a figure of the paper from an experiment's records into a file."""
-    from .. import figures
-
-    if name not in (*figures.FIGURES, "fig1ab"):
-        raise ConfigError(f"figure: {config.unknown_name(name, (*figures.FIGURES, 'fig1ab'))}")
-    if output.suffix not in (".svg", ".pdf", ".png"):
-        raise ConfigError(f"--output {output}: its name must end in .svg, .pdf or .png.")
-    if name == "fig1ab":
-        from ..figures import intuition_figures
-        from ..studies import intuition
-
-        figures.save(intuition_figures.fig1ab(*intuition.example()), output)
-        console.print(output, soft_wrap=True)
-        return
-    if params is None:
-        raise ConfigError(f"{name} is drawn from an experiment's records: name one, params/<scale>/<experiment>.yaml.")
-    experiment = experiment_of(params, set_)
-    if name.startswith("fig7") and experiment.noise != "asymmetric":
-        raise ConfigError(f"{name} tells corrupted classes from others: {params} has noise {experiment.noise!r}.")
-    records = store.read_all(experiment.runs(), results)
-    if not records:
-        raise ConfigError(f"Nothing of {params} is measured yet: smooth-interpolation sweep {params} does it.")
-    figures.save(figures.draw(name, records, width=width), output)
-    console.print(f"{output}: {len(records)} of {len(experiment.runs())} runs")
-
-
-@app.command()
-def measure(
-    params: Params,
-    set_: Set = None,
-    width: Width = None,
-    seed: Seed = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="Write a row per network, point and volume size to a .csv or .parquet.", show_default=False),
-    ] = None,
-    epoch: Annotated[
-        int | None,
-        typer.Option(help="With --table: after this one of keep_epochs.", **whole("--epoch", 1, 1_000_000)),
-    ] = None,
-    device: Device = "auto",
-    results: Results = None,
-) -> None:
-    """Measure trained networks again from their kept weights, otherwise than before; nothing is trained.
-
-    Other volumes, points or directions: --set strengths=[2,4,8], --set points_from=test (test images),
-    --set points_from=restored (with the true labels where they were wrong), --set n_noisy_points=500.
-    """
-    from ..data.preparation import prepare
-    from ..runs import points, weights
-    from ..runs import sweep as engines
-
-    experiment = chosen(experiment_of(params, set_), width, seed)
-    if table is not None and table.suffix not in points.KINDS:
-        raise ConfigError(f"--table {table}: its name must end in {' or '.join(points.KINDS)}.")
-    if epoch is not None and (table is None or epoch not in experiment.keep_epochs):
-        raise ConfigError(f"--epoch {epoch}: it goes with --table, and must be one of keep_epochs.")
-    there = [run for run in experiment.runs() if weights.kept(run)]
-    lacking = [run for run in experiment.runs() if run not in there]
-    if lacking:
-        widths = ", ".join(f"w{run.width}-s{run.seed}" for run in lacking)
-        console.print(f"No weights are kept of {widths}: smooth-interpolation sweep trains them.", soft_wrap=True)
-    if not there:
-        raise ConfigError(f"No weights of {experiment.scale}/{experiment.name} are kept here: nothing can be measured.")
-    todo = [] if epoch else [run for run in there if store.read(run, results) is None]
-    with _interruptible():
-        for run in todo:
-            engines.measure(run, results, device=device, reuse=True)
-    console.print(
-        f"{len(there)} networks are measured, {len(todo)} of them now: {store.path_of(there[0], results).parent}"
-    )
-    if table is not None:
-        data = prepare(experiment)
-        points.write(points.points_table(there, epoch=epoch, device=device, prepared=data), table)
-        console.print(f"Points: {table}")
+for command in (show, claims, figure, measure):
+    app.command()(command)
 
 
 def _until(time_limit: float | None) -> float | None:
@@ -403,18 +259,6 @@ def _until(time_limit: float | None) -> float | None:
     if time_limit is None:
         return None
     return (_began or time.monotonic()) + time_limit
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except limits.TimeUp:
-        errors.print(f"Time is up: the run is left. To go on: {again(sys.argv)}", highlight=False, soft_wrap=True)
-        raise typer.Exit(TIME_UP) from None
-    except KeyboardInterrupt:
-        errors.print("Stopped. What was finished is kept; start again to go on.")
-        raise typer.Exit(130) from None
 
 
 def main() -> None:
@@ -436,7 +280,3 @@ def main() -> None:
             sys.exit(1)
     errors.print(f"[bold red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
     sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
+from rich.console import Console
 from rich.table import Table
 
 from ..claims import verdicts
-from ..runs import cost, store, tables
+from ..runs import cost, record_format, store, tables
 
+console, errors = Console(), Console(stderr=True)
 SHORT = {"supported": "yes", "contradicted": "no", "inconclusive": "open", "not measured": "-"}
 COLOURS = {"supported": "green", "contradicted": "red", "inconclusive": "yellow", "not measured": "dim"}
 
 
-def record_summary(record: store.Record) -> Iterator[str | Table]:
+def record_summary(record: record_format.Record) -> Iterator[str | Table]:
     """What was run, how it went, its volumes, and where it comes from."""
     settings, data, origin = record["config"], record["data"], record["provenance"]
     yield (
@@ -65,13 +68,13 @@ def claims_by_scale(overview: pd.DataFrame) -> Iterator[str | Table]:
     )
 
 
-def _short(row) -> str:
+def _short(row: Any) -> str:
     if row is None:
         return ""
     return f"[{COLOURS[row.verdict]}]{SHORT[row.verdict]:<4}[/] {_sized(row)}"
 
 
-def _sized(row) -> str:
+def _sized(row: Any) -> str:
     """The effect with the sign of its unit."""
     size = verdicts.effect(row)
     if not size:

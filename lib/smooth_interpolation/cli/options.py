@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from .. import config, locations
 from ..config import Experiment, Run, params_file, validation
 from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError
+from ..runs import limits
+from .display import errors
 
 if TYPE_CHECKING:  # looking at records needs no PyTorch
     from ..train.loop import Acceleration
 
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+TIME_UP = 75  # exit code, EX_TEMPFAIL of sysexits.h: the same command, given again, goes on
 LEAST, MOST = 20.0, 366 * 86400.0  # seconds that can be a limit
+MOST_BYTES = 1 << 60
 
 
 def parse_time(text: str) -> float:
@@ -53,9 +58,11 @@ def parse_bytes(text: str) -> int:
     Raises:
         ConfigError: if it is none.
     """
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]I?|)B?", text.strip().upper(), re.ASCII)
-    size = int(float(match[1]) * UNITS[match[2]]) if match else 0
-    if not size:
+    try:
+        size = TypeAdapter(ByteSize).validate_python(text.strip().upper().removesuffix("B") + "B")
+    except ValidationError:
+        size = ByteSize(0)
+    if not 0 < size < MOST_BYTES:
         raise ConfigError(f"--memory-per-run {text}: write a size such as 2GB or 500MB.")
     return size
 
@@ -195,3 +202,16 @@ def again(words: Sequence[str]) -> str:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """What ends the body early is said in a sentence."""
+    try:
+        yield
+    except limits.TimeUp:
+        errors.print(f"Time is up: the run is left. To go on: {again(sys.argv)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(TIME_UP) from None
+    except KeyboardInterrupt:
+        errors.print("Stopped. What was finished is kept; start again to go on.")
+        raise typer.Exit(130) from None

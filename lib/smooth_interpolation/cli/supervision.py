@@ -9,7 +9,7 @@ from rich.table import Table
 
 from .. import locations
 from ..config import Run
-from ..runs import cost, locks, store
+from ..runs import cost, locks, record_format, store
 from ..runs.cost import duration
 from ..runs.watching import Found, under_way
 
@@ -53,7 +53,7 @@ def plan(
 
 
 def seconds_left(
-    runs: Iterable[Run], records: Sequence[store.Record], device: str, root: Path | None = None
+    runs: Iterable[Run], records: Sequence[record_format.Record], device: str, root: Path | None = None
 ) -> float | None:
     """How long runs take from their checkpoints on, by the records of a kind of device, or of others; None if there are none."""
     total = 0.0
@@ -69,7 +69,7 @@ def seconds_left(
 
 
 def costs(
-    todo: Iterable[Run], records: Sequence[store.Record], device: str, root: Path | None = None
+    todo: Iterable[Run], records: Sequence[record_format.Record], device: str, root: Path | None = None
 ) -> dict[Run, float]:
     """What is left of runs of one experiment, beside each other: see `cost.relative`."""
     return {
@@ -95,7 +95,7 @@ def left(
     return f"{len(missing)} of {n} runs are left{time}"
 
 
-def time_left(missing: Sequence[Run], records: Sequence[store.Record]) -> str:
+def time_left(missing: Sequence[Run], records: Sequence[record_format.Record]) -> str:
     """How long the missing runs take on the kind of device that has records of such: "2 min 10 s on one core"."""
     if not missing:
         return "-"

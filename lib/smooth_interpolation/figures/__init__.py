@@ -1,7 +1,8 @@
 """The figures, one function each: from an experiment's records to a matplotlib figure, `fig3(runs, mark_width=15)`."""
 
+from .by_volume import UNITS
 from .of_runs import of_runs
-from .paper import COLUMNS, FIGURES, HEATMAPS, PANELS, PARTS, UNITS, data, draw, save, written
+from .paper import COLUMNS, FIGURES, HEATMAPS, PANELS, PARTS, data, draw, save, written
 from .style import geometric, sequence
 
 fig1c, fig1d, fig2, fig3, fig4, fig5 = map(of_runs, ("fig1c", "fig1d", "fig2", "fig3", "fig4", "fig5"))

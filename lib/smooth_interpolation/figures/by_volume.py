@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,9 +20,18 @@ PANELS = {
     "tangent_hessian_norm": "Hessian norm",
 }
 PARTS = {"residual_norm": "Residual norm", "sensitivity": "Sensitivity"}
+AXES = {  # a metric's unit, short
+    "accuracy": "share of points",
+    "crossentropy": "nats",
+    "jacobian_norm": "nats per unit of input",
+    "tangent_hessian_norm": "as Equation 5",
+    "residual_norm": "probability",
+    "sensitivity": "per unit of input",
+}
 COLUMNS = {"clean": "clean labels", "noisy": "noisy labels"}
 UNITS = {"svd": "singular values erased", "shift": "pixels shifted"}  # of a path's strength, by the kind of path
 NOTHING = "nothing measured yet"
+HEAD = 15  # points from the axes to a title with a unit under it
 
 
 def draw(
@@ -39,7 +49,7 @@ def draw(
     """A panel for each metric and subset: wide, metrics side by side and a row per subset; narrow, two panels abreast.
 
     Args:
-        volumes: from `store.volumes_table`.
+        volumes: from `tables.volumes_table`.
         metrics: their names and titles.
         subsets: "all", or "clean" and "noisy", which share the axes of a metric.
         threshold: the interpolation threshold, dotted.
@@ -74,14 +84,14 @@ def draw(
                 mark_threshold(panel, threshold, named=foot if i == j == 0 else None, width=width)
                 mark_width(panel, width, low=metric == "accuracy", threshold=threshold)
                 panel.set_label(f"{title}, {subset}" if subset in COLUMNS else title)
-        _name(ordered, list(metrics.values()), [COLUMNS.get(subset, "") for subset in subsets], down)
+        _name(ordered, metrics, [COLUMNS.get(subset, "") for subset in subsets], down)
         for panel in axes[-1]:
             panel.set_xlabel("base width $w$")
         for row in axes:
             if len(volumes):
                 _say_unit(row[-1], unit)
         if letter:
-            axes[0, 0].set_title(letter, loc="left", fontweight="bold")
+            axes[0, 0].set_title(letter, loc="left", fontweight="bold", pad=None if down else HEAD)
         if volumes.empty:
             say(axes[0, 0], NOTHING)
         return figure
@@ -100,14 +110,17 @@ def _sizes(panel: Axes, part: pd.DataFrame, metric: str, width: int | None, room
     labels.at_ends(panel, named, *room, bold=("0",))
 
 
-def _name(ordered, titles: Sequence[str], subsets: Sequence[str], down: bool) -> None:
-    """One head per column and one label per row."""
-    across, along = (subsets, titles) if down else (titles, subsets)
-    table = ordered.T if down else ordered
-    for panel, head in zip(table[0], across, strict=True):
-        panel.set_title(head)
-    for panel, side in zip(table[:, 0], along, strict=True):
-        panel.set_ylabel(side)
+def _name(ordered: np.ndarray, metrics: Mapping[str, str], subsets: Sequence[str], down: bool) -> None:
+    """One head per column and one label per row; a metric's unit under its name."""
+    for panel, (metric, title) in zip(ordered[0], metrics.items(), strict=True):
+        if down:
+            panel.set_ylabel(f"{title},\n{AXES[metric]}")
+        else:
+            panel.set_title(title, pad=HEAD)
+            panel.annotate(AXES[metric], (0.5, 1), (0, 4), xycoords="axes fraction", textcoords="offset points",
+                           annotation_clip=False, fontsize=labels.SIZE, ha="center", va="bottom")  # fmt: skip
+    for panel, side in zip(ordered[:, 0], subsets, strict=True):
+        panel.set_title(side) if down else panel.set_ylabel(side)
 
 
 def _say_unit(panel: Axes, unit: str) -> None:

@@ -96,7 +96,7 @@ def courses(panel: Axes, part: pd.DataFrame, colours: dict[int, str], size: tupl
 
     Args:
         panel: where.
-        part: rows of one metric, as `store.history_table`; the last tenth of the epochs is drawn as one moment, see `moments`,
+        part: rows of one metric, as `tables.history_table`; the last tenth of the epochs is drawn as one moment, see `moments`,
             for at a constant learning rate the many moments there are jumps, not a course.
         colours: the widths to draw and their colours.
         size: of the axes, about, in inches.

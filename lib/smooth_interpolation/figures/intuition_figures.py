@@ -33,7 +33,7 @@ def fig1ab(data: Scalars, fits: Sequence[Fit], *, narrow: bool = False) -> Figur
     place, label = data.x[chosen], data.y[chosen]
     with mpl.rc_context({**STYLE, "path.simplify_threshold": 0.2}):
         figure, axes = subplots(2, len(fits), 1.9 if narrow else 2.4, NARROW if narrow else WIDTH * 1.4, sharey="row")
-        figure.again = partial(fig1ab, data, fits)  # type: ignore[attr-defined]
+        figure.again = partial(fig1ab, data, fits)
         for (above, below), fit in zip(axes.T, fits, strict=True):
             for panel, points in ((above, x), (below, np.linspace(place - 2 * radius, place + 2 * radius, GRID))):
                 _fitted(panel, data, fit, points)

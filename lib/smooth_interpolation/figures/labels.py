@@ -65,5 +65,5 @@ def spread(heights: np.ndarray, gap: float) -> np.ndarray:
         while len(blocks) > 1 and blocks[-1][0] <= blocks[-2][0]:
             (a, n), (b, m) = blocks[-2:]
             blocks[-2:] = [[(a * n + b * m) / (n + m), n + m]]
-    starts = np.repeat([start for start, _ in blocks], [n for _, n in blocks])
+    starts = np.repeat([start for start, _ in blocks], [int(n) for _, n in blocks])
     return np.clip(starts, 0, max(1 - steps[-1], 0)) + steps

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..runs import store
+from ..runs import record_format
 from ..runs.records import Records
 from . import paper
 from .style import ACCENT
@@ -49,13 +49,13 @@ def of_runs(name: str) -> Callable[..., Figure]:
     """
     kind = paper.FIGURES[name]
 
-    def draw(runs: Iterable[store.Record], *, mark_width: int | None = None, **options: Any) -> Figure:
+    def draw(runs: Iterable[record_format.Record], *, mark_width: int | None = None, **options: Any) -> Figure:
         figure = paper.draw(name, runs, width=mark_width, **options)
         if isinstance(runs, Records):
             table = paper.data(name, paper.table_of(kind, runs))
             mark_explored(figure, [width for width in runs.explored if width != mark_width])
-            figure.drawn_from = DrawnFrom(name, runs, table)  # type: ignore[attr-defined]
-            figure.again = partial(draw, runs, mark_width=mark_width, **options)  # type: ignore[attr-defined]
+            figure.drawn_from = DrawnFrom(name, runs, table)
+            figure.again = partial(draw, runs, mark_width=mark_width, **options)
         return figure
 
     draw.__name__ = draw.__qualname__ = name.replace("-", "_")

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..claims import moments
 from ..claims.evidence import Plan
 from ..errors import ConfigError
-from ..runs import store
+from ..runs import record_format, store, tables
 from ..runs.records import Records, listed, planned
 from . import by_volume, heatmaps, labels, panels
 from .by_volume import COLUMNS, NOTHING, PANELS, PARTS, UNITS
@@ -59,7 +61,7 @@ def fig1c(
     over both.
 
     Args:
-        history: from `store.history_table`.
+        history: from `tables.history_table`.
         threshold: the interpolation threshold, dotted.
         width: a width to mark.
         narrow: for phones.
@@ -81,7 +83,7 @@ def fig2(volumes: pd.DataFrame, **options: Any) -> Figure:
     volume erase at most, 0 for the points themselves.
 
     Args:
-        volumes: from `store.volumes_table`.
+        volumes: from `tables.volumes_table`.
         options: as `by_volume.draw`: threshold and width, to be marked in every panel; yscale, "linear" or "log"; narrow, for
             phones; unit, of the numbers at the curves' ends.
     """
@@ -195,7 +197,7 @@ FIGURES = {
 
 def draw(
     name: str,
-    records: Iterable[store.Record],
+    records: Iterable[record_format.Record],
     *,
     width: int | None = None,
     plan: Plan | None = None,
@@ -203,12 +205,8 @@ def draw(
 ) -> Figure:
     """The figure of that name, a key of `FIGURES`, from an experiment's records, its threshold marked.
 
-    A width that is given is marked. The threshold is that of the plan's widths and seeds; without one that of the `Records`' own, or of all records. The other options are those of the
+    A width that is given is marked, if it was measured. The threshold is that of the plan's widths and seeds; without one that of the `Records`' own, or of all records. The other options are those of the
     figure's function: `narrow=True` for phones; `yscale="log"` for figures of volumes.
-
-    Raises:
-        ConfigError: for a width of which nothing was measured.
-        RecordError: for what are no records.
 
     Example:
         >>> from smooth_interpolation import config
@@ -216,8 +214,7 @@ def draw(
         >>> [panel.get_title() for panel in figure.axes]
         ['Training accuracy', 'Crossentropy', 'Jacobian norm', 'Hessian norm']
     """
-    records = listed(records)
-    kind = FIGURES[name]
+    records, kind = listed(records), FIGURES[name]
     table = table_of(kind, records)
     if width is not None and width not in (measured := sorted(set(table["width"]))):
         raise ConfigError(f"Width {width} is not measured: mark one of {', '.join(map(str, measured)) or 'none'}.")
@@ -228,14 +225,14 @@ def draw(
     return kind.function(table, threshold=threshold, width=width, **{**units(kind, records), **options})
 
 
-def table_of(kind: Kind, records: Sequence[store.Record]) -> pd.DataFrame:
+def table_of(kind: Kind, records: Sequence[record_format.Record]) -> pd.DataFrame:
     """The table that a figure is drawn from; `Records` keep theirs."""
     if isinstance(records, Records):
         return records.history if kind.table == "history" else records.volumes
-    return store.history_table(records) if kind.table == "history" else store.volumes_table(records)
+    return tables.history_table(records) if kind.table == "history" else tables.volumes_table(records)
 
 
-def units(kind: Kind, records: Sequence[store.Record]) -> dict[str, str]:
+def units(kind: Kind, records: Sequence[record_format.Record]) -> dict[str, str]:
     """The option `unit` of figures of volumes, by the kind of path that the records were measured along."""
     if kind.table != "volumes" or not len(records):
         return {}
@@ -263,7 +260,12 @@ def _at_end(history: pd.DataFrame, metric: str, subset: str) -> pd.DataFrame:
 
 
 def _errors(
-    history: pd.DataFrame, curves: Sequence[tuple], letter: str, threshold: int | None, width: int | None, narrow: bool
+    history: pd.DataFrame,
+    curves: Sequence[tuple[str, ...]],
+    letter: str,
+    threshold: int | None,
+    width: int | None,
+    narrow: bool,
 ) -> Figure:
     """Errors at the end of training against width in one panel, named at their ends."""
     across, height = (NARROW, 2.5) if narrow else (WIDTH, 2.8)
@@ -282,10 +284,18 @@ def _errors(
         if named:
             panels.scale_errors(panel, both)
         labels.at_ends(panel, named, *room)
-        mark_threshold(panel, threshold, named=0.35, width=width)
+        mark_threshold(panel, threshold, named=_clear(panel, both[both.width <= (threshold or 0)]), width=width)
         mark_width(panel, width, threshold=threshold)
         panel.set(xlabel="base width $w$", ylabel="error over the last epochs, %")
         panel.set_title(letter, loc="left", fontweight="bold")
         if both.empty:
             say(panel, NOTHING)
         return figure
+
+
+def _clear(panel: Axes, errors: pd.DataFrame) -> float:
+    """The height of the axes, from 0 to 1, that is farthest from the last two points of every curve."""
+    places = errors[errors.width.isin(sorted(errors.width.unique())[-2:])]["mean"]
+    low, high = panel.get_ylim()
+    heights = np.linspace(0.3, 0.7, 9)
+    return float(max(heights, key=lambda height: (abs(places - low - height * (high - low))).min()))

@@ -8,12 +8,14 @@ ink, which `files.written` replaces for a dark page, where all other colours are
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
@@ -85,7 +87,7 @@ def on_dark(colour: str) -> str:
     return ON_DARK.get(colour, mpl.colors.to_hex(lighter))
 
 
-def subplots(rows: int, columns: int, height: float, width: float = WIDTH, **options) -> tuple[Figure, np.ndarray]:
+def subplots(rows: int, columns: int, height: float, width: float = WIDTH, **options: Any) -> tuple[Figure, np.ndarray]:
     """A figure `width` inches wide, with `height` inches a row, and its axes as an array of rows."""
     figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False, **options)
     plt.close(figure)  # shown by whoever asked for it, once
@@ -191,7 +193,7 @@ def scale_widths(
             _step_aside(panel, label, ticks, i, places, room / span)
 
 
-def _step_aside(panel: Axes, label, ticks: list[int], i: int, places: dict, scale: float) -> None:
+def _step_aside(panel: Axes, label: Text, ticks: list[int], i: int, places: dict[int, float], scale: float) -> None:
     """Push the labels of two ticks apart that must both be there and would touch."""
     push = 0.0
     for other, way in ((i - 1, 1), (i + 1, -1)):

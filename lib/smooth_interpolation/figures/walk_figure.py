@@ -31,7 +31,7 @@ def draw(walk: Walk, *, path: int = 0, narrow: bool = False) -> Figure:
         shape = (2 * rows, 2) if narrow else (rows, 3)
         ratios = {"height_ratios": [0.75, 1] * rows} if narrow else {"width_ratios": [1.15, 1, 1]}
         figure, axes = subplots(*shape, height, across, gridspec_kw=ratios)
-        figure.again = partial(draw, walk, path=path)  # type: ignore[attr-defined]
+        figure.again = partial(draw, walk, path=path)
         panels = axes[1::2] if narrow else axes[:, 1:]
         high = walk.seen[walk.seen.path == path].groupby("position")[list(TITLES)].max().max() * 1.06
         for i, title in enumerate(walk.titles):

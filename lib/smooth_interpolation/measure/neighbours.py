@@ -43,7 +43,7 @@ def nearest(queries: Tensor, references: Tensor, k: int = 1, chunk_size: int = 1
     if not 1 <= k <= len(references):
         raise ConfigError(f"k is {k}: it must lie between 1 and {len(references)}.")
     distances, indices = [], []
-    for part in queries.flatten(1).split(chunk_size):  # type: ignore[no-untyped-call]
+    for part in queries.flatten(1).split(chunk_size):
         near = torch.cdist(part.double(), references.flatten(1).double()).topk(k, dim=1, largest=False)
         distances.append(near.values)
         indices.append(near.indices)
@@ -78,7 +78,7 @@ def features(model: nn.Module, inputs: Tensor, chunk_size: int = 500) -> tuple[T
     found, outputs = [], []
     try:
         with foreign.measuring(model), torch.no_grad():
-            for part in inputs.split(chunk_size):  # type: ignore[no-untyped-call]
+            for part in inputs.split(chunk_size):
                 seen.clear()
                 outputs.append(foreign.outputs(model, part.to(device=device, dtype=dtype or part.dtype)).cpu())
                 found.append(seen[-1].flatten(1).cpu())

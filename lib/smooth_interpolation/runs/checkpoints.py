@@ -64,21 +64,7 @@ class _Text(TypedDict):
 TEXT = TypeAdapter(_Text)
 
 
-class Keeper:
-    """Where a run's checkpoints go; this one keeps none."""
-
-    def load(self, fingerprint: str) -> tuple[dict[str, Tensor], State] | None:
-        """The latest sound checkpoint; None if there is none."""
-        return None
-
-    def due(self, epoch: int) -> bool:
-        return False
-
-    def save(self, tensors: dict[str, Tensor], state: State, fingerprint: str) -> None:
-        """Write a checkpoint; that it cannot be written is no reason to stop training."""
-
-
-class DiskKeeper(Keeper):
+class DiskKeeper:
     """Keeps the last checkpoints of a run beside its record.
 
     Args:
@@ -108,6 +94,7 @@ class DiskKeeper(Keeper):
         return sorted(self.directory.glob(f"{self.run.path.stem}.*.safetensors"), reverse=True)
 
     def load(self, fingerprint: str) -> tuple[dict[str, Tensor], State] | None:
+        """The latest sound checkpoint; None if there is none."""
         found = self.paths()
         for path in found:
             try:
@@ -125,6 +112,7 @@ class DiskKeeper(Keeper):
         return by_epochs or time.monotonic() - self._last >= self.seconds
 
     def save(self, tensors: dict[str, Tensor], state: State, fingerprint: str) -> None:
+        """Write a checkpoint; that it cannot be written is no reason to stop training."""
         path = self.directory / f"{self.run.path.stem}.{state.step:012d}.safetensors"
         try:
             self.check()

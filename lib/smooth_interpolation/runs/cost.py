@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from ..config import Run, counts
 from ..errors import RecordError
 from . import record_format
 from .record_format import Record
+
+Worker = TypeVar("Worker", bound=Hashable)
 
 
 def seconds(record: Record) -> float:
@@ -140,58 +142,35 @@ def _at(width: int, times: Iterable[tuple[int, float]]) -> float:
     return float(np.exp(np.interp(np.log(width), x, y) + max(slope, 0.0) * beyond))
 
 
-@dataclass(eq=False)
-class Load:
-    """What a worker has to do."""
-
-    slots: int  # runs at a time
-    costs: dict[Run, float] = field(default_factory=dict)  # predicted for what is left of each run under way
-
-    @property
-    def total(self) -> float:
-        return sum(self.costs.values())
-
-    @property
-    def free(self) -> bool:
-        return len(self.costs) < self.slots
-
-
 class Queue:
-    """Runs that wait.
+    """Runs that wait to be dealt, the longest first.
 
     Args:
-        runs: which.
-        costs: predicted of each, in any unit; None: they go in the order given.
+        costs: of the runs, predicted in any unit.
     """
 
-    def __init__(self, runs: Iterable[Run], costs: Mapping[Run, float] | None = None):
+    def __init__(self, costs: Mapping[Run, float]):
         self.costs = costs
-        self.waiting = list(runs)
-        if costs is not None:
-            self.waiting.sort(key=lambda run: -costs[run])
+        self.waiting = sorted(costs, key=lambda run: -costs[run])
         self._begun: dict[int, Hashable] = {}  # by width: who
 
-    def __len__(self) -> int:
-        return len(self.waiting)
+    def deal(self, loads: Mapping[Worker, dict[Run, float]], slots: int) -> Iterator[tuple[Worker, Run]]:
+        """Runs for workers that have fewer than `slots`, as long as there are both.
 
-    def take(self, worker: Hashable) -> Run:
-        """The next run for a worker: of a width that it began, else of one that nobody did, else of any."""
-        of_its_own = [run for run in self.waiting if self._begun.get(run.width) == worker]
-        of_nobody = [run for run in self.waiting if run.width not in self._begun]
-        run = (of_its_own or of_nobody or self.waiting)[0]
-        self._begun.setdefault(run.width, worker)
-        self.waiting.remove(run)
-        return run
+        A worker gets one of a width that it began, else of one that nobody did, else of any.
 
-    def deal(self, loads: Mapping[Hashable, Load]) -> Iterable[tuple[Hashable, Run]]:
-        """Runs for workers that have room, as long as there are both."""
-        while self.waiting:
-            free = [worker for worker, load in loads.items() if load.free]
-            if not free:
-                return
-            worker = min(free, key=lambda worker: loads[worker].total)
-            run = self.take(worker)
-            loads[worker].costs[run] = self.costs[run] if self.costs else 1.0
+        Args:
+            loads: of each worker, what is left of its runs by predicted cost; a new one is put in.
+            slots: runs that a worker does at a time.
+        """
+        while self.waiting and (free := [worker for worker, load in loads.items() if len(load) < slots]):
+            worker = min(free, key=lambda worker: sum(loads[worker].values()))
+            of_its_own = [run for run in self.waiting if self._begun.get(run.width) == worker]
+            of_nobody = [run for run in self.waiting if run.width not in self._begun]
+            run = (of_its_own or of_nobody or self.waiting)[0]
+            self._begun.setdefault(run.width, worker)
+            self.waiting.remove(run)
+            loads[worker][run] = self.costs[run]
             yield worker, run
 
 

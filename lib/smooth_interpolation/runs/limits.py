@@ -7,7 +7,11 @@ network in training took at most, and `SPARE`.
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from types import FrameType
+from typing import Any
 
 SPARE = 10.0  # seconds, for processes to end, and for what was not foreseen
 LAST = 2.0  # seconds before the limit at which whoever still runs is told to stop; at the limit it is killed
@@ -56,3 +60,30 @@ class Limit:
         if self.until is None:
             return False
         return time.monotonic() + more + self.busy + 2 * self.writing * self.networks + SPARE >= self.until
+
+
+class Signals:
+    """Within it SIGTERM, a batch system's end of time, is a KeyboardInterrupt as SIGINT, Ctrl-C, is.
+
+    Once `noted`, they interrupt nothing and are only `received`; a second SIGINT does interrupt.
+    """
+
+    def __init__(self) -> None:
+        self.noted = self.received = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again, self.received = self.received and number == signal.SIGINT, True
+        if again or not self.noted:
+            raise KeyboardInterrupt

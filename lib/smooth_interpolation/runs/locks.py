@@ -147,7 +147,7 @@ def acquire(path: Path, observer: Observer) -> Lock:
     owner = here()
     while not _create(path, owner):
         state, theirs = observer.state(path)
-        if state == "free":
+        if theirs is None:  # it is free again
             continue
         if state == "alive":
             raise Held(theirs)

@@ -13,9 +13,8 @@ from ..config import Run
 from ..data.preparation import Prepared, prepare
 from ..errors import ConfigError
 from ..train.evaluation import Evaluator
-from . import weights
+from . import devices, weights
 from .record_format import Record
-from .single import choose_device
 from .tables import rms_factor
 
 KINDS = (".csv", ".parquet")
@@ -57,7 +56,7 @@ def points_table(
     chosen = [run if isinstance(run, Run) else config.build(Run, run["config"], "the record") for run in runs]
     if not chosen:
         raise ConfigError("There is no run to measure the points of.")
-    place = choose_device(device)
+    place = devices.choose(device)
     data = prepared or prepare(chosen[0])
     evaluator, points = Evaluator(data, chosen[0], place), data.points_table()
     parts, before = [], torch.get_num_threads()

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, get_args
 
-import orjson
 from pydantic import (
     AfterValidator,
     Field,
@@ -140,13 +138,14 @@ def encode(record: Record) -> bytes:
 
 
 def checksum(record: Record) -> str:
-    """SHA-256 of the record's content, whatever its layout."""
-    return hashlib.sha256(_canonical(record)).hexdigest()
+    """SHA-256 of the record's content, whatever its layout.
 
-
-def _canonical(record: Record) -> bytes:
+    Raises:
+        ValueError: for a NaN or an infinity in it.
+    """
     body = {k: v for k, v in record.items() if k != "checksum"}
-    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def read_file(path: Path) -> Record:
@@ -155,24 +154,18 @@ def read_file(path: Path) -> Record:
     Raises:
         RecordError: if it is missing, too large, damaged, changed by hand, of another schema or of another structure.
     """
-    damaged = RecordError(f"{path} is damaged or no record: if it is a run's record, {ADVICE}.")
     try:
-        content = files.read_bytes(path, MAX_BYTES)
-        record = orjson.loads(content)
-        claimed, schema = record.pop("checksum"), record["schema"]
+        record: Record = json.loads(files.read_bytes(path, MAX_BYTES), object_pairs_hook=_distinct)
+        claimed, schema, found = record.pop("checksum"), record["schema"], checksum(record)
     except OSError as error:
         raise RecordError(f"Cannot read {path}: {error.strerror}.") from None
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise damaged from None
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        raise RecordError(f"{path} is damaged or no record: if it is a run's record, {ADVICE}.") from None
     if schema != SCHEMA:
         raise RecordError(
             f"{path} has schema {validation.shown(schema)} and this code reads schema {SCHEMA}: {ADVICE}."
         )
-    try:
-        matches = _matches(record, claimed, content)
-    except (TypeError, RecursionError):  # lists in lists in lists
-        raise damaged from None
-    if not matches:
+    if claimed != found:
         raise RecordError(f"{path} was changed after it was written (its checksum does not match): {ADVICE}.")
     try:
         check(record)
@@ -181,32 +174,12 @@ def read_file(path: Path) -> Record:
     return record
 
 
-def _matches(record: Record, claimed: Any, content: bytes) -> bool:
-    """Whether a record has the checksum that it claims, and its file says nothing twice."""
-    # Whatever text has the checksum is the text that was hashed: orjson, ten times as fast as json, only writes very small
-    # numbers otherwise, 0.00001 and 1e-7 for Python's 1e-05 and 1e-07. Where that does not do, json is asked.
-    quick = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-    quick = re.sub(rb"0\.0000\d+", lambda small: repr(float(small[0])).encode(), quick)
-    canonical = re.sub(rb"e-(\d)\b", rb"e-0\1", quick)
-    if hashlib.sha256(canonical).hexdigest() != claimed:
-        canonical = _canonical(record)
-        if hashlib.sha256(canonical).hexdigest() != claimed:
-            return False
-    # A second value under a name replaces the first when JSON is read: there would be more names than are left.
-    return content.count(b'":') == canonical.count(b'":') + 1 or not _repeats(content)
-
-
-def _repeats(content: bytes) -> bool:
-    def distinct(pairs: list[tuple[str, Any]]) -> Record:
-        if len({name for name, _ in pairs}) < len(pairs):
-            raise ValueError
-        return dict(pairs)
-
-    try:
-        json.loads(content, object_pairs_hook=distinct)
-    except ValueError:
-        return True
-    return False
+def _distinct(pairs: list[tuple[str, Any]]) -> Record:
+    """A JSON object, none of whose names is there twice: a second would replace the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
 
 
 def check(record: Any) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 from .. import config, locations
 from ..config import Experiment, Run
 from ..errors import ConfigError, RecordError
-from . import store
+from . import store, tables
 from .record_format import Record
 
 TRAIN_MINUTES = 2.0  # for what takes longer, one is asked
@@ -52,12 +52,12 @@ class Records(Sequence[Record]):
     @cached_property
     def volumes(self) -> pd.DataFrame:
         """As `volumes_table`."""
-        return store.volumes_table(self.found)
+        return tables.volumes_table(self.found)
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """As `history_table`."""
-        return store.history_table(self.found)
+        return tables.history_table(self.found)
 
     @property
     def planned(self) -> list[Record]:
@@ -103,10 +103,10 @@ class Records(Sequence[Record]):
             return self
         chosen = [self.experiment.run(width, seed) for seed in self.experiment.seeds]
         if all(store.read(run) is None for run in chosen):
-            from . import sweep  # it needs PyTorch, which reading does not
+            from . import single, sweep  # they need PyTorch, which reading does not
 
             sweep.agreed([chosen[0]], self.train_minutes)
-            sweep.measure(chosen[0])
+            single.measure(chosen[0])
         wanted = [*self.experiment.runs(), *store.besides(self.experiment)]
         found = store.read_all([*wanted, *(run for run in chosen if run not in wanted)])
         states = {record["status"] for record in found if record["config"]["width"] == width}
@@ -123,11 +123,11 @@ class Records(Sequence[Record]):
             DataError: if images are missing.
         """
         if missing := self.missing:
-            from . import sweep
+            from . import single, sweep
 
             sweep.agreed(missing, self.train_minutes)
             for run in missing:
-                sweep.measure(run)
+                single.measure(run)
         found = store.read_all([*self.experiment.runs(), *store.besides(self.experiment)])
         others = [record for record in self.found if record["digest"] not in {other["digest"] for other in found}]
         return replace(self, found=(*found, *others))

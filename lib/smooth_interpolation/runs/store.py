@@ -1,4 +1,4 @@
-"""Records on disk, verified when they are read, and the tables made of them."""
+"""Records on disk, verified when they are read, and what is read off their tables."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from ..config import Experiment, Run, validation
 from ..config.fields import MAX_WIDTH
 from ..errors import ConfigError, RecordError
 from . import record_format
-from .record_format import ADVICE, SUBSETS, VOLUME_METRICS, Record, checksum
-from .tables import history_table, uncollected, volumes_table
+from .record_format import ADVICE, Record
+from .tables import history_table
 
 WORK = ".work"  # the directory of checkpoints, locks and status files, beside the records
-
-__all__ = ["SUBSETS", "VOLUME_METRICS", "Record", "checksum", "history_table", "volumes_table"]
 
 
 def path_of(run: Run, root: Path | None = None) -> Path:
@@ -107,7 +105,6 @@ def read_file(path: Path) -> Record:
     return record
 
 
-@uncollected()
 def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
     """The records of those runs that have one.
 

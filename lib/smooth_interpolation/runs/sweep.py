@@ -10,31 +10,26 @@ import contextlib
 import itertools
 import logging
 import math
-import signal
 import statistics
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from .. import locations
 from ..config import Experiment, Run
 from ..data import datasets
 from ..data.inputs import TrainingData
 from ..data.preparation import prepare
-from ..errors import ConfigError, DataError, RecordError
+from ..errors import ConfigError, DataError
 from ..train import models
 from ..train.loop import Acceleration, Trainer
 from ..train.step import Recipe
-from . import cost, limits, provenance, single, store, watching, weights, work
+from . import cost, devices, limits, provenance, store, weights, work
 from .engines.processes import Pool
-from .record_format import Record
-from .watching import Outcome, Report, Status, Tally
+from .watching import Outcome, Report, Tally
 
 log = logging.getLogger(__name__)
 STEPS = 20  # by which a network of your own is timed
@@ -49,7 +44,7 @@ def plan(experiment: Experiment, root: Path | None = None, device: str = "auto",
         UserError: for missing data, a device that is not there, a results directory that cannot be written, damaged
             records, and records of other images than those at hand.
     """
-    single.choose_device(device)
+    devices.choose(device)
     if not dry:
         store.check_writable(experiment.runs()[0], root)
     todo = [run for run in experiment.runs() if store.read(run, root) is None]
@@ -84,7 +79,7 @@ def sweep(
     """Do runs, several processes at a time; a run that fails does not stop those of other processes.
 
     Each run has a process of its own, in the order given. With `devices`, or with `at_once` above 1, each process does run
-    after run, `at_once` of them side by side, as they are handed out: see `cost` and `runs.run_side_by_side`.
+    after run, `at_once` of them side by side, as they are handed out: see `cost` and `work`.
     On KeyboardInterrupt, and on SIGTERM, the unfinished runs write their checkpoints and are stopped, and
     KeyboardInterrupt goes on to the caller. At the limit of time (`until`, see `limits`) they do so too, and are `left`.
 
@@ -104,27 +99,11 @@ def sweep(
     number = min(workers or len(places), len(runs_))
     if costs is None and not own:
         costs = cost.relative(runs_, [], "cpu" if places[0] == "cpu" else "cuda")
-    pool = Pool(chosen, Tally(watch), cost.Queue(runs_, None if own else costs), own)
-    with terminable():
+    dealt = None if own or costs is None else {run: costs[run] for run in runs_}
+    pool = Pool(chosen, Tally(watch), runs_, dealt)
+    with limits.Signals():
         pool.run([places[i % len(places)] for i in range(number)])
     return pool.tally.outcome
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM is a KeyboardInterrupt: a batch system's end of time is a Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def agreed(todo: Sequence[Run], minutes: float, how: str = "-p train_minutes {minutes}", workers: int = 1) -> None:
@@ -145,7 +124,7 @@ def agreed(todo: Sequence[Run], minutes: float, how: str = "-p train_minutes {mi
     new = [run for run in todo if not (run.measured_otherwise and weights.kept(run))]
     if not new:
         return
-    device, known = single.choose_device("auto"), cost.known(locations.repository() / "results")
+    device, known = devices.choose("auto"), cost.known(locations.repository() / "results")
     guesses = [cost.expected(run, known, device.type) for run in new]
     told = [guess for guess in guesses if guess]
     if told:
@@ -180,66 +159,3 @@ def _by_first_steps(run: Run, device: torch.device) -> float:
         torch.set_num_threads(threads)
     step = statistics.median(after - before for before, after in itertools.pairwise(times))
     return 4 / 3 * step * math.ceil(len(data.train) / run.batch_size) * run.epochs
-
-
-def measure(run: Run, root: Path | None = None, **options: Any) -> Record:
-    """Train and measure one network and keep its record, with a bar for each.
-
-    Everything that can be checked is checked first: the data, the place of the record, the records beside it.
-
-    Args:
-        run: what to do.
-        root: of the records; None: the usual place.
-        options: the others of `work.Options`.
-    """
-    single.choose_device(options.get("device", "auto"))
-    store.check_writable(run, root)
-    prepared = prepare(run)
-    store.check_same_data(run, prepared.dataset.fingerprint, root)
-    skipped: list[str] = []
-    with _bars(run) as watch:
-
-        def report(_: Run, kind: str, content: Any) -> None:
-            if kind == "status":
-                watch(content)
-            elif kind == "skipped":
-                skipped.append(content)
-
-        work.do([run], work.Options(root=root, engine="run", **options), report, prepared=prepared, reraise=True)
-    record = store.read(run, root)
-    if record is None:
-        raise RecordError(
-            f"{run}: {skipped[0].removesuffix('.')}; wait for it, or look at smooth-interpolation status."
-        )
-    return record
-
-
-@contextlib.contextmanager
-def _bars(run: Run) -> Iterator[Callable[[Status], None]]:
-    """On a terminal a bar for training and another for measuring; in a notebook one line that changes; elsewhere nothing."""
-    name = f"w = {run.width}, seed {run.seed}"
-    if (line := watching.notebook_line()) is not None:
-
-        def tell(status: Status) -> None:
-            what = "epochs trained" if status.stage == "train" else "points measured"
-            line(f"{run.scale}/{run.name}, {name}: {status.done} of {status.total} {what}", status.done == status.total)
-
-        yield tell
-        return
-    bars: dict[str, tqdm[Any]] = {}
-
-    def watch(status: Status) -> None:
-        if status.stage not in bars:
-            kind, unit = (name, "epoch") if status.stage == "train" else (f"{name}, measuring", "image")
-            disable = not sys.stderr.isatty()
-            bars[status.stage] = tqdm(total=status.total, desc=kind, unit=unit, mininterval=0.5, disable=disable)
-        bar = bars[status.stage]
-        if status.stage == "train":
-            bar.set_postfix(loss=f"{status.loss:.3f}", error=f"{status.error:.1f}%", refresh=False)
-        bar.update(status.done - bar.n)
-
-    try:
-        yield watch
-    finally:
-        for bar in bars.values():
-            bar.close()

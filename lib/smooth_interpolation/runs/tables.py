@@ -1,13 +1,10 @@
-"""Tables made of records, in one pass over them: a record need not stay in memory. And tables as Markdown."""
+"""Tables made of records, and tables as Markdown."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from .record_format import VOLUME_METRICS, Record
@@ -25,6 +22,7 @@ UNITS = {  # of the tables' columns and metrics
     "train_error": "percent",
     "test_error": "percent",
 }
+RMS = "tangent_hessian_rms"
 METRICS = {  # as tables and the terminal name them
     "accuracy": "accuracy",
     "crossentropy": "crossentropy",
@@ -47,18 +45,6 @@ def rms_factor(n_tangents: int, delta: float) -> float:
     return n_tangents**1.5 * delta
 
 
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the garbage collector, which would look at all records again and again: there are no cycles in them."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def volumes_table(records: Iterable[Record]) -> pd.DataFrame:
     """A row per run, volume size, subset and metric.
 
@@ -73,7 +59,16 @@ def volumes_table(records: Iterable[Record]) -> pd.DataFrame:
         >>> sorted(table.width.unique().tolist()), sorted(table.subset.unique())
         ([1, 2, 4, 8, 16], ['all', 'clean', 'noisy'])
     """
-    return _fill(records, _Volumes())
+    rows: list[tuple[Any, ...]] = []
+    for width, seed, record in _complete(records):
+        for entry in record["volumes"]:
+            place = width, seed, entry["size"], entry["strength"], entry["subset"]
+            rows += [(*place, metric, entry[metric]["mean"], entry[metric]["std"]) for metric in VOLUME_METRICS]
+            if factor := _factor(record):
+                hessian = entry["tangent_hessian_norm"]
+                rows.append((*place, RMS, factor * hessian["mean"], factor * hessian["std"]))
+    types = {"width": int, "seed": int, "size": int, "strength": int, "subset": str, "metric": str}
+    return _table(rows, types | {"mean": float, "std": float}, ["metric", "subset", "size", "width", "seed"])
 
 
 def history_table(records: Iterable[Record]) -> pd.DataFrame:
@@ -88,7 +83,35 @@ def history_table(records: Iterable[Record]) -> pd.DataFrame:
         >>> int(table.epoch.max()), "test_error" in set(table.metric)
         (100, True)
     """
-    return _fill(records, _History())
+    rows: list[tuple[Any, ...]] = []
+    for width, seed, record in _complete(records):
+        factor = _factor(record)
+        for entry in record["history"]:
+            hessian = entry.get("tangent_hessian_norm")
+            rms = {RMS: {s: factor * v for s, v in hessian.items()}} if factor and isinstance(hessian, dict) else {}
+            for metric, value in (entry | rms).items():
+                if metric == "epoch":
+                    continue
+                values = value if isinstance(value, dict) else {"all": value}
+                rows += [(width, seed, entry["epoch"], subset, metric, v) for subset, v in values.items()]
+    types = {"width": int, "seed": int, "epoch": int, "subset": str, "metric": str, "value": float}
+    return _table(rows, types, ["metric", "subset", "width", "seed"])
+
+
+def _complete(records: Iterable[Record]) -> Iterator[tuple[int, int, Record]]:
+    """Width, seed and record of the runs that did not diverge."""
+    return ((r["config"]["width"], r["config"]["seed"], r) for r in records if r["status"] == "complete")
+
+
+def _factor(record: Record) -> float | None:
+    """`rms_factor` of a record, which holds Equation 5 as printed."""
+    settings = record["config"]
+    return rms_factor(settings["n_tangents"], settings["delta"]) if "delta" in settings else None
+
+
+def _table(rows: list[tuple[Any, ...]], types: dict[str, type], by: list[str]) -> pd.DataFrame:
+    """Rows as a table with columns of these types, sorted."""
+    return pd.DataFrame(rows, columns=list(types)).astype(types).sort_values(by, kind="stable", ignore_index=True)
 
 
 def markdown(table: pd.DataFrame, **options: Any) -> str:
@@ -100,117 +123,3 @@ def markdown(table: pd.DataFrame, **options: Any) -> str:
     """
     named = table.index.name is not None
     return str(table.to_markdown(index=named, stralign=None, disable_numparse=True, **options))
-
-
-@uncollected()
-def _fill(records: Iterable[Record], table: _Series) -> pd.DataFrame:
-    runs: list[tuple[int, int]] = []
-    for record in records:
-        if record["status"] == "complete":
-            table.add(len(runs), record)
-            runs.append((record["config"]["width"], record["config"]["seed"]))
-    return table.frame(np.array(runs, int).reshape(-1, 2))
-
-
-class _Series:
-    """Columns of a table, by the sorted keys of its series: metric, subset, and perhaps more.
-
-    A series holds the numbers of the runs that its values are of. Put one after another, with each in the order of width
-    and seed, series make a sorted table without sorting its rows.
-    """
-
-    columns: tuple[str, ...]
-
-    def __init__(self) -> None:
-        self.series: dict[Any, tuple[list[Any], ...]] = {}
-
-    def add(self, number: int, record: Record) -> None:
-        raise NotImplementedError
-
-    def lists(self, key: Any) -> tuple[list[Any], ...]:
-        found = self.series.get(key)
-        if found is None:
-            found = self.series[key] = tuple([] for _ in range(1 + len(self.columns)))
-        return found
-
-    def frame(self, places: np.ndarray) -> pd.DataFrame:
-        keys = sorted(self.series)
-        rank = np.empty(len(places), int)
-        rank[np.lexsort((places[:, 1], places[:, 0]))] = np.arange(len(places))
-        in_order = bool((np.diff(rank) > 0).all())
-        parts = []
-        for key in keys:
-            arrays = [np.array(values) for values in self.series[key]]
-            parts.append(arrays if in_order else [a[np.argsort(rank[arrays[0]], kind="stable")] for a in arrays])
-        numbers, *columns = (np.concatenate([[], *column]) for column in zip(*parts, strict=True)) if parts else (
-            np.array([]) for _ in range(1 + len(self.columns))
-        )  # fmt: skip
-        runs, counts = places[numbers.astype(int)], [len(part[0]) for part in parts]
-        table = {"width": runs[:, 0], "seed": runs[:, 1], **dict(zip(self.columns, columns, strict=True))}
-        for place, name in enumerate(("metric", "subset")):
-            table[name] = pd.array([key[place] for key in keys], dtype="str").repeat(counts)
-        return self.finished(pd.DataFrame(table), keys, counts)
-
-    def finished(self, table: pd.DataFrame, keys: list[Any], counts: list[int]) -> pd.DataFrame:
-        raise NotImplementedError
-
-
-RMS = "tangent_hessian_rms"
-
-
-def _factor(record: Record) -> float | None:
-    """`rms_factor` of a record, which holds Equation 5 as printed."""
-    settings = record["config"]
-    return rms_factor(settings["n_tangents"], settings["delta"]) if "delta" in settings else None
-
-
-def _scaled(values: dict[str, float] | float | None, factor: float | None) -> dict[str, float] | None:
-    if factor is None or not isinstance(values, dict):
-        return None
-    return {subset: factor * value for subset, value in values.items()}
-
-
-class _Volumes(_Series):
-    columns = ("strength", "mean", "std")
-
-    def add(self, number: int, record: Record) -> None:
-        for entry in record["volumes"]:
-            subset, size, strength = entry["subset"], entry["size"], entry["strength"]
-            for metric in VOLUME_METRICS:
-                spread = entry[metric]
-                numbers, strengths, means, deviations = self.lists((metric, subset, size))
-                numbers.append(number)
-                strengths.append(strength)
-                means.append(spread["mean"])
-                deviations.append(spread["std"])
-            if factor := _factor(record):
-                hessian = entry["tangent_hessian_norm"]
-                row = number, strength, factor * hessian["mean"], factor * hessian["std"]
-                for column, value in zip(self.lists((RMS, subset, size)), row, strict=True):
-                    column.append(value)
-
-    def finished(self, table: pd.DataFrame, keys: list[Any], counts: list[int]) -> pd.DataFrame:
-        table["size"] = np.repeat(np.array([key[2] for key in keys], int), counts)
-        table["strength"] = table["strength"].astype(int)
-        return table[["width", "seed", "size", "strength", "subset", "metric", "mean", "std"]]
-
-
-class _History(_Series):
-    columns = ("epoch", "value")
-
-    def add(self, number: int, record: Record) -> None:
-        for entry in record["history"]:
-            epoch = entry["epoch"]
-            rms = {RMS: _scaled(entry.get("tangent_hessian_norm"), _factor(record))}
-            for metric, value in (entry | rms).items():
-                if metric == "epoch" or value is None:
-                    continue
-                for subset, v in value.items() if isinstance(value, dict) else (("all", value),):
-                    numbers, epochs, values = self.lists((metric, subset))
-                    numbers.append(number)
-                    epochs.append(epoch)
-                    values.append(v)
-
-    def finished(self, table: pd.DataFrame, keys: list[Any], counts: list[int]) -> pd.DataFrame:
-        table["epoch"] = table["epoch"].astype(int)
-        return table[["width", "seed", "epoch", "subset", "metric", "value"]]

@@ -7,6 +7,7 @@ directory sees all runs there, on whatever machine and by whatever engine they a
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import math
 import sys
@@ -91,19 +92,10 @@ class StatusFile:
     """
 
     def __init__(self, run: Run, root: Path | None = None, engine: str = "processes", device: str = "cpu"):
-        record = store.path_of(run, root)
+        record, owner = store.path_of(run, root), locks.here()
         self.path = store.work_directory(record) / f"{record.stem}.status"
-        owner = locks.here()
-        self._found = Found(
-            width=run.width,
-            seed=run.seed,
-            epochs=run.epochs,
-            engine=engine,
-            device=device,
-            host=owner.host,
-            pid=owner.pid,
-            started=time.time(),
-        )
+        self._run = {"width": run.width, "seed": run.seed, "epochs": run.epochs, "engine": engine, "device": device}
+        self._run |= {"host": owner.host, "pid": owner.pid, "started": time.time()}
         self._written = -math.inf
         self._began: tuple[str, int, float] | None = None  # stage, done, time: where its speed is counted from
         self.tell(Status("start", 0, 1))
@@ -118,19 +110,9 @@ class StatusFile:
         self._written = now
         _, first, since = self._began
         speed = (status.done - first) / (now - since) if now > since and status.done > first else None
-        self._found = self._found.model_copy(
-            update={
-                "stage": status.stage,
-                "done": status.done,
-                "total": status.total,
-                "loss": _finite(status.loss),
-                "error": _finite(status.error),
-                "per_second": speed,
-                "updated": time.time(),
-                "log": str(log) if log else None,
-            }
-        )
-        text = self._found.model_dump_json(exclude={"alive"}).encode()
+        about = {"per_second": speed, "updated": time.time(), "log": str(log) if log else None}
+        found = Found.model_construct(**dataclasses.asdict(status) | self._run | about)
+        text = found.model_dump_json(exclude={"alive"}).encode()  # NaN is null
         with contextlib.suppress(OSError):
             files.write_atomically(self.path, lambda file: file.write(text), make_directory=False, durable=False)
 
@@ -168,10 +150,6 @@ def _alive(lock: Path, stage: str) -> bool | None:
     return None
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 @dataclass
 class Outcome:
     """What became of the runs of a sweep."""
@@ -199,14 +177,19 @@ class Tally:
         self.watch(run, kind, content)
 
 
-def notebook_line() -> Callable[..., None] | None:
-    """In a notebook, what shows a text in the place of the one before in a cell, twice a second or if it must; None elsewhere."""
+def line() -> Callable[..., None]:
+    """What shows a text in the place of the one before, twice a second or if it must: line(text, now=False).
+
+    In a cell of a notebook, or on a terminal on its standard error; nowhere where there is neither.
+    """
     with contextlib.suppress(ImportError, AttributeError):
         from IPython import get_ipython
 
         if get_ipython().has_trait("kernel"):
             return _at_times(_of_cell(get_ipython().execution_count))
-    return None
+    if sys.stderr.isatty():
+        return _at_times(lambda text: print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True))
+    return lambda text, now=False: None
 
 
 @functools.lru_cache(maxsize=1)
@@ -215,12 +198,6 @@ def _of_cell(number: int) -> Callable[[str], None]:
 
     handle = display({"text/plain": ""}, raw=True, display_id=True)
     return lambda text: handle.update({"text/plain": text}, raw=True)
-
-
-def line() -> Callable[..., None]:
-    """As `notebook_line`, on a terminal on its standard error; told to nobody where there is neither."""
-    to_terminal = _at_times(lambda text: print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True))
-    return notebook_line() or (to_terminal if sys.stderr.isatty() else lambda text, now=False: None)
 
 
 def _at_times(tell: Callable[[str], None]) -> Callable[..., None]:

@@ -1,48 +1,49 @@
-"""What a worker does with runs. Every engine calls `do`, in whatever process and on whatever machine, so that all make
+"""What a process does with runs. Every engine calls `do`, in whatever process and on whatever machine, so that all make
 records by the same code path:
 
     do(todo, options, report)
 
 takes each of `todo`, runs of one experiment, through these steps: take its lock; leave it out if it has a record or is in
-progress elsewhere; go on from its latest checkpoint; train; measure; write the record; remove checkpoints and status;
-release the lock. What fails leaves a log and its checkpoints, and does not stop the others. `report(run, kind, content)`
-hears of it, with picklable content:
+progress elsewhere; go on from its latest checkpoint; train, `at_once` side by side; measure; write the record; remove
+checkpoints and status; release the lock. What fails leaves a log and its checkpoints, and does not stop the others.
+`report(run, kind, content)` hears of it, with picklable content:
 
     "status"                a `watching.Status`
-    "complete", "diverged"  None: there is a record now
+    "complete", "diverged"  None: there is a record now; or the record, where none is kept
     "skipped"               why: a record is there already, or the run is in progress elsewhere
     "failed"                what went wrong, and where its log is
     "stopped"               None: by SIGTERM, SIGINT, `stop` or the limit of time; what was begun has a checkpoint
 
 Every run is reported exactly once besides its status. The single `smooth-interpolation run`, notebooks, the engines
 `serial` and `processes` (`sweep`) and Ray differ in nothing but who calls this.
+
+Small networks leave most of a GPU idle: side by side their epochs overlap there, and seeds of one width share a captured
+graph. On a CPU they take turns. Records are those of networks alone, but for the times.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import signal
-import threading
-import traceback
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import files, locations
-from ..config import Run
-from ..data.preparation import Prepared
-from ..errors import RecordError, UserError
-from ..train.loop import Acceleration
-from . import checkpoints, locks, provenance, single, store
-from .checkpoints import DiskKeeper
-from .jobs import Host, Later
-from .limits import TimeUp
-from .record_format import Record
-from .watching import Report, Status, StatusFile
+import torch
 
-log = logging.getLogger(__name__)
+from ..config import Run
+from ..data.preparation import Prepared, prepare
+from ..errors import ConfigError
+from ..train import graphs, loop
+from ..train.loop import Acceleration
+from . import checkpoints, devices, locks
+from .holds import Hold, Skipped, described, write_log
+from .jobs import Bench, Job
+from .limits import Limit, Signals, TimeUp
+from .provenance import Spent, timed
+from .watching import Report, Status
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,14 @@ class Options:
     at_once: int = 1  # networks in training side by side in the process
     device: str = "auto"
     threads: int = 1
+    keep: bool = True  # records, and locks, checkpoints and status on the way; else nothing is written but weights
     root: Path | None = None  # of the records; None: the usual place
     acceleration: Acceleration = Acceleration()  # noqa: RUF009 (frozen)
     checkpoint_seconds: float = checkpoints.SECONDS  # between checkpoints; 0: after every step
     checkpoint_epochs: int | None = None  # between checkpoints, if that is sooner
     checkpoints_kept: int | None = None  # None: two, or one, which is less to move, where there is a limit of time
     force: bool = False  # although there is a record
-    reuse: bool | None = None  # kept weights, see `Host.reuse`
+    reuse: bool | None = None  # kept weights, see `jobs.Job`
     engine: str = "processes"  # for the status files
     until: float | None = None  # by `time.monotonic` of this machine, when everything is over: see `limits`
 
@@ -80,30 +82,23 @@ def do(
         options: how.
         report: called with (run, kind, content).
         prepared: the data, if it is at hand already.
-        stop: asked between steps; once it is true, checkpoints are written and KeyboardInterrupt raised.
-        more: asked between epochs for further runs; None: there will be none.
+        stop: asked after every step (on a GPU: epoch) and every few measured images; once it is true, checkpoints are
+            written and KeyboardInterrupt raised.
+        more: asked after every epoch for further runs; None: there will be none.
         reraise: raise what went wrong with a run after it was logged, instead of reporting it.
 
     Raises:
         KeyboardInterrupt: when it was stopped, after everything was put in order; `limits.TimeUp` at the limit of time.
+        UserError: with `reraise`, for what a user can mend, such as runs of several experiments.
     """
-    worker = _Worker(list(todo), options, report, stop, more, reraise)
-    with _signals(worker):
-        done = single.run_side_by_side(
-            list(worker.todo),
-            host=worker,
-            at_once=options.at_once,
-            device=options.device,
-            threads=options.threads,
-            acceleration=options.acceleration,
-            prepared=prepared,
-        )
+    signals, settings = Signals(), contextlib.ExitStack()
+    worker = _Worker(list(todo), options, report, prepared, stop, more, reraise, signals, settings)
+    with signals, settings:
+        settings.callback(torch.set_num_threads, torch.get_num_threads())
         try:
-            with contextlib.closing(done):
-                for run, record in done:
-                    worker.end(run, record)
+            worker.work()
         except KeyboardInterrupt:
-            if worker.limit.reached and not worker.signalled:
+            if worker.limit.reached and not signals.received:
                 raise TimeUp from None
             raise
         except Exception as error:  # of all of them
@@ -115,97 +110,172 @@ def do(
             worker.leave()
 
 
-@dataclass
-class _Held:
-    """What a run under way holds."""
-
-    lock: locks.Lock
-    keeper: DiskKeeper
-    status: StatusFile
-
-
 @dataclass(eq=False)
-class _Worker(Host):
+class _Worker:
     """The runs that this process does, and what each of those under way holds."""
 
-    todo: list[Run]
+    todo: list[Run]  # those that are not over
     options: Options
     report: Report
+    prepared: Prepared | None
     stop_asked: Callable[[], bool]
-    more_asked: Callable[[], list[Run] | None]
+    more: Callable[[], list[Run] | None]
     reraise: bool
-    held: dict[Run, _Held] = field(default_factory=dict)
+    signals: Signals  # noted as soon as there may be something to write a checkpoint of
+    settings: contextlib.ExitStack  # of the process, to be put back
+    open: bool = True  # there may be more
+    active: list[Job] = field(default_factory=list)
+    held: dict[Run, Hold] = field(default_factory=dict)
     observer: locks.Observer = field(default_factory=locks.Observer)
-    begun: bool = False  # from then on a signal waits until checkpoints are written
-    signalled: bool = False
 
     def __post_init__(self) -> None:
-        super().__init__(self.options.until)
-        self.reuse = False if self.options.force else self.options.reuse
+        self.waiting, self.limit = list(self.todo), Limit(self.options.until)
 
     def stop(self) -> bool:
-        return self.signalled or self.stop_asked() or self.limit.up()
+        """Is it time to stop?"""
+        return self.signals.received or self.stop_asked() or self.limit.up()
 
-    def more(self) -> list[Run] | None:
-        found = self.more_asked()
-        self.todo += found or []
-        return found
-
-    def begin(self, run: Run) -> DiskKeeper | None:
-        """Make a run ours; None if it is not to be done here."""
+    def work(self) -> None:
+        """Do them all; KeyboardInterrupt when it is time to stop, or too late for another run."""
+        bench: Bench | None = None
         options = self.options
-        path = store.lock_path(run, options.root)
+        if options.at_once < 1:
+            raise ConfigError(f"at_once is {options.at_once}: it must be at least 1.")
+        devices.keep_freed_blocks()
+        torch.set_num_threads(options.threads)
+        while self.open or self.waiting or self.active:
+            new = self.more() if self.open else None
+            self.open = new is not None
+            self.todo += new or []
+            self.waiting += new or []
+            if self.waiting or self.active:
+                if not bench:
+                    device, first = devices.choose(options.device), self.waiting[0]
+                    if device.type == "cuda":  # libraries that ask for "the" GPU get this one
+                        self.settings.enter_context(torch.cuda.device(device))
+                    data = self.prepared or prepare(first)
+                    bench = Bench(first, data, device, options.at_once, options.acceleration)
+                bench.refuse_others(self.waiting)
+                self._begin(bench)
+                self._train_an_epoch()
+                for job in [job for job in self.active if job.trainer.done or job.trainer.error]:
+                    self._finish(job)
+            elif self.open:
+                self._stop_if_asked()
+                time.sleep(0.05)
+
+    def _begin(self, bench: Bench) -> None:
+        """Begin runs as long as there is room for them."""
+        while self.waiting and len(self.active) < self.options.at_once:
+            if self.limit.too_short_to_begin():
+                if self.active:
+                    break
+                raise TimeUp
+            run, since = self.waiting.pop(0), time.monotonic()
+            try:
+                keeper = None
+                if self.options.keep:
+                    self.signals.noted = True
+                    self.held[run] = Hold.take(run, self.options, self.observer)
+                    keeper = self.held[run].keeper
+                self.active.append(Job(run, bench, keeper, False if self.options.force else self.options.reuse))
+                self.limit.began(time.monotonic() - since)
+            except Skipped as why:
+                self._over(run, "skipped", str(why))
+            except locks.Undecided:  # others are tried first
+                self.waiting.append(run)
+                if self.active:
+                    break
+                self._stop_if_asked()
+                time.sleep(0.1)
+            except Exception as error:
+                self.fail(run, error)
+        if len(self.active) == self.options.at_once or not self.open:  # what nobody will take over needs no memory
+            wanted = {run.width for run in self.waiting}
+            bench.idle = {width: idle for width, idle in bench.idle.items() if width in wanted}
+        self.limit.networks = len(self.active)
+
+    def _train_an_epoch(self) -> None:
+        """An epoch of each, with checkpoints where they are due; what must not be lost is written before anything else."""
+        jobs = [job for job in self.active if not job.trainer.done]
+        if new := [job for job in jobs if job.trainer.graphed and not job.trainer.graph]:
+            with timed() as spent:
+                graphs.capture([job.trainer for job in new])
+            for job in new:
+                job.spend("compile", spent, len(new))
+            self.limit.began(spent.wall)
+        ended = {}
+        with timed() as spent:
+            for _ in loop.steps(job.trainer for job in jobs if not job.trainer.error):
+                # At the end of an epoch its evaluation comes first.
+                sound = [job for job in jobs if not job.trainer.error]
+                within = [job for job in sound if job.trainer.within_epoch and not job.trainer.graph]
+                stopping = len(within) == len(sound) and self.stop()
+                for job in within:
+                    if stopping or job.due(job.trainer.epoch - 1):
+                        self._save(job, spent.so_far(), len(jobs))
+                if stopping:
+                    raise KeyboardInterrupt
+            for job in jobs:
+                with job.alone():
+                    ended[job] = job.trainer.finish()
+        for job, progress in ended.items():
+            with job.alone():
+                self._tell(job.config, job.after_epoch(progress, spent, len(jobs)))
+        stopping = self.stop()
+        for job in jobs:
+            if job.trainer.error:
+                continue
+            if job.trainer.done == "complete":
+                job.keep_weights()
+            if stopping or job.trainer.done == "complete" or job.due(job.trainer.epoch):
+                self._save(job)
+        if stopping:
+            raise KeyboardInterrupt
+
+    def _finish(self, job: Job) -> None:
+        """Measure what was trained, and keep what was found, or log what went wrong."""
+        self.active.remove(job)
+        run, trainer = job.config, job.trainer
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = locks.acquire(path, self.observer)
-        except locks.Held as held:
-            self._over(run, "skipped", str(held))
-            return None
-        except locks.Undecided:
-            raise Later from None
-        except OSError as error:
-            raise RecordError(f"Cannot write to {path.parent}: {files.unwritable(error)}.") from None
-        try:  # another process may have finished it a moment ago
-            if not options.force and store.read(run, options.root) is not None:
-                lock.release()
-                self._over(run, "skipped", "has a record already")
-                return None
-            kept = options.checkpoints_kept or (checkpoints.KEPT if options.until is None else 1)
-            device = str(single.choose_device(options.device))
-            every = options.checkpoint_seconds, options.checkpoint_epochs
-            keeper = DiskKeeper(run, options.root, *every, lock.check, kept)
-            self.held[run] = _Held(lock, keeper, StatusFile(run, options.root, options.engine, device))
-        except BaseException:
-            lock.release()
+            if trainer.error:
+                raise trainer.error
+            record = job.record(partial(self._after_points, job))
+            if run in self.held:
+                self.held[run].write(record)
+        except KeyboardInterrupt:
+            for other in self.active:
+                self._save(other)
             raise
-        self.begun = True
-        return keeper
-
-    def watch(self, run: Run, status: Status) -> None:
-        self.held[run].status.tell(status)
-        self.report(run, "status", status)
-
-    def end(self, run: Run, record: Record | Exception) -> None:
-        """Keep what was found, or log what went wrong."""
-        try:
-            if isinstance(record, Exception):
-                raise record
-            self._write(run, record)
-        except locks.LockLost as error:
-            self._over(run, "skipped", str(error))
+        except locks.LockLost as lost:
+            self._over(run, "skipped", str(lost))
         except Exception as error:
             self.fail(run, error)
         else:
-            with contextlib.suppress(OSError):
-                self.held[run].keeper.discard()
-                path = store.path_of(run, self.options.root)
-                for left in [*path.parent.glob(f".{path.name}.*.tmp"), log_path(run, self.options.root)]:
-                    left.unlink(missing_ok=True)
-            self.held[run].status.remove()
-            self._over(run, record["status"])
+            if trainer.reusable and (self.open or any(other.width == run.width for other in self.waiting)):
+                job.bench.idle.setdefault(run.width, []).append(trainer)
+            self._over(run, record["status"], None if self.options.keep else record)
+
+    def _save(self, job: Job, spent: Spent | None = None, shared_by: int = 1) -> None:
+        with timed() as writing:
+            job.save(spent, shared_by)
+        self.limit.wrote(writing.wall)
+
+    def _after_points(self, job: Job, done: int, n: int) -> None:
+        self._tell(job.config, Status("measure", done, n, device=str(job.bench.device)))
+        self._stop_if_asked()  # the checkpoint of the last epoch is there already
+
+    def _tell(self, run: Run, status: Status) -> None:
+        if run in self.held:
+            self.held[run].status.tell(status)
+        self.report(run, "status", status)
+
+    def _stop_if_asked(self) -> None:
+        if self.stop():
+            raise KeyboardInterrupt
 
     def fail(self, run: Run, error: Exception) -> None:
-        path = write_log(run, error, self.options.root)
+        path = write_log(run, error, self.options.root) if self.options.keep else None
         if run in self.held:
             self.held[run].status.tell(Status("failed", 0, 1), path)
         text = described(error)
@@ -221,21 +291,6 @@ class _Worker(Host):
         for run in list(self.todo):
             self._over(run, "stopped")
 
-    def _write(self, run: Run, record: Record) -> None:
-        held, path = self.held[run], store.path_of(run, self.options.root)
-        kept = "; the trained network is kept: started again, the run is measured only" if held.keeper.paths() else ""
-        if not path.parent.is_dir():
-            raise RecordError(f"{path.parent} vanished while {run} was measured: the record cannot be written.")
-        try:
-            held.lock.check()
-            store.write(record, run, self.options.root)
-        except OSError as error:
-            raise RecordError(f"Cannot write to {path.parent} ({error.strerror or error}){kept}.") from None
-        except locks.LockLost:
-            raise
-        except RecordError as error:
-            raise RecordError(f"{str(error).removesuffix('.')}{kept}.") from None
-
     def _over(self, run: Run, kind: str | None, content: Any = None) -> None:
         """Let go of a run, and report what became of it, if that is to be reported."""
         if run in self.held:
@@ -243,51 +298,3 @@ class _Worker(Host):
         self.todo.remove(run)
         if kind:
             self.report(run, kind, content)
-
-
-def described(error: Exception) -> str:
-    """What went wrong, for whoever asked for the run: a sentence, or where it is no user's to mend, with its stack."""
-    return str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
-
-
-def log_path(run: Run, root: Path | None = None) -> Path:
-    """Where the log of a failed run is."""
-    record = store.path_of(run, root)
-    return store.work_directory(record) / f"{record.stem}.log"
-
-
-def write_log(run: Run, error: Exception, root: Path | None = None) -> Path | None:
-    """What went wrong with a run, beside its checkpoints or else in the cache; where it was written, if it could be."""
-    text = f"{provenance.now()} {locks.here()}: {run} failed\n" + "".join(traceback.format_exception(error))
-    path = log_path(run, root)
-    for place in (path, locations.cache() / "logs" / f"{run.scale}-{run.name}-{path.name}"):
-        try:
-            if place is not path:
-                place.parent.mkdir(parents=True, exist_ok=True)
-            with open(place, "a", encoding="utf-8") as file:
-                file.write(text)
-            return place
-        except OSError:
-            continue
-    return None
-
-
-@contextlib.contextmanager
-def _signals(worker: _Worker) -> Iterator[None]:
-    """From the first run on, SIGTERM and SIGINT wait for checkpoints; a second SIGINT does not."""
-
-    def handle(number: int, frame: Any) -> None:
-        again, worker.signalled = worker.signalled and number == signal.SIGINT, True
-        if again or not worker.begun:
-            raise KeyboardInterrupt
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

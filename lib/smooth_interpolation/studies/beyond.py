@@ -21,7 +21,7 @@ from ..config import Experiment, Run
 from ..data.preparation import Prepared
 from ..errors import RecordError
 from ..measure import anchors, curvature, neighbours, sharpness, tangents, volumes
-from ..runs import store
+from ..runs import record_format, store
 
 SCHEMA = 1  # of these files
 N_POINTS = 100  # half of them noisy, if there are any
@@ -194,7 +194,7 @@ def write(
         "origin": dict(origin),
         "table": columns,
     }
-    text = json.dumps({**content, "checksum": store.checksum(content)}, indent=None, allow_nan=False)
+    text = json.dumps({**content, "checksum": record_format.checksum(content)}, indent=None, allow_nan=False)
     path = path_of(study, experiment)
     files.write_atomically(path, lambda file: file.write(text.replace('], "', '],\n "').encode() + b"\n"))
     return path
@@ -217,7 +217,7 @@ def read(study: str, scale: str, experiment: str) -> Study:
         raise RecordError(f"There is no {path}: {remedy}.") from None
     except (ValueError, KeyError, AttributeError, TypeError):
         raise RecordError(f"{path} is damaged: {remedy}.") from None
-    if claimed != store.checksum(content):
+    if claimed != record_format.checksum(content):
         raise RecordError(f"{path} was changed after it was written: {remedy}.")
     if content["schema"] != SCHEMA or content["study"] != study or kept != _settings(settings):
         raise RecordError(f"{path} was made from another configuration than {settings.name} has now: {remedy}.")

@@ -12,9 +12,10 @@ import contextlib
 import gc
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,8 +36,8 @@ COMPILE_FROM = 10_000_000  # images to train on; for fewer, compiling takes long
 WARM_UP = 3  # steps before the capture, in which libraries choose their kernels
 
 
-def capture(trainers: Sequence[Trainer], failed: Callable[[Trainer, Exception], None]) -> None:
-    """Give a graph to each trainer that has none; narrow networks that are at the same step share one."""
+def capture(trainers: Sequence[Trainer]) -> None:
+    """Give a graph to each trainer that has none, or an error; narrow networks that are at the same step share one."""
     alike: dict[object, list[Trainer]] = {}
     for trainer in trainers:
         if trainer.graph is None and trainer.graphed:
@@ -48,7 +49,7 @@ def capture(trainers: Sequence[Trainer], failed: Callable[[Trainer, Exception], 
                 GraphedEpoch(part)
             except Exception as error:
                 for trainer in part:
-                    failed(trainer, error)
+                    trainer.error = error
 
 
 def _kind(trainer: Trainer) -> object:
@@ -170,9 +171,9 @@ class GraphedEpoch:
                 key: stack.part(name, value, s) if value.shape == whole.shape else value
                 for key, value in self.optimizer.state[whole].items()
             }
-        for name, whole in stack.network.named_buffers():
+        for name, buffer in stack.network.named_buffers():
             if not name.endswith(".mask"):
-                stacks.put_buffer(trainer.model, name, stack.part(name, whole, s))
+                stacks.put_buffer(trainer.model, name, stack.part(name, buffer, s))
 
     def _capture(self, size: int) -> Any:
         long = self.recipe.epochs * len(self.data) >= COMPILE_FROM
@@ -190,7 +191,7 @@ class GraphedEpoch:
                 _say_once(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
                 self._warm_up(size, compile_it)
         if not self.stream:
-            return _Steps(lambda: self._step(size, compile_it))
+            return SimpleNamespace(replay=lambda: self._step(size, compile_it))
         self.stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         gc.collect()  # not during the capture, which fails if an older graph is freed
@@ -225,13 +226,6 @@ class GraphedEpoch:
 
     def _streaming(self) -> contextlib.AbstractContextManager[Any]:
         return torch.cuda.stream(self.stream) if self.stream else contextlib.nullcontext()
-
-
-class _Steps:
-    """A graph where there are none: a step, done anew at each replay."""
-
-    def __init__(self, step: Any):
-        self.replay = step
 
 
 @torch.no_grad()

@@ -112,6 +112,7 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(seed)
         self.step = self.epoch = 0
         self.done: str | None = None  # "complete" or "diverged"
+        self.error: Exception | None = None  # what ended it, while those beside it go on
 
     @property
     def reusable(self) -> bool:
@@ -153,9 +154,11 @@ class Trainer:
             yield
 
     def finish(self) -> Progress:
-        """Wait for the epoch that was launched."""
-        if self.graph:
+        """Wait for the epoch that was launched; what went wrong in it is raised here."""
+        if self.graph and not self.error:
             self.graph.finish()
+        if self.error:
+            raise self.error
         loss, wrong = (self.sums / len(self.data)).tolist()
         diverged = not (math.isfinite(loss) and _finite(self.model))
         if diverged or self.epoch == self.recipe.epochs:
@@ -190,51 +193,41 @@ class Trainer:
         self.epoch -= 1
         self.step = self.epoch * self.steps_per_epoch
         self.launch()
-        if self.graph:
+        if self.graph and not self.error:
             self.graph.finish()
 
 
-def launch(
-    trainers: Iterable[Trainer],
-    between: Callable[[], None] = lambda: None,
-    failed: Callable[[Trainer, Exception], None] | None = None,
-) -> None:
-    """Start the next epoch of each; their steps are given to a GPU in turn, so that they overlap there.
+def launch(trainers: Iterable[Trainer]) -> None:
+    """Start the next epoch of each; on a CPU, do it."""
+    for _ in steps(trainers):
+        pass
 
-    Args:
-        between: called after a step of each.
-        failed: told what went wrong with one of them, while those beside it go on; None: it is raised.
+
+def steps(trainers: Iterable[Trainer]) -> Iterator[None]:
+    """Start the next epoch of each, a step of each at every `next`: given to a GPU in turn, they overlap there.
+
+    What goes wrong with one of them is its `error`, while those beside it go on.
     """
-    lost: set[Trainer] = set()
-
-    def lose(trainer: Trainer, error: Exception) -> None:
-        if failed is None:
-            raise error
-        lost.add(trainer)
-        failed(trainer, error)
-
     trainers = list(trainers)
-    capture(trainers, lose)
+    capture(trainers)
     together: dict[object, list[Trainer]] = {}
     for trainer in trainers:
-        if trainer not in lost:
+        if not trainer.error:
             together.setdefault(trainer.graph or trainer, []).append(trainer)
-    under_way = [(part, _steps(part)) for part in together.values()]
+    under_way = [
+        (part, part[0].graph.epoch(part) if part[0].graph else part[0].eager_epoch()) for part in together.values()
+    ]
     while under_way:
-        for part, steps in list(under_way):
+        for part, epoch in list(under_way):
             try:
-                ended = next(steps, steps) is steps
+                ended = next(epoch, epoch) is epoch
             except Exception as error:
                 for trainer in part:
-                    lose(trainer, error)
+                    trainer.error = error
                 ended = True
             if ended:
-                under_way.remove((part, steps))
-        between()
-
-
-def _steps(part: list[Trainer]) -> Iterator[None]:
-    return part[0].graph.epoch(part) if part[0].graph else part[0].eager_epoch()
+                under_way.remove((part, epoch))
+        yield
 
 
 def train(

@@ -184,7 +184,7 @@ def create(family: str, width: int, n_classes: int, seed: int, **options: Any) -
         >>> torch.equal(one.linear.weight, other.linear.weight)
         True
     """
-    make = _maker(family)
+    make = FAMILIES.get(family) or own(family)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = make(width, n_classes, **options)
@@ -203,7 +203,7 @@ def of_run(config: Run, image_shape: Sequence[int] = (3, 32, 32)) -> nn.Module:
         ConfigError: if it cannot be made, or does not take such an image to n_classes logits.
     """
     shape, options = tuple(image_shape), dict[str, Any]()
-    known = inspect.signature(_maker(config.model)).parameters
+    known = inspect.signature(FAMILIES.get(config.model) or own(config.model)).parameters
     options |= {name: value for name, value in (("channels", shape[0]), ("image_shape", shape)) if name in known}
     options |= {name: value for name in ("dropout", "batch_norm") if (value := getattr(config, name))}
     ours = shape == (3, 32, 32) and config.model in FAMILIES
@@ -236,10 +236,6 @@ def source(family: str) -> str:
     own(family)
     file = getattr(sys.modules[family.partition(":")[0]], "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
-
-
-def _maker(family: str) -> Callable[..., nn.Module]:
-    return FAMILIES[family] if family in FAMILIES else own(family)
 
 
 def own(name: str) -> Callable[..., nn.Module]:

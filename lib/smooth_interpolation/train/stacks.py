@@ -74,7 +74,8 @@ class Stack(nn.Module):
 
     def part(self, name: str, tensor: Tensor, s: int) -> Tensor:
         """The view of network s's part of one of the network's parameters or buffers, or of what has its shape."""
-        rows, columns = self.network.get_submodule(name.rpartition(".")[0]).blocks[s]
+        layer: Any = self.network.get_submodule(name.rpartition(".")[0])
+        rows, columns = layer.blocks[s]
         return tensor if tensor.ndim == 0 else tensor[rows] if tensor.ndim == 1 else tensor[rows, columns]
 
 

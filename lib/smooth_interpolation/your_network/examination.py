@@ -36,7 +36,7 @@ class Examination:
     """What `examine` found.
 
     Attributes:
-        volumes: a row per network (by width or name), volume size, subset and metric, in the columns of `store.volumes_table`. The metrics
+        volumes: a row per network (by width or name), volume size, subset and metric, in the columns of `tables.volumes_table`. The metrics
             are accuracy, crossentropy (or "loss", for a loss of your own), jacobian_norm, tangent_hessian_norm,
             residual_norm, sensitivity and exact_fit, see `volumes.VolumeMetrics`; NaN where they have no meaning; and
             tangent_hessian_rms, the root mean square that does not depend on `n_tangents`, see `runs.tables.rms_factor`.

@@ -11,22 +11,14 @@ from matplotlib.figure import Figure
 
 from ..errors import UserError
 from ..figures import alt_text, paper
+from ..figures.by_volume import AXES
 from ..figures.style import BAND, CORRUPTED, INK, STYLE, TEST, legend_below, letters, sequence, subplots
-from ..runs import tables
 from ..runs.records import records
 
 if TYPE_CHECKING:
     from .examination import Examination
 
 TITLES = {**paper.PANELS, "accuracy": "Accuracy", "loss": "Loss"}
-AXES = {
-    name: tables.UNITS[name].replace(" of the network's", "") for name in ("accuracy", "crossentropy", "residual_norm")
-}
-AXES |= {
-    "jacobian_norm": "nats per unit of input",
-    "tangent_hessian_norm": "as Equation 5",
-    "sensitivity": "per unit of input",
-}
 COLOURS = {"all": INK, "clean": TEST, "noisy": CORRUPTED}
 STYLES = {"all": "o-", "clean": "o-", "noisy": "s--"}  # of networks by name, which colours tell apart
 LABELS = {"all": "all points", "clean": "clean labels", "noisy": "noisy labels"}
@@ -153,7 +145,7 @@ def describe(found: Examination) -> str:
     return opening + alt_text.fitting(told, alt_text.LIMIT - len(opening) - 1) + "."
 
 
-def _curve(found: Examination, metric: str, subset: str, network: int | str):
+def _curve(found: Examination, metric: str, subset: str, network: int | str) -> pd.DataFrame:
     """The rows of a curve, with the standard error of each mean."""
     table = found.volumes[found.volumes.width == network]
     points = found.points[(found.points.width == network) & (found.points["size"] == 0)]

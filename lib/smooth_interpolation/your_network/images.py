@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..data import image_folders
 from ..errors import ConfigError, DataError
 from ..measure import foreign
 
-Data = Tensor | np.ndarray | tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | str | os.PathLike[str]
+Data = Tensor | list[Any] | np.ndarray | tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | str | os.PathLike[str]
 
 
 def read(
@@ -68,7 +69,7 @@ def read(
             raise ConfigError("noisy marks the points of data that has a length: an iterable dataset has none.")
         images, targets = _stacked(itertools.islice(iter(data), n_points))
         mask, chosen = None, torch.arange(len(images))
-    elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+    elif isinstance(data, Sized) and hasattr(data, "__getitem__"):
         if labels is not None:
             raise ConfigError("A dataset brings its own labels: leave labels out.")
         mask = _mask(noisy, len(data))
@@ -86,7 +87,7 @@ class Folder(Dataset[tuple[Tensor, int]]):
     """Images `<class>/*` below a folder, decoded one by one; labels number the classes in alphabetical order."""
 
     def __init__(self, place: str | os.PathLike[str]):
-        self.place = locations.expanded(place)
+        self.place = locations.expanded(Path(place))
         if not self.place.is_dir():
             raise DataError(f"{place} is no folder: name one that holds a folder of images for each class.")
         listing = image_folders.find(self.place, splits=())

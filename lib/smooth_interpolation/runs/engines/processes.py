@@ -12,8 +12,8 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -31,7 +31,7 @@ class _Worker:
     process: multiprocessing.process.BaseProcess
     connection: Connection
     device: str
-    load: cost.Load
+    load: dict[Run, float] = field(default_factory=dict)  # its runs, with what is left of each by predicted cost
     dismissed: bool = False
 
     def send(self, run: Run | None) -> None:
@@ -43,29 +43,38 @@ class _Worker:
 
 
 class Pool:
-    """Processes that do runs, and what they report."""
+    """Processes that do runs, and what they report.
 
-    def __init__(self, options: work.Options, tally: Tally, queue: cost.Queue, own: bool):
-        self.options, self.tally, self.queue, self.own = options, tally, queue, own
+    Args:
+        options: of their work.
+        tally: what is told of the runs.
+        runs: what to do.
+        costs: of the runs, by which they are dealt to a process on each device; None: each has a process of its own, in
+            the order given.
+    """
+
+    def __init__(self, options: work.Options, tally: Tally, runs: Iterable[Run], costs: Mapping[Run, float] | None):
+        self.options, self.tally = options, tally
+        self.own = list(runs) if costs is None else []  # waiting for a process of their own
+        self.queue = cost.Queue(costs or {})
         self.observer = locks.Observer()
         self.workers: dict[Any, _Worker] = {}  # by connection
         self.over = False  # it is time to stop
 
     def run(self, devices: list[str]) -> None:
-        """Do all runs of the queue on these devices, a process on each."""
+        """Do all runs on these devices, as many processes at a time as there are devices."""
         until = self.options.until
         try:
-            if not self.own:
-                for device in devices:
-                    self._start(device)
+            for device in devices if self.queue.waiting else ():
+                self._start(device)
             while True:
                 self.over = self.over or (until is not None and time.monotonic() + limits.SPARE >= until)
-                if self.own and not self.over:
+                if not self.over:
                     self._start_own(devices)
-                elif not self.over:
-                    for worker, run in self.queue.deal({worker: worker.load for worker in self.workers.values()}):
+                    loads = {worker: worker.load for worker in self.workers.values()}
+                    for worker, run in self.queue.deal(loads, self.options.at_once):
                         self._hand(worker, run)
-                if self.own or self.over or not len(self.queue):
+                if self.over or not self.queue.waiting:
                     for worker in self.workers.values():
                         worker.send(None)
                 if not self.workers:
@@ -77,9 +86,9 @@ class Pool:
                 if not ready:  # one that cannot stop by itself
                     break
         finally:
-            stopped = [run for worker in self.workers.values() for run in worker.load.costs]
+            stopped = [run for worker in self.workers.values() for run in worker.load]
             _stop(list(self.workers.values()), until)
-        for run in [*stopped, *self.queue.waiting]:
+        for run in [*stopped, *self.own, *self.queue.waiting]:
             if self.over or stopped:
                 done = store.path_of(run, self.options.root).is_file() and not self.options.force
                 self.tally.report(run, "skipped" if done else "stopped", "has a record already" if done else None)
@@ -94,19 +103,19 @@ class Pool:
         with _starting():
             process.start()
         theirs.close()
-        worker = self.workers[ours] = _Worker(process, ours, device, cost.Load(self.options.at_once))
+        worker = self.workers[ours] = _Worker(process, ours, device)
         return worker
 
     def _start_own(self, devices: list[str]) -> None:
-        """A process for each run, as many at a time as there are devices, which are the same."""
-        while len(self.queue) and len(self.workers) < len(devices):
-            run = self.queue.waiting.pop(0)
+        """Start processes for single runs, where there is room."""
+        while self.own and len(self.workers) < len(devices):
+            run = self.own.pop(0)
             why = self._left_out(run)
             if why:
                 self.tally.report(run, "skipped", why)
                 continue
-            worker = self._start(devices[0])
-            worker.load.costs[run] = 1.0
+            worker = self._start(devices[len(self.workers)])
+            worker.load[run] = 1.0
             self._hand(worker, run)
 
     def _hand(self, worker: _Worker, run: Run) -> None:
@@ -121,21 +130,20 @@ class Pool:
             worker.process.join()
             worker.connection.close()
             del self.workers[worker.connection]
-            for run in worker.load.costs:  # one that stopped at the limit may not have taken in what it was handed
+            for run in worker.load:  # one that stopped at the limit may not have taken in what it was handed
                 stopped = self.over and worker.process.exitcode == 0
                 why = f"its process ended with code {worker.process.exitcode}"
                 self.tally.report(run, "stopped" if stopped else "failed", why)
             return
         if kind == "status":
             if content.stage == "train":
-                whole = self.queue.costs[run] if self.queue.costs else 1.0
-                worker.load.costs[run] = whole * (1 - content.done / content.total)
+                worker.load[run] = self.queue.costs.get(run, 1.0) * (1 - content.done / content.total)
             self.tally.report(run, kind, content)
         elif kind == "stopped" and self.options.until is None:  # by whoever; when it ends, the run has failed
             return
         else:
             self.over = self.over or kind == "stopped"
-            del worker.load.costs[run]
+            del worker.load[run]
             self.tally.report(run, kind, content)
 
     def _left_out(self, run: Run) -> str | None:

@@ -21,7 +21,7 @@ from typing import Any
 from ... import locations
 from ...config import Run
 from ...errors import ConfigError, UserError
-from .. import limits, locks, provenance, store, sweep, watching, work
+from .. import holds, limits, locks, provenance, store, watching, work
 from ..watching import Status
 from . import cluster, processes
 from .cluster import Node, Request
@@ -73,7 +73,7 @@ def run_sweep(
     if until is not None:
         options["checkpoints_kept"] = 1
     chosen = work.Options(**options | {"root": root, "engine": "ray"})
-    with cluster.connected(address) as (ray, alone), sweep.terminable():
+    with cluster.connected(address) as (ray, alone), limits.Signals():
         if gpus_per_run is None and chosen.device != "cpu" and any(node.get("GPU") for node in cluster.nodes(ray)):
             request = replace(request, gpus=0.25)
         if chosen.device == "auto":
@@ -108,7 +108,7 @@ class _Driver:
     waiting: list[_Flight] = field(default_factory=list)
     flying: dict[Any, _Flight] = field(default_factory=dict)  # by Ray's reference to the answer
     observer: locks.Observer = field(default_factory=locks.Observer)
-    warned: set[str] = field(default_factory=set)
+    warned: bool = False  # that there is no room
 
     def drive(self, waiting: list[_Flight]) -> watching.Outcome:
         ray, self.waiting = self.ray, waiting
@@ -120,8 +120,9 @@ class _Driver:
                 if self.until is not None and time.monotonic() + GRACE + limits.SPARE >= self.until:
                     break
                 nodes = cluster.nodes(ray)
-                if self.flying and not any(self.request.fits(node) for node in nodes):
-                    self._warn("No node has room for a run any more (%s): waiting for one to join.", self.request)
+                if self.flying and not self.warned and not any(self.request.fits(node) for node in nodes):
+                    log.warning("No node has room for a run any more (%s): waiting for one to join.", self.request)
+                    self.warned = True
                 self._submit(task, self.in_flight or max(2, 2 * sum(self.request.fits(node) for node in nodes)))
                 if self.flying:
                     flown = time.monotonic()
@@ -142,11 +143,6 @@ class _Driver:
             if not store.path_of(flight.run, self.options.root).is_file():
                 self.tally.report(flight.run, "stopped")
         return self.tally.outcome
-
-    def _warn(self, message: str, *details: Any) -> None:
-        if message not in self.warned:
-            self.warned.add(message)
-            log.warning(message, *details)
 
     def _interrupt(self) -> None:
         """Where Ctrl-C or SIGTERM stops the sweep: have runs under way write a checkpoint, and ask twice who does not."""
@@ -232,7 +228,7 @@ def _task(run: Run, options: work.Options, token: Path) -> tuple[str, Any]:
     except Exception as error:
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # as PyTorch says it on a CPU
             return "memory", str(error)
-        return "failed", f"{work.described(error)}\nIts log: {work.log_path(run, options.root)}"
+        return "failed", f"{holds.described(error)}\nIts log: {holds.log_path(run, options.root)}"
     return told[-1]
 
 
