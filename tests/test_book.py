@@ -141,6 +141,10 @@ def test_a_change_of_what_pages_are_drawn_from_is_seen(tmp_path, monkeypatch):
     assert changed(tmp_path / "book/_build/fig2.ipynb", "{}") == []
     (results / "demo/mine/.work").mkdir()
     assert changed(results / "demo/mine/.work/w001-s0.status.json", "{}") == []
+    disk = tmp_path / "another disk"
+    disk.mkdir()
+    (results / "laptop").symlink_to(disk)
+    assert changed(disk / "w001-s0.json", "{}") == every and read_again() == []
     monkeypatch.delenv(locations.RESULTS_VARIABLE)
     assert read_again() == every and read_again() == []
     monkeypatch.setattr(book_files.verdicts, "fixed", lambda: "another commit")

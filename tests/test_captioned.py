@@ -14,6 +14,15 @@ def test_a_caption_is_part_of_its_table():
     assert "max-pooling by 2 after stages 2, 3 and 4, then by 4, one linear layer" in html  # not cut off
 
 
+def test_what_has_no_html_gets_the_table_as_markdown():
+    """As LaTeX, which would print the name of a Python object."""
+    frame = pd.DataFrame({"share": ["5%", "a|b"]}, index=["a", "`b`"])
+    for shown in (table(frame, "Numbers."), table(frame, "Numbers.", folded=True)):
+        said = shown._repr_markdown_()
+        assert said.startswith("Numbers.\n\n|") and r"| `b` | a\|b |" in " ".join(said.split())
+    assert "`b`" not in table(frame, "Numbers.", index=False)._repr_markdown_()
+
+
 def test_heads_have_a_scope_and_numbers_stand_on_the_right():
     frame = pd.DataFrame({"$J$": ["1.5", "2e-5"], "share": ["5%", "-"], "words": ["7", "seven"]}, index=["a", "`b`"])
     html = table(frame, "Numbers.").data

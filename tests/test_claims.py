@@ -1,5 +1,6 @@
 """Each claim on made-up tables whose answer is known: one that supports it, one that contradicts it, one too noisy."""
 
+import dataclasses
 import math
 import re
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from tests.worlds import CASES, MOMENTS, OF_THE_PAPER, SIZES, THRESHOLD, WIDTHS,
 
 from smooth_interpolation import claims, config
 from smooth_interpolation.claims import CLAIMS, Evidence, moments, trends
+from smooth_interpolation.errors import RecordError
 from smooth_interpolation.runs import store, tables
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
@@ -23,10 +25,14 @@ def state(name, evidence):
 
 
 def test_every_claim_has_its_worlds():
+    lacking = set(BY_NAME) - set(CASES)
+    assert not lacking, (
+        f"CASES of tests/worlds.py needs a world that supports and one that contradicts each of {lacking}"
+    )
     assert set(CASES) == set(BY_NAME) and len(BY_NAME) == len(CLAIMS)
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", CASES)
 def test_a_world_that_supports(name):
     supports, _ = CASES[name]
     verdict = BY_NAME[name](made(supports).evidence())
@@ -35,7 +41,7 @@ def test_a_world_that_supports(name):
     assert verdict.low <= verdict.effect <= verdict.high and verdict.n_seeds == 3
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", CASES)
 def test_a_world_that_contradicts(name):
     _, contradicts = CASES[name]
     verdict = BY_NAME[name](made(contradicts).evidence())
@@ -51,7 +57,7 @@ def test_a_family_as_the_paper_describes_it_supports_every_claim_of_its_figure(f
     assert verdicts and {name: v for name, v in verdicts.items() if v.state != "supported"} == {}
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", CASES)
 def test_seeds_that_disagree_are_too_noisy(name):
     supports, contradicts = map(made, CASES[name])
     verdict = BY_NAME[name](together({0: supports, 1: contradicts}))
@@ -60,7 +66,7 @@ def test_seeds_that_disagree_are_too_noisy(name):
     assert BY_NAME[name](together({0: supports, 1: supports, 2: contradicts})).state != "supported"
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", CASES)
 def test_the_spread_of_one_seed_is_unknown(name):
     claim = BY_NAME[name]
     verdict = claim(made(CASES[name][0]).evidence(0))
@@ -200,6 +206,22 @@ def test_what_was_not_measured_is_not_judged():
     for experiment in claims.EXPERIMENTS:
         table = claims.judge([], experiment)
         assert set(table.verdict) == {"not measured"} and len(table)
+
+
+def test_a_claim_on_an_experiment_of_ones_own_is_judged_there_alone(monkeypatch):
+    mine = dataclasses.replace(BY_NAME["training-accuracy-grows"], name="mine", experiments=("mine",))
+    monkeypatch.setattr(claims, "CLAIMS", [*CLAIMS, mine])
+    assert list(claims.judge([], "mine").index) == ["mine"]
+    assert "mine" not in claims.judge([], claims.NOISY).index
+    other = claims.judge([], "another").sentence["mine"]
+    assert other.startswith("It does not apply: it is about mine, and these are ConvNets")
+    assert claims.EXPERIMENTS == (claims.NOISY, claims.CLEAN, claims.RESNET, claims.ASYMMETRIC)
+
+
+@pytest.mark.parametrize("what", [pd.DataFrame({"width": [1]}), SimpleNamespace(), "demo", [1, 2], None, {"a": 1}])
+def test_what_are_no_records_is_not_judged(what):
+    with pytest.raises(RecordError, match="These are no records but a"):
+        claims.judge(what)
 
 
 def test_a_seed_that_lacks_a_width_is_left_out():

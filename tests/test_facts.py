@@ -120,10 +120,9 @@ def test_the_takeaway_is_what_the_verdicts_allow(records, monkeypatch):
     ):
         page = Records(config.find(scale, "convnet-noise20"), tuple(records), None)
         monkeypatch.setattr(pages, "_has", lambda runs, name, asked, verdict=verdict: asked == verdict)
-        box = pages.takeaway(
-            page, "It peaks at w = {test.peak_at} <now>.", "Not certain.", supported="test-error-peak"
-        ).data
-        assert 'class="admonition tip"' in box and said in box and "<now>" not in box
+        box = pages.takeaway(page, "It peaks at w = {test.peak_at} <now>.", "Not certain.", supported="test-error-peak")
+        assert 'class="admonition tip"' in box.data and said in box.data and "<now>" not in box.data
+        assert box._repr_markdown_().startswith(f"**Takeaway.** {said}")
     assert pages.takeaway(Records(page.experiment, (), None), "A.", "B.") is None
     assert pages.says(page, "{corrupted.peak_at}") is None  # a number that there is not
 

@@ -348,9 +348,26 @@ def test_the_command_names_what_it_knows(tmp_path):
 @pytest.mark.parametrize("width", ["3", "1000"])
 def test_a_width_that_is_not_measured_is_not_marked(width, tmp_path):
     words = ["figure", "fig2", str(ROOT / "params/demo/convnet-noise20.yaml"), "--output", str(tmp_path / "x.svg")]
-    with pytest.raises(errors.ConfigError, match=f"--width {width} is not measured: mark one of 1, 2, 4, 8, 16"):
+    said = f"Width {width} is not measured: mark one of 1, 2, 4, 8, 16"
+    with pytest.raises(errors.ConfigError, match=said):
         cli.app([*words, "--width", width])
     assert not list(tmp_path.iterdir())
+    for name in ("fig2", "fig5"):  # of volumes, and of the course of training
+        with pytest.raises(errors.ConfigError, match=said):
+            getattr(figures, name)(records_of("demo", "convnet-noise20"), mark_width=int(width))
+
+
+def test_a_width_that_diverged_is_not_marked():
+    records = [*records_of("demo", "convnet-noise20")]
+    records[2] = {**records[2], "status": "diverged", "volumes": []}
+    with pytest.raises(errors.ConfigError, match="Width 4 is not measured: mark one of 1, 2, 8, 16"):
+        figures.fig2(records, mark_width=4)
+
+
+@pytest.mark.parametrize("kind", ["volumes", "history"])
+def test_a_table_is_no_records(kind):
+    with pytest.raises(errors.RecordError, match="These are no records but a DataFrame: .* records"):
+        figures.fig2(getattr(records_of("demo", "convnet-noise20"), kind))
 
 
 def test_the_page_on_reproducing_names_every_figure():

@@ -137,6 +137,7 @@ NORMALISATIONS = {
     "each image's own mean and deviation": (own_mean, own_mean, 3072),
     "grey by the mean over dimension 1": (grey, grey, 1024),
     "flattened": (lambda x: standardised(x).flatten(1), standardised, 3072),
+    "viewed as vectors": (lambda x: x.view(len(x), -1), lambda x: x, 3072),
     "resized": (resized, resized, 192),
     "padded": (
         lambda x: F.pad(x, (2, 2, 2, 2), mode="reflect"),
@@ -166,12 +167,20 @@ def test_normalisations_are_given_copies_of_plain_batches(case):
         assert normalize.training and normalize.dropout.training and normalize.norm.weight.requires_grad
 
 
+def test_normalisations_are_given_plain_batches_of_images_in_any_layout():
+    channels_last = X.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    normalize, _, _ = NORMALISATIONS["viewed as vectors"]
+    found = examine(linear(), channels_last, Y, normalize=normalize, **FAST).volumes
+    assert found.equals(examine(linear(), X, Y, normalize=normalize, **FAST).volumes)
+
+
 REFUSED_NORMALISATIONS = {
     "the mean over the batch": (
         lambda x: x - x.mean(dim=(0, 2, 3), keepdim=True),
         "depends on the others of its batch",
     ),
     "random": (T.RandomErasing(p=1.0), "another answer each time"),
+    "random in half of the cases": (T.RandomHorizontalFlip(0.5), "another answer each time"),
     "five crops": (T.FiveCrop(16), "must return floating point inputs, one for each of 1 images, not tuple"),
     "back to bytes": (lambda x: (255 * x).byte(), "not torch.uint8 of shape"),
     "the first image alone": (lambda x: x[0], "one for each of 1 images, not torch.float32 of shape"),
@@ -322,9 +331,12 @@ def with_buffers():
     )
 
 
+MADE_WITHIN = ["the call alone", "data", "data, network and loss"]
+
+
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
 @pytest.mark.parametrize("make", [linear, with_buffers])
-@pytest.mark.parametrize("what", ["the call alone", "data", "data, network and loss"])
+@pytest.mark.parametrize("what", MADE_WITHIN)
 def test_measures_work_where_gradients_are_off(mode, make, what):
     def loss(outputs, targets):
         return (outputs - targets).square().sum(1)
@@ -439,6 +451,38 @@ def test_whatever_a_network_raises_is_one_sentence_and_it_is_put_back(case):
         assert state(network) == before
 
 
+class Viewing(nn.Module):
+    """With views that the layout of its input or of a convolution may not allow."""
+
+    def __init__(self, network, before=nn.Identity):
+        super().__init__()
+        self.before, self.inner = before(), network
+
+    def forward(self, x):
+        x = self.before(x)
+        return self.inner(x.view(x.size(0), -1))
+
+
+@pytest.mark.parametrize("before", [nn.Identity, lambda: nn.AvgPool2d(2), lambda: nn.Conv2d(3, 4, 5)])
+def test_networks_that_view_what_they_are_given_are_measured(before):
+    torch.manual_seed(0)
+    network = Viewing(nn.LazyLinear(10), before)
+    network(X)
+    agree(measured(network), reference(network, lambda x: x))
+    network.float()
+    expected = curvature.hessian_products(nn.Sequential(network.before, nn.Flatten(), network.inner), X, X[:, None], Y)
+    torch.testing.assert_close(curvature.hessian_products(network, X, X[:, None], Y), expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_networks_that_diverged_are_said_to_have(value):
+    network = linear()
+    network[1].weight.data.fill_(value)
+    with pytest.warns(UserWarning, match="NaN or infinite") as said:
+        assert examine(network, X, Y, **FAST).points.crossentropy.isna().all()
+    assert not any("another answer" in str(one.message) for one in said)
+
+
 @pytest.mark.parametrize("freeze", [torch.jit.script, lambda network: torch.jit.freeze(torch.jit.script(network))])
 def test_scripted_and_frozen_networks_are_measured(freeze):
     network = freeze(linear().eval())
@@ -542,10 +586,18 @@ class Decorated(nn.Module):
         return self.call(x)
 
 
-@pytest.mark.parametrize("compiled", [wholly, in_place_of_itself, partly, Decorated])
-def test_compiled_networks_are_measured_without_compiling(compiled):
+COMPILED = {
+    "the whole of it": wholly,
+    "by its own compile()": in_place_of_itself,
+    "a layer": partly,
+    "a function that it calls": Decorated,
+}
+
+
+@pytest.mark.parametrize("case", COMPILED)
+def test_compiled_networks_are_measured_without_compiling(case):
     backend = Counting()
-    network = compiled(with_buffers(), backend)
+    network = COMPILED[case](with_buffers(), backend)
     network(X)
     asked = backend.asked
     assert asked
@@ -555,6 +607,14 @@ def test_compiled_networks_are_measured_without_compiling(compiled):
         torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
     network(X[:, :, :, :].flip(3))
     assert backend.asked == asked  # it is still compiled, for the same shapes
+
+
+def test_normalisations_and_losses_are_not_compiled_either():
+    backend = Counting()
+    normalize, loss = torch.compile(in_place, backend=backend), torch.compile(entropy, backend=backend)
+    found = examine(linear(), X, Y, normalize=normalize, loss=loss, **FAST)
+    assert not backend.asked
+    assert found.points.equals(examine(linear(), X, Y, normalize=in_place, loss=entropy, **FAST).points)
 
 
 def with_buffers_after(images):
@@ -650,6 +710,18 @@ REFUSED = {
     "indices as mask": ({"noisy": [0, 3, 5]}, "noisy must be 6 booleans"),
     "numbers as mask": ({"noisy": [0, 1, 2, 0, 0, 0]}, "noisy must be 6 booleans"),
     "text in a dataset": ({"data": [(image, "cat") for image in SMALL], "labels": None}, "Labels must be numbers"),
+    "a list of arrays with their channels last": (
+        {"data": [image.permute(1, 2, 0).numpy() for image in SMALL]},
+        r"shape \(6, 8, 8, 3\) have their channels last",
+    ),
+    "pairs of such and their labels": (
+        {"data": [(image.permute(1, 2, 0), i) for i, image in enumerate(SMALL)], "labels": None},
+        "have their channels last",
+    ),
+    "an array of arrays": (
+        {"labels": np.array([np.eye(3), *"abcde"], dtype=object)},
+        "Labels must be numbers, not array",
+    ),
     "images of several sizes": ({"data": [SMALL[0], X[0]], "labels": [0, 1]}, "differ in shape"),
 }
 
@@ -712,3 +784,15 @@ def test_networks_by_name_are_drawn_and_told_apart():
 def test_networks_with_names_of_several_kinds_are_refused(names):
     with pytest.raises(UserError, match="by their widths, all numbers, or by names, all text"):
         examine(dict.fromkeys(names, linear(192)), SMALL, Y, **FAST)
+
+
+# By number in the list of troubles: tests above run every case of these.
+TABLES = {
+    1: [*NORMALISATIONS, *REFUSED_NORMALISATIONS],
+    7: [*LOSSES],
+    8: MADE_WITHIN,
+    9: [*TWICE],
+    10: [*RAISING],
+    12: [*LABELS, *MASKS, *REFUSED],
+    15: [*COMPILED],
+}

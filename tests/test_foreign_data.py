@@ -12,21 +12,28 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import nbformat
+import pandas as pd
 import pytest
 import torch
 import torchvision.datasets
+from IPython.core.formatters import DisplayFormatter
 from matplotlib.figure import Figure
 from PIL import Image
+from tests import test_foreign
 from typer.testing import CliRunner
 
 import pairs
-from smooth_interpolation import cli, config, figures, files, locations, your_network
+import smooth_interpolation as si
+from smooth_interpolation import book, claims, cli, config, figures, files, locations, your_network
 from smooth_interpolation.book import pages
+from smooth_interpolation.book.board import Board
 from smooth_interpolation.data import datasets
 from smooth_interpolation.errors import UserError
+from smooth_interpolation.figures import alt_text
 from smooth_interpolation.measure import anchors
 from smooth_interpolation.runs import record_format, store, weights
 from smooth_interpolation.train import models
@@ -379,8 +386,16 @@ def scale_given(**names):
     return try_it
 
 
+def readme_on_scales(world):
+    """Whether the notebooks that README says take a scale are those that have parameters."""
+    (said,) = re.findall(r"`-p scale \.\.\.` chooses.*?refuse them", (BOOK.parent / "README.md").read_text(), re.DOTALL)
+    named = {path.stem for name in re.findall(r"`([\w*-]+)`", said) for path in BOOK.glob(f"{name}.md")}
+    named |= {f"fig{i}" for i in range(1, 8) if "`fig1` to `fig7`" in said}
+    return named == {path.stem for path in BOOK.glob("*.md") if "tags: [parameters" in path.read_text()}
+
+
 def downloaded(trouble):
-    """A copy without `.git`, or with one that git does not read: the criteria's commit, and what a build looks at first."""
+    """A copy without `.git`, or with one that git does not read: what a build looks at first, what a run records, and says."""
 
     def try_it(world):
         copy = world.root / "copy"
@@ -391,6 +406,10 @@ def downloaded(trouble):
             variables["PATH"] = str(world.root / "nowhere")
         elif trouble == "broken":
             (copy / ".git").write_text("gitdir: nowhere\n")
+        elif trouble == "empty":
+            (copy / ".git").mkdir()
+        elif trouble == "no commit":
+            subprocess.run(["git", "-C", str(copy), "init", "--quiet"], check=True)
         elif trouble == "another's":
             git = ["git", "-C", str(copy), "-c", "user.name=a", "-c", "user.email=a@b.example"]
             for words in (["init", "--quiet"], ["add", "lib"], ["commit", "--quiet", "--message", "ours"]):
@@ -398,15 +417,64 @@ def downloaded(trouble):
             variables["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"  # as git itself tests 'dubious ownership'
         look = (
             "from types import SimpleNamespace as N; import book_files; from smooth_interpolation import locations; "
-            "from smooth_interpolation.claims import verdicts; "
-            "print(verdicts.fixed(), book_files._outdated(None, N(found_docs={'fig2'}), 0, 0, 0), locations.repository())"
+            "from smooth_interpolation.claims import verdicts; from smooth_interpolation.runs import provenance; "
+            "print(verdicts.fixed(), book_files._outdated(None, N(found_docs={'fig2'}), 0, 0, 0), locations.repository()); "
+            "print(provenance.code()['commit'], provenance.code()['dirty']); provenance.warn_of_unknown()"
         )
         run = subprocess.run(
             [sys.executable, "-B", "-c", look], env={**os.environ, **variables}, capture_output=True, text=True
         )
-        return run.stdout.strip() + run.stderr == f"a commit that is unknown outside of git ['fig2'] {copy}"
+        first, second = run.stdout.splitlines()
+        return (
+            first == f"a commit that is unknown outside of git ['fig2'] {copy}",
+            second,
+            re.sub(" and the version", "", run.stderr.strip()),
+        )
 
     return try_it
+
+
+def on_paper(make):
+    """What LaTeX takes of a thing that a page shows: the first of the forms that it can print."""
+
+    def try_it(world):
+        found = DisplayFormatter().format(make(of_the_book("demo")))[0]
+        kind = next(kind for kind in ("application/pdf", "text/latex", "text/markdown", "text/plain") if kind in found)
+        return f"{kind}: {found[kind]}"
+
+    return try_it
+
+
+def of_the_book(scale):
+    """The records that came with the book, whatever the directory of one's own is."""
+    os.environ.pop(locations.RESULTS_VARIABLE, None)
+    return si.records(scale, "convnet-noise20")
+
+
+def params_of_ones_own(world):
+    (world.root / "mine.yaml").write_text(PARAMS.read_text().replace("experiment: convnet-noise20", "experiment: mine"))
+    return " ".join(typed("claims", "mine.yaml")(world).split())
+
+
+def claims_listed(*words):
+    return lambda world: " ".join(typed("claims", *words, f"--results={BOOK.parent / 'results'}")(world).split())
+
+
+def pages_of_two_builds(world):
+    """Which pages are read anew: at first, again, after a record more, and after another directory of records."""
+    import book_files
+
+    found, env = [], SimpleNamespace(found_docs={"fig2"})
+    (world.root / "results").mkdir()
+    for change in (
+        lambda: None,
+        lambda: None,
+        (world.root / "results" / "w001-s0.json").touch,
+        lambda: os.environ.pop(locations.RESULTS_VARIABLE),
+    ):
+        change()
+        found.append(len(book_files._outdated(None, env, set(), set(), set())))
+    return found
 
 
 def names_given(allowed=pages.NAMES, **names):
@@ -414,9 +482,10 @@ def names_given(allowed=pages.NAMES, **names):
     return lambda world: pages.check_names({"In": ["mine = 1", cell]}, allowed)
 
 
+NO_COMMIT = (True, "None None", "The commit of the code cannot be found out: records will say unknown.")
 ALL = "0123456789"
 CIFAR = both(*of(TEN))
-# number in the list of troubles, what was tried, how, what comes of it: a value, and words that are said besides; or, as one
+# Number in the list of troubles, what was tried, how, what comes of it: a value, and words that are said besides; or, as one
 # text, words of the sentence that refuses it
 CASES = [
     # What is a class
@@ -424,6 +493,8 @@ CASES = [
     (2, "the same, as a dataset", load(*CIFAR, *both(".ipynb_checkpoints/0.png")), (ALL, "")),
     (2, "hidden folders within classes, and .DS_Store", load(*CIFAR, "train/a/.cache/0.png", ".DS_Store", "train/.DS_Store"), (ALL, "")),
     (2, "what macOS adds to zips", load_zip(*CIFAR, "__MACOSX/train/a/._0.png", "train/a/._0.png"), (ALL, "")),
+    (2, "what a disk station and Python leave, examined", examine(*of(TEN), "@eaDir/0.png", "__pycache__/x.pyc", "a/__pycache__/x"), (ALL, "")),
+    (2, "the same, as a dataset", load(*CIFAR, *both("@eaDir/0.png", "lost+found/"), "__pycache__/"), (ALL, "")),
     (2, "text beside the images, examined", examine(*of(TEN), "a/notes.txt", "b/more.gif"), (ALL, "files of other formats (2: 1 .txt, 1 .gif, such as 'a/notes.txt')")),
     (2, "text beside the images, as a dataset", load(*CIFAR, "train/a/notes.txt"), (ALL, "files of other formats (1: 1 .txt, such as 'train/a/notes.txt')")),
     (2, "text beside the images, in a zip", load_zip(*CIFAR, "train/a/notes.txt"), (ALL, "files of other formats (1: 1 .txt, such as 'train/a/notes.txt')")),
@@ -449,6 +520,7 @@ CASES = [
     (2, "one split of it", examine(*CIFAR, at="train"), (ALL, "")),
     (2, "train and val", load(*both(*of(TEN), splits=("train", "val"))), "pets holds train/, val/ but no test/: rename val/ to test/"),
     (2, "train and valid, in a zip", load_zip(*both(*of(TEN), splits=("train", "valid"))), "pets.zip holds train/, valid/ but no test/: rename valid/ to test/"),
+    (2, "train and eval", load(*both(*of(TEN), splits=("train", "eval"))), "pets holds eval/, train/ but no test/: rename eval/ to test/"),
     (2, "train, val and test", load(*CIFAR, *both(*of(TEN), splits=("val",))), (ALL, "names beside train/ and test/ (1, such as 'val')")),
     (2, "Train and Test", load(*both(*of(TEN), splits=("Train", "Test"))), "pets holds Test/, Train/ but no train/ and no test/: rename Test/"),
     (2, "a zip with a folder around all", load_zip(*(f"pets/{name}" for name in CIFAR)), "pets.zip holds pets/ but no train/ and no test/"),
@@ -458,6 +530,10 @@ CASES = [
     (2, "cifar10 with val", load(*both(*of(TEN), splits=("train", "val")), name="cifar10", at="cifar10"), "cifar10 holds train/, val/ but no test/"),
     (2, "cifar10 without anything in it", load("x/", name="cifar10", at="cifar10"), "cifar10 holds x/ but no train/"),
     (2, "CIFAR-10/ for cifar10", load(*CIFAR, name="cifar10", at="CIFAR-10"), "CIFAR-10 may be images of 'cifar10', all or a part: if they are all, name it cifar10/"),
+    (2, "CIFAR-10 as PNG, in a folder that says so", load(*CIFAR, name="cifar10", at="cifar10_png"), "cifar10_png may be images of 'cifar10'"),
+    (2, "CIFAR-10 as bytes, from its own page", load("x/", name="cifar10", at="cifar-10-batches-bin"), "cifar-10-batches-bin may be images of 'cifar10'"),
+    (2, "cifar10.tar.gz, of whatever", load("cifar10.tar.gz", name="cifar10", at="."), "cifar10.tar.gz may be images of 'cifar10', all or a part: if they are all, make them a folder cifar10/"),
+    (2, "the data directory itself, with test/ alone", load("test/a/0.png", name="cifar10", at="."), "data holds test/ but no train/"),
     (2, "one half in a zip", load_zip(*CIFAR, at="cifar10-1.zip", name="cifar10"), "cifar10-1.zip may be images of 'cifar10', all or a part"),
     (2, "half of torchvision's folder", load("data_batch_1", name="cifar10", at="cifar-10-batches-py"), "data_batch_2 is missing"),
     (2, "the data directory itself, with val", load(*both(*of(TEN), splits=("train", "val")), name="cifar10", at="."), "data holds train/, val/ but no test/"),
@@ -474,6 +550,7 @@ CASES = [
     (3, "two sets of images of one name, and the weights", weights_of_two_sets_of_images, ([True, True], None)),
     (3, "weights that do not say of which images", weights_of_nobody_knows_what, "No weights of"),
     (3, "other pixels, seeds and kinds of paths", paths_of, ([1, 1, 2, 3, 4], None)),
+    (3, "records added, or elsewhere, between two builds of the book", pages_of_two_builds, ([1, 0, 1, 1], None)),
     # Pairs of text and notebook: the text is kept and shown, a second time changes nothing, no outputs, ids are kept
     (4, "a page edited, and its notebook touched", pair(), ((True, True, False, True), None)),
     (4, "a page edited, and its notebook executed", pair(executed), ((True, True, False, True), None)),
@@ -501,18 +578,43 @@ CASES = [
     (13, "a dry run of images that would be downloaded", dry("params/laptop/convnet-noise20.yaml"), ((True, set()), None)),
     (13, "a dry run of images that are there", dry("params/laptop/convnet-noise20.yaml", *CIFAR), ((True, set()), None)),
     # Without git
-    (5, "a build in a download without .git", downloaded("no .git"), (True, "")),
-    (5, "a build without git", downloaded("no git"), (True, "")),
-    (5, "a build with a broken .git", downloaded("broken"), (True, "")),
-    (5, "a build in a repository of another owner", downloaded("another's"), (True, "")),
+    (5, "a build and a run in a download without .git", downloaded("no .git"), (NO_COMMIT, "")),
+    (5, "a build and a run without git", downloaded("no git"), (NO_COMMIT, "")),
+    (5, "a build and a run with a broken .git", downloaded("broken"), (NO_COMMIT, "")),
+    (5, "a build and a run with an empty .git", downloaded("empty"), (NO_COMMIT, "")),
+    (5, "a build and a run in a repository without commits", downloaded("no commit"), (NO_COMMIT, "")),
+    (5, "a build and a run in a repository of another owner", downloaded("another's"), (NO_COMMIT, "")),
     # Parameters of notebooks
     (11, "--inject-paths", names_given(width=3, PAPERMILL_INPUT_PATH="a.ipynb", PAPERMILL_OUTPUT_PATH="b.ipynb"), (None, "")),
     (11, "--inject-paths, and a name that is not known", names_given(PAPERMILL_INPUT_PATH="a.ipynb", widht=3), "'widht' is not known; did you mean 'width'?"),
     (11, "--inject-paths, by papermill itself, for a page without parameters", papermill("bibliography", "--inject-paths"), (0, "")),
     (16, "a scale for every page", scale_given(scale="demo"), ({"takes": 12, "refuses": 14}, None)),
     (16, "nothing for every page", scale_given(PAPERMILL_INPUT_PATH="a.ipynb"), ({"takes": 12, "ignores": 14}, None)),
+    (16, "the notebooks that README names", readme_on_scales, (True, None)),
     (16, "a scale for a page without parameters, by papermill itself", papermill("bibliography", "-p", "scale", "demo"), "ConfigError: This page has no parameters, so scale cannot be set"),
     (16, "a width for a page beyond the paper, which has a scale alone", names_given(("scale",), width=3), "'width' is not known; it can be one of scale"),
+    # On paper
+    (6, "a figure, by LaTeX", on_paper(lambda runs: book.show(figures.fig2(runs), runs.volumes, "fig2")), ("application/pdf: ", None)),
+    (6, "a takeaway, by LaTeX", on_paper(lambda runs: book.takeaway(runs, "Peaks at {test.peak_at}.", "Not certain.")), ("text/markdown: **Takeaway.** ", None)),
+    (6, "a table with a caption, by LaTeX", on_paper(lambda runs: book.table(runs.summary(), "Runs.")), ("text/markdown: Runs.\n\n| ", None)),
+    (6, "the table of all claims, by LaTeX", on_paper(lambda runs: Board(claims.judge(runs).assign(scale="gpu")).matrix()), ("| The paper says ", None)),
+    (6, "an instrument, by LaTeX, below the figure that is its first state", on_paper(lambda runs: book.instrument(runs, "volumes")), ("text/markdown: <!--", None)),
+    # Claims
+    (17, "a table of your-network, judged", lambda world: claims.judge(pd.DataFrame({"width": [1]})), "These are no records but a DataFrame"),
+    (17, "the same, drawn", lambda world: figures.fig2(pd.DataFrame({"width": [1]})), "These are no records but a DataFrame"),
+    (17, "claims on a params file of one's own", params_of_ones_own, ("It does not apply: it is about ResNets", None)),
+    (17, "how CONTRIBUTING says that a claim is added", lambda world: all(f"`{name}" in (BOOK.parent / "CONTRIBUTING.md").read_text() for name in ("claim(name, section, figures, experiments, statement, check)", "tests/worlds.py", "claims/rows.py")), (True, None)),
+    # Figures and tables of a width
+    (18, "a width that was not measured, marked", typed("figure", "fig2", PARAMS, "--output=x.svg", "--width=1000", f"--results={BOOK.parent / 'results'}"), "Width 1000 is not measured: mark one of 1, 2, 4, 8, 16"),
+    (18, "the same, in Python", lambda world: figures.fig2(of_the_book("demo"), mark_width=1000), "Width 1000 is not measured"),
+    (18, "the words of a figure with a marked width", lambda world: alt_text.describe(figures.fig2(of_the_book("demo"), mark_width=4)), ("Marked: w = 4.", None)),
+    (18, "the table of a marked width", lambda world: pages.numbers(of_the_book("demo").with_width(4)).data, ("scale: means over points and paths; seed 0.", None)),
+    (18, "a record, shown", typed("show", "results/demo/convnet-noise20/w001-s0.json"), ("The number beside them: augmentations per path", None)),
+    # Sentences of verdicts
+    (19, "where a peak is, and what counts as near", claims_listed(PARAMS), ("the threshold is w = 8 (near: w = 6 to 12)", None)),
+    (19, "samples that do not agree, and what is asked for", claims_listed(PARAMS), ("of the samples agree; 97.5% are asked for.", None)),
+    (19, "the unit of an effect, in a sentence", claims_listed(PARAMS), ("peak minus widest network (norm): ", None)),
+    (19, "the unit of an effect, in the list", claims_listed(), ("%: percentage points or percent; w: a width", None)),
     # Links and resource forks
     (14, "links in the book that came as text files", book_without_links, ((0, True), None)),
     (14, "._0.png, examined", examine(*of(TEN), "a/._0.png"), (ALL, "")),
@@ -524,6 +626,12 @@ CASES = [
     (14, "a dataset that is a link to nothing", lambda world: load(name="pets")(World.write(world, world.data, "pets -> gone") and world), "pets is a link to nothing"),
     (14, "a link within the folder", examine(*of(TEN), "a/1.png -> 0.png"), ("00123456789", "")),
 ]  # fmt: skip
+
+
+def test_every_trouble_was_tried():
+    """The other numbers, of networks, normalisations, losses and arrays, are cases in `test_foreign`."""
+    assert {number for number, *_ in CASES} | set(test_foreign.TABLES) == set(range(1, 21))
+    assert all(test_foreign.TABLES.values())
 
 
 @pytest.fixture

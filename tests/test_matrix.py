@@ -53,6 +53,12 @@ def test_a_cell_has_colour_sign_and_word_and_its_interval(verdict):
     assert "−0.12 [−0.2,&nbsp;0.3]" in html and "<code>gpu</code>" in html
 
 
+def test_on_paper_a_row_has_its_verdicts_in_words():
+    lines = matrix.printed(overview("supported", ("gpu",))).splitlines()
+    assert sum(line.startswith("| ") for line in lines) == len(rows.ROWS) + len(ROWS)  # with the heads of each part
+    assert sum(line.count("supported −0.12 [−0.2, 0.3]") for line in lines) == len(ON) and "<" not in "".join(lines)
+
+
 def test_the_largest_scale_with_a_verdict_decides():
     table = overview(scales=("laptop", "gpu"))
     assert set(matrix.largest(table).scale) == {"gpu"} and len(matrix.largest(table)) == len(ON)

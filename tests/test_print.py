@@ -41,6 +41,7 @@ def test_latex_has_every_figure_as_pdf_with_the_paper_s_number_and_its_caption(b
         assert (place / f"{drawing}.pdf").read_bytes().startswith(b"%PDF") and "\\caption{" in figure
     for number, caption in CAPTIONS.items():
         assert re.search(rf"thefigure\}}\{{{number}\}}.{{0,600}}{caption}", text, re.DOTALL)
+    assert "Takeaway" in text and "IPython" not in text and "<pandas" not in text  # what is HTML elsewhere
     assert "explore" not in text and "Choose a width" not in text  # nor any word of an instrument
 
 

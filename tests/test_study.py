@@ -1,5 +1,6 @@
 """A study of one's own: networks and images that are not in the library, kept weights measured again, costs known before."""
 
+import importlib
 import inspect
 import sys
 
@@ -148,6 +149,23 @@ def test_what_is_only_measured_otherwise_is_not_trained(mine, monkeypatch):
     assert "jacobian_norm" in fewer["history"][-1] and "jacobian_norm" not in fewer["history"][0]
     assert fewer["history"][0]["train_error"] == trained["history"][0]["train_error"]
     assert len(tables.history_table([fewer])) and len(tables.volumes_table([fewer]))
+
+
+def test_weights_of_a_network_of_ones_own_are_those_of_its_source(mine, place, monkeypatch):
+    run = mine().run(2, 0)
+    single.measure(run)
+    file = place / "my_models_of_test.py"
+    monkeypatch.setattr(
+        models, "own", lambda name, own=models.own: sys.modules.pop("my_models_of_test", 0) and own(name)
+    )
+    kept = weights.network(run).state_dict()
+    file.write_text(MODELS.replace("nn.ReLU()", "nn.Tanh()"))  # the same tensors, another function
+    importlib.invalidate_caches()
+    with pytest.raises(RecordError, match="No weights"):
+        weights.network(run)
+    file.write_text(MODELS)
+    importlib.invalidate_caches()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in weights.network(run).state_dict().items())
 
 
 def test_what_training_depends_on_is_trained(mine, monkeypatch):

@@ -11,6 +11,7 @@ from worlds import opened
 from smooth_interpolation import claims, cli, config, locations
 from smooth_interpolation.book import pages
 from smooth_interpolation.claims import verdicts
+from smooth_interpolation.cli import display
 from smooth_interpolation.runs import store
 from smooth_interpolation.runs.records import Records
 
@@ -79,6 +80,24 @@ def test_the_claims_of_one_experiment_in_sentences(tmp_path, measured):
     result = command(file, "--results", str(tmp_path))
     assert f"{len(claims.about(claims.NOISY))} not measured" in " ".join(result.output.split())
     assert "supported:" not in result.output
+
+
+def test_every_size_of_an_effect_has_a_unit(measured):
+    """By its sign in the short list, which says what the signs are, and by a word beside it in the sentences."""
+    overview = verdicts.overview()
+    *_, legend = display.claims_by_scale(overview)
+    assert "%: percentage points or percent; w: a width; r: an order or correlation" in legend
+    assert legend.splitlines()[1].endswith("else of a loss or norm.")
+    signs = {}
+    for row in overview[overview.effect.notna()].itertuples():
+        sized = display._sized(row)
+        signs.setdefault(re.sub(r"[-\d.,e]+", "#", sized), set()).add(row.measure)
+        assert len(f"open {sized}") <= 12
+    assert set(signs) == {"#%", "w#", "r#", "#"}
+    assert all("percent" in measure for measure in signs["#%"])
+    assert all(measure.startswith("width of") for measure in signs["w#"])
+    assert all(measure.startswith(("order with", "rank correlation")) for measure in signs["r#"])
+    assert all(re.search("(loss|norm)\\)$|^(loss|norm), ", measure) for measure in signs["#"])
 
 
 def test_an_experiment_of_ones_own_is_judged_as_the_one_that_it_is_like(tmp_path):

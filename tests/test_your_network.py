@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torchvision import transforms as T
 
 from smooth_interpolation import files
 from smooth_interpolation.data import dead_leaves
@@ -314,6 +315,8 @@ def test_an_empty_or_damaged_folder(tmp_path):
 
 def test_random_answers_are_warned_of():
     images, labels = points()
+    with pytest.warns(UserWarning, match="random augmentation"):
+        examine(linear(), Pairs(images, labels, change=T.RandomHorizontalFlip(0.5)), **FAST)
     with pytest.warns(UserWarning, match="random augmentation"):
         examine(linear(), Pairs(images, labels, change=lambda x: (x + torch.rand(())).clamp(0, 1)), **FAST)
     with pytest.warns(UserWarning, match="another answer each time"):

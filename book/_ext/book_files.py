@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
+import os
 import re
 import sys
 from pathlib import Path
@@ -47,10 +48,12 @@ def sources_state(root: Path, results: Path) -> str:
     for package in sorted(f"{d.name} {d.version}" for d in importlib.metadata.distributions()):
         digest.update(f"{package}\n".encode())
     for place in (results, *(root / name for name in SOURCES)):
-        for path in sorted(path for path in place.rglob("*") if path.suffix in SUFFIXES):
-            if not {store.WORK, "_build"} & set(path.parts) and path.is_file():
-                status = path.stat()
-                digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+        for folder, folders, names in os.walk(place, followlinks=True):
+            folders[:] = sorted(name for name in folders if name not in (store.WORK, "_build"))
+            for path in (Path(folder, name) for name in sorted(names)):
+                if path.suffix in SUFFIXES and path.is_file():
+                    status = path.stat()
+                    digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
-from IPython.display import HTML, Markdown
+from IPython.display import Markdown
 
 from .. import claims
 from ..claims import second_looks, verdicts
@@ -40,7 +40,7 @@ class Board:
 
     def matrix(self) -> Any:
         """All claims against the experiments, coloured by their verdicts; a row unfolds."""
-        return HTML(matrix.matrix(self.table))
+        return captioned.Rich(matrix.matrix(self.table), matrix.printed(self.table))
 
     def doubts(self) -> Any:
         """What to doubt about these verdicts."""

@@ -23,7 +23,7 @@ MARKS = (
 )
 
 
-class Rich(HTML):
+class Rich(HTML):  # type: ignore[misc]
     """HTML, and Markdown where there is none: in LaTeX and terminals."""
 
     def __init__(self, html: str, text: str):
@@ -85,8 +85,12 @@ def table(
     else:
         shown = f"{box}<caption><span>{_set(caption)}</span></caption>{inner}</div>"
     cells = [[text.replace("\n", " ").replace("|", r"\|") for text in row] for row in texts]
-    plain = pd.DataFrame(cells, columns=names).to_markdown(index=False, stralign=None, disable_numparse=True)
-    return Rich(shown, f"{caption}\n\n{plain}")
+    return Rich(shown, f"{caption}\n\n{plain(pd.DataFrame(cells, columns=names))}")
+
+
+def plain(frame: pd.DataFrame) -> str:
+    """A table of texts as Markdown, without its index."""
+    return str(frame.to_markdown(index=False, stralign=None, disable_numparse=True))
 
 
 def _set(text: str) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from .. import claims
 from ..claims import rows, verdicts
+from .captioned import plain
 
 EXPERIMENTS = {  # as the heads of the columns name them
     claims.NOISY: ("Wrong labels", "ConvNets, CIFAR-10"),
@@ -44,6 +45,18 @@ def matrix(table: pd.DataFrame) -> str:
         "effect and interval. A row unfolds.</caption>"
         f'<thead><tr><th scope="col">The paper says</th>{heads}</tr></thead>{"".join(_bodies(table, verdict_on, scales))}</table></div>'
     )
+
+
+def printed(table: pd.DataFrame) -> str:
+    """The same on paper, as Markdown: verdicts with their effects, and nothing that unfolds."""
+    verdict_on = {(row.Index, row.experiment): row for row in largest(table).itertuples()}
+    heads, parts = ["The paper says", *(title for title, _ in EXPERIMENTS.values())], []
+    for title, part in rows.ROWS.items():
+        on = [[verdict_on.get((row.claims.get(name), name)) for name in EXPERIMENTS] for row in part]
+        said = [[f"{one.verdict} {value(one)}".replace("&nbsp;", " ") if one else "" for one in ones] for ones in on]
+        table = pd.DataFrame([[row.text, *cells] for row, cells in zip(part, said, strict=True)], columns=heads)
+        parts.append(f"**{title}**\n\n{plain(table)}")
+    return "\n\n".join(parts)
 
 
 def doubts(table: pd.DataFrame) -> str:

@@ -30,5 +30,5 @@ def none(namespace: Mapping[str, Any]) -> None:
     if names := given(namespace):
         raise ConfigError(
             f"This page has no parameters, so {' and '.join(names)} cannot be set: the pages of figures (fig1 to fig7, "
-            "appendix-resnet) and those beyond the paper take a scale."
+            "appendix-resnet), the study and those beyond the paper take a scale."
         )

@@ -211,7 +211,7 @@ def walk(runs: Records) -> Any:
 
 def numbers(runs: Records) -> Any:
     """The chosen width's metrics over every volume size, a table; nothing if none was chosen, or nothing was measured there."""
-    seeds = sorted({record["config"]["seed"] for record in runs if record["config"]["width"] == runs.width})
+    seeds = sorted(runs.volumes[runs.volumes.width == runs.width].seed.unique().tolist())
     if not seeds:
         return None
     over = f"seed {seeds[0]}" if len(seeds) == 1 else f"means over seeds {', '.join(map(str, seeds))}"

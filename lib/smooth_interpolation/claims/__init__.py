@@ -7,14 +7,14 @@ sentence. `registry` says how, and `trends` holds the thresholds of judgement; t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from .. import config
 from ..runs import record_format
-from ..runs.records import Records
+from ..runs.records import Records, listed
 from . import correlations, epochs, settings, widths  # noqa: F401 (they add to CLAIMS)
 from .evidence import Evidence, Plan
 from .registry import ASYMMETRIC, CLAIMS, CLEAN, NOISY, RESNET, STATES, Claim, State, Verdict
@@ -29,12 +29,12 @@ def figure_order(figure: str = "Figure 99") -> tuple[int, str]:
     return int(name.rstrip("abcd")), name
 
 
-EXPERIMENTS = (NOISY, CLEAN, RESNET, ASYMMETRIC)
 SCALES = tuple(
     scale for scale in config.SCALES if scale != "demo"
 )  # `demo` is for trying things out: no verdict there counts
 
 CLAIMS.sort(key=lambda one: figure_order(*one.figures[:1]))  # the paper's order, the abstract last
+EXPERIMENTS = tuple(dict.fromkeys(name for one in CLAIMS for name in one.experiments))  # that any claim is about
 
 
 def about(experiment: str) -> list[Claim]:
@@ -62,8 +62,8 @@ def kin(name: str | None, network: str, noise: str) -> str:
         >>> kin("mine", "my_models:MLP", "asymmetric"), kin("mine", "resnet18", "none")
         ('convnet-asymmetric', 'convnet-cifar100')
     """
-    if name in EXPERIMENTS:
-        return str(name)
+    if name and about(name):
+        return name
     wanted = network if network == "resnet18" else "convnet", noise
     return next((one for like in (wanted, ("convnet", noise)) for one, kind in KINDS.items() if kind == like), NOISY)
 
@@ -90,18 +90,21 @@ def judge(
         unknown. Without records every claim is not measured. Of records that are not of one of the paper's experiments there
         are also the claims that do not apply, "not measured", and the sentence says why.
 
+    Raises:
+        RecordError: for a table, such as `examine` gives: it has not what verdicts need, the course of training.
+
     Example:
         >>> from smooth_interpolation import records
         >>> verdicts = judge(records("demo", "convnet-noise20"))
         >>> set(verdicts.verdict) <= set(STATES)
         True
     """
-    records = records if isinstance(records, Sequence) else list(records)
+    records = listed(records)
     if isinstance(records, Records):
         plan, experiment = plan or records.experiment, experiment or records.experiment.experiment
     of: Any = records[0]["config"] if len(records) else getattr(plan, "__dict__", {})
     experiment = experiment or of.get("experiment", NOISY)
-    ours = experiment in EXPERIMENTS
+    ours = bool(about(experiment))
     experiment = kin(experiment, of.get("model", "convnet"), of.get("noise", "symmetric"))
     evidence = Evidence.of(records, plan)
     rows = []
@@ -119,7 +122,7 @@ def judge(
 
 
 def _kinds(one: Claim) -> str:
-    return " or ".join(_words(*KINDS[name]) for name in one.experiments)
+    return " or ".join(_words(*KINDS[name]) if name in KINDS else name for name in one.experiments)
 
 
 def _words(network: str, noise: str) -> str:

@@ -62,7 +62,8 @@ def claims_by_scale(overview: pd.DataFrame) -> Iterator[str | Table]:
     for scale in scales:
         yield f"{scale}: {verdicts.count(overview[overview.scale == scale]).replace('**', '')}."
     yield (
-        "yes: supported; no: contradicted; open: inconclusive; -: not measured. Beside it, the size of the effect.\n"
+        "yes: supported; no: contradicted; open: inconclusive; -: not measured. Beside it, the size of the effect:\n"
+        "%: percentage points or percent; w: a width; r: an order or correlation, from -1 to 1; else of a loss or norm.\n"
         "With a params file: what was found, the spread, and what the effect is."
     )
 
@@ -70,7 +71,16 @@ def claims_by_scale(overview: pd.DataFrame) -> Iterator[str | Table]:
 def _short(row: Any) -> str:
     if row is None:
         return ""
-    return f"[{COLOURS[row.verdict]}]{SHORT[row.verdict]:<4}[/] {verdicts.effect(row)}"
+    return f"[{COLOURS[row.verdict]}]{SHORT[row.verdict]:<4}[/] {_sized(row)}"
+
+
+def _sized(row: Any) -> str:
+    """The effect with the sign of its unit."""
+    size = verdicts.effect(row)
+    if not size:
+        return ""
+    sign = {"width": "w", "order": "r", "rank": "r"}.get(row.measure.split()[0], "")
+    return f"{sign}{size}{'%' if 'percent' in row.measure else ''}"
 
 
 def claims_of_one(table: pd.DataFrame) -> Iterator[str | Table]:

@@ -22,7 +22,7 @@ def show(
         Path, typer.Argument(help="A record, such as results/laptop/convnet-noise20/w006-s0.json.", show_default=False)
     ],
 ) -> None:
-    """A record, verified, as tables: its volumes, its training, and where it comes from."""
+    """A record, verified: how training ended, a table of its volumes, and where it comes from."""
     if record.suffix == ".yaml":
         raise ConfigError(
             f"{record} is a params file: name a record, such as results/laptop/convnet-noise20/w006-s0.json."
@@ -85,9 +85,6 @@ def figure(
     records = store.read_all(experiment.runs(), results)
     if not records:
         raise ConfigError(f"Nothing of {params} is measured yet: smooth-interpolation sweep {params} does it.")
-    measured = sorted({record["config"]["width"] for record in records})
-    if width is not None and width not in measured:
-        raise ConfigError(f"--width {width} is not measured: mark one of {', '.join(map(str, measured))}.")
     figures.save(figures.draw(name, records, width=width), output)
     console.print(f"{output}: {len(records)} of {len(experiment.runs())} runs")
 

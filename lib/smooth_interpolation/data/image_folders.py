@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp"}
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "WEBP")  # no others are tried: some of Pillow's start other programs
 SPLITS = ("train", "test")
-SPLIT_NAMES = {*SPLITS, "training", "testing", "val", "valid", "validation", "dev"}
+SPLIT_NAMES = {*SPLITS, "training", "testing", "val", "valid", "validation", "dev", "eval"}
+HIDDEN = {"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 OTHERS = "files of other formats"
 MAX_BYTES = 4 << 20  # of one image's file
 MAX_PIXELS = 512 * 512  # of one image
@@ -139,7 +140,7 @@ def _check_layout(place: Path, items: Iterable[Item], splits: tuple[str, ...]) -
 
 def hidden(name: str) -> bool:
     """Of no meaning to anyone but an editor or a file manager."""
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in HIDDEN
 
 
 def _in_folder(place: Path, splits: tuple[str, ...], above: str = "") -> Iterator[Item]:

@@ -19,6 +19,8 @@ CIFAR = {
     "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", 100),
 }
 
+ARCHIVES = {".zip", ".gz", ".tgz", ".tar"}
+
 
 def find(name: str) -> Path | None:
     """The image folder `name/` or zip `name.zip` in the first data directory that has one; for CIFAR it may be that itself.
@@ -40,7 +42,8 @@ def find(name: str) -> Path | None:
             return path
     archives = [archive for directory in locations.data_directories() for archive in _archives(name, directory)]
     if name in CIFAR and not any(archive.exists() for archive in archives):
-        return next((d for d in locations.data_directories() if (d / "train").is_dir()), None)
+        splits = image_folders.SPLITS
+        return next((d for d in locations.data_directories() if any((d / split).is_dir() for split in splits)), None)
     return None
 
 
@@ -81,16 +84,17 @@ def refuse_similar(name: str) -> None:
     Raises:
         DataError: naming what is there.
     """
+    letters = r"[\W_]*".join(re.sub(r"[\W_]", "", name))
+    alike = re.compile(letters + r"(?![^\W_])", re.IGNORECASE)  # of cifar10: CIFAR-10 and cifar10_png, not cifar100
     for directory in locations.data_directories():
         for path in sorted(directory.iterdir()) if directory.is_dir() else []:
-            if image_folders.hidden(path.name) or not (path.is_dir() or path.suffix.lower() == ".zip"):
+            if image_folders.hidden(path.name) or not (path.is_dir() or path.suffix.lower() in ARCHIVES):
                 continue
-            stem = path.name if path.is_dir() else path.stem
-            part = path.suffix == ".zip" and re.match(re.escape(name) + r"[-_ ]", path.name)
-            if part or re.sub(r"[\W_]", "", stem).lower() == re.sub(r"[\W_]", "", name).lower():
-                suffix = "/" if path.is_dir() else ".zip"
+            if alike.match(path.name):
+                to_do = f"name it {name}.zip" if path.suffix.lower() == ".zip" else f"make them a folder {name}/"
+                to_do = f"name it {name}/" if path.is_dir() else to_do
                 raise DataError(
-                    f"{path} may be images of '{name}', all or a part: if they are all, name it {name}{suffix}; else move it away."
+                    f"{path} may be images of '{name}', all or a part: if they are all, {to_do}; else move it away."
                 )
 
 

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 
 from ..claims import moments
 from ..claims.evidence import Plan
+from ..errors import ConfigError
 from ..runs import record_format, store, tables
-from ..runs.records import Records, planned
+from ..runs.records import Records, listed, planned
 from . import by_volume, heatmaps, labels, panels
 from .by_volume import COLUMNS, NOTHING, PANELS, PARTS, UNITS
 from .files import save, written
@@ -204,7 +205,7 @@ def draw(
 ) -> Figure:
     """The figure of that name, a key of `FIGURES`, from an experiment's records, its threshold marked.
 
-    The threshold is that of the plan's widths and seeds; without one that of the `Records`' own, or of all records. The other options are those of the
+    A width that is given is marked, if it was measured. The threshold is that of the plan's widths and seeds; without one that of the `Records`' own, or of all records. The other options are those of the
     figure's function: `narrow=True` for phones; `yscale="log"` for figures of volumes.
 
     Example:
@@ -213,14 +214,15 @@ def draw(
         >>> [panel.get_title() for panel in figure.axes]
         ['Training accuracy', 'Crossentropy', 'Jacobian norm', 'Hessian norm']
     """
-    records, kind = records if isinstance(records, Records) else list(records), FIGURES[name]
+    records, kind = listed(records), FIGURES[name]
+    table = table_of(kind, records)
+    if width is not None and width not in (measured := sorted(set(table["width"]))):
+        raise ConfigError(f"Width {width} is not measured: mark one of {', '.join(map(str, measured)) or 'none'}.")
     if isinstance(records, Records) and plan is None:
         threshold = records.threshold
     else:
         threshold = store.threshold_of(planned(records, plan))
-    return kind.function(
-        table_of(kind, records), threshold=threshold, width=width, **{**units(kind, records), **options}
-    )
+    return kind.function(table, threshold=threshold, width=width, **{**units(kind, records), **options})
 
 
 def table_of(kind: Kind, records: Sequence[record_format.Record]) -> pd.DataFrame:

@@ -17,6 +17,8 @@ from torch.utils._pytree import tree_map
 from ..errors import ConfigError, DataError, UserError
 from .precision import full_precision
 
+AGAIN = 20  # times that an image is asked for, to see what is random: one that is mirrored half the time is seen but for 1e-6
+
 
 @contextlib.contextmanager
 def in_one_sentence(what: str) -> Iterator[None]:
@@ -84,9 +86,6 @@ def measuring(model: nn.Module, *others: object) -> Iterator[None]:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.autocast(device, enabled=False))
         stack.enter_context(full_precision())
-        if "torch._dynamo" in sys.modules:  # else nothing can be compiled, and importing it takes seconds
-            # Chunks and layouts vary, and each would be compiled anew.
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
         for network in (model, *(other for other in others if isinstance(other, nn.Module))):
             _replace_inference_tensors(network, stack)
             stack.enter_context(evaluating(network, "network" if network is model else "loss"))
@@ -98,12 +97,15 @@ def measuring(model: nn.Module, *others: object) -> Iterator[None]:
 
 @contextlib.contextmanager
 def evaluating(module: nn.Module, name: str) -> Iterator[None]:
-    """Evaluation mode; the mode of every module in it is put back."""
+    """Evaluation mode, nothing compiled; the mode of every module in it is put back."""
     modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]  # frozen ones have none
+    # Chunks and layouts vary, and each would be compiled anew. Where dynamo is not loaded, which takes seconds, nothing can be.
+    loaded = "torch._dynamo" in sys.modules
     try:
         with in_one_sentence(f"The {name} cannot be put into evaluation mode"):
             module.eval()
-        yield
+        with torch.compiler.set_stance("force_eager") if loaded else contextlib.nullcontext():
+            yield
     finally:
         for part, mode in modes:
             part.training = mode
@@ -125,12 +127,15 @@ def _replace_inference_tensors(network: nn.Module, stack: contextlib.ExitStack) 
 def outputs(model: nn.Module, inputs: Tensor) -> Any:
     """What the network returns, inside `measuring`.
 
-    It is given a copy, since networks may begin with an in-place operation; in the layout that a CPU's convolutions like best.
+    It is given a copy, since networks may begin with an in-place operation: in the layout that a CPU's convolutions like best,
+    or in the plain one if it does not take that, such as one with a `view`.
     """
     on_cpu = inputs.ndim == 4 and inputs.device.type == "cpu"
+    with contextlib.suppress(Exception):
+        return model(inputs.clone(memory_format=torch.channels_last if on_cpu else torch.preserve_format))
     what = "a single image" if len(inputs) == 1 else "images"
     with in_one_sentence(f"The network cannot take {what} of shape {tuple(inputs.shape[1:])}"):
-        return model(inputs.clone(memory_format=torch.channels_last if on_cpu else torch.preserve_format))
+        return model(inputs.clone(memory_format=torch.contiguous_format))
 
 
 # Normalisations
@@ -159,7 +164,7 @@ class Normalizer:
         module = self.normalize if isinstance(self.normalize, nn.Module) else nn.Identity()
         refused = in_one_sentence(f"normalize cannot take images of shape {tuple(batch.shape)}")
         with torch.no_grad(), evaluating(module, "normalisation"), refused:
-            found = self.normalize(batch.to(device=self.place, copy=True))
+            found = self.normalize(batch.to(self.place).clone(memory_format=torch.contiguous_format))
         if not isinstance(found, Tensor) or not found.is_floating_point() or found.ndim < 2 or len(found) != len(batch):
             kind = f"{found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise DataError(
@@ -174,9 +179,9 @@ class Normalizer:
 
     def _check(self, image: Tensor) -> None:
         """Refuse what is no function of each image by itself."""
-        alone, again = self._inputs(image), self._inputs(image)
+        alone, *again = (self._inputs(image) for _ in range(1 + AGAIN))
         beside = self._inputs(torch.cat([image, 0.5 + 0.25 * image]))[:1]
-        if not _close(alone, again):
+        if not all(_close(alone, other) for other in again):
             raise DataError("normalize gives another answer each time: leave random augmentation out of it.")
         if not _close(alone, beside):
             raise DataError(
@@ -258,8 +263,8 @@ def tensor(values: Any, what: str) -> Tensor:
             if array.ndim and kinds and all(issubclass(kind, number) for kind in kinds):
                 array = np.array(array.tolist())
     if array.dtype.kind not in "biuf":
-        example = next(iter(array.ravel().tolist()), None)
-        raise DataError(f"{what} must be numbers, not {example!r}: number the classes 0, 1, 2 and so on.")
+        example = " ".join(repr(next(iter(array.ravel().tolist()), None)).split())
+        raise DataError(f"{what} must be numbers, not {example:.60}: number the classes 0, 1, 2 and so on.")
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, overload
@@ -13,7 +13,7 @@ import pandas as pd
 
 from .. import config, locations
 from ..config import Experiment, Run
-from ..errors import ConfigError
+from ..errors import ConfigError, RecordError
 from . import store, tables
 from .record_format import Record
 
@@ -88,7 +88,7 @@ class Records(Sequence[Record]):
         """Another experiment at that scale; by default at this one's, or at the largest if it has no records there."""
         here = self.experiment.scale
         other = records(scale or (here if measured(here, experiment) else None), experiment)
-        return replace(other, width=self.width if self.width in {r["config"]["width"] for r in other} else None)
+        return replace(other, width=self.width if self.width in set(other.volumes["width"]) else None)
 
     def with_width(self, width: int | None) -> Records:
         """These and those of a width, to be marked in figures; one without records is trained and measured first.
@@ -196,6 +196,23 @@ def records(
         None,
         TRAIN_MINUTES if train_minutes is None else train_minutes,
     )
+
+
+def listed(found: Any) -> Sequence[Record]:
+    """Records as a sequence.
+
+    Raises:
+        RecordError: if they are something else, such as a table.
+    """
+    records = found if isinstance(found, Sequence) or not isinstance(found, Iterable) else list(found)
+    if not isinstance(records, Sequence) or not all(
+        isinstance(record, Mapping) and "config" in record for record in records
+    ):
+        raise RecordError(
+            f"These are no records but a {type(found).__name__}: figures of the paper and verdicts on its claims need records, "
+            "such as records(scale, experiment), which tell of training too."
+        )
+    return records
 
 
 def planned(found: Sequence[Record], plan: Any) -> list[Record]:

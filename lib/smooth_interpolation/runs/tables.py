@@ -112,5 +112,3 @@ def _factor(record: Record) -> float | None:
 def _table(rows: list[tuple[Any, ...]], types: dict[str, type], by: list[str]) -> pd.DataFrame:
     """Rows as a table with columns of these types, sorted."""
     return pd.DataFrame(rows, columns=list(types)).astype(types).sort_values(by, kind="stable", ignore_index=True)
-
-

@@ -88,7 +88,7 @@ def save_network(
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     text = {"run": str(config), "training": _training_key(config), "fingerprint": fingerprint}
-    text |= {"shape": json.dumps(list(image_shape))}
+    text |= {"shape": json.dumps(list(image_shape)), "source": models.source(config.model)}
     if state:
         text |= {"state": state.model_dump_json(), "near": json.dumps(_near(config))}
     try:
@@ -165,6 +165,8 @@ def _kept(config: Run, fingerprint: str = "", epoch: int | None = None) -> tuple
             tensors, text = files.read_tensors(path)
             if text.get("training") in keys and fingerprint in ("", text.get("fingerprint")):
                 model = models.of_run(config, json.loads(text.get("shape", "[3, 32, 32]")))
+                if text.get("source", "") != models.source(config.model):
+                    continue  # another network by the same name
                 model.load_state_dict(tensors)
                 return model.to(memory_format=torch.channels_last), text
         except (OSError, ValueError, RuntimeError):  # not there, damaged, or of another network

@@ -279,7 +279,9 @@ def _try(
             if isinstance(outputs, Tensor):
                 losses_of(outputs[:1], targets_for(every.max()[None], device, loss))  # the largest label fits
         together, again = losses(slice(None)), losses(slice(None))
-        if not torch.equal(together, again):
+        if not torch.isfinite(together).all():
+            warnings.warn("The loss is NaN or infinite at some of the images: did training diverge?", stacklevel=3)
+        if not torch.allclose(together, again, rtol=0, atol=0, equal_nan=True):
             warnings.warn(
                 "The network gives another answer each time, in evaluation mode too: what is measured is random.",
                 stacklevel=3,

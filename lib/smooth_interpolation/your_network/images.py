@@ -74,7 +74,7 @@ def read(
             raise ConfigError("A dataset brings its own labels: leave labels out.")
         mask = _mask(noisy, len(data))
         chosen = _choose(len(data), mask, n_points, seed)
-        _warn_if_random(data, int(chosen[0]) if len(chosen) else None)
+        _warn_if_random(data, int(chosen[0]))
         images, targets = _stacked(data[int(i)] for i in chosen)
     else:
         raise DataError(
@@ -141,10 +141,6 @@ def _pair(images: Tensor, labels: Any) -> tuple[Tensor, Tensor]:
     if images.ndim != 4:
         hint = " and one label" if images.ndim == 3 else ""
         raise DataError(f"Images must have shape (N, C, H, W), or (C, H, W){hint}, not {tuple(images.shape)}.")
-    if images.shape[3] in (1, 3, 4) and images.shape[1] > 4:
-        raise DataError(
-            f"Images of shape {tuple(images.shape)} have their channels last: images.permute(0, 3, 1, 2) first."
-        )
     if labels.ndim == 0 or len(labels) != len(images):
         raise DataError(f"There are {len(images)} images and labels of shape {tuple(labels.shape)}: give one for each.")
     return images, labels
@@ -185,9 +181,10 @@ def _choose(n: int, mask: Tensor | None, n_points: int, seed: int) -> Tensor:
     return torch.from_numpy(np.sort(np.concatenate(parts)))
 
 
-def _warn_if_random(data: Any, index: int | None) -> None:
+def _warn_if_random(data: Any, index: int) -> None:
     """Say so where a dataset gives another image each time it is asked."""
-    if index is not None and not torch.equal(_example(data[index])[0], _example(data[index])[0]):
+    first = _example(data[index])[0]
+    if not all(torch.equal(first, _example(data[index])[0]) for _ in range(foreign.AGAIN)):
         warnings.warn(
             "The dataset gives another image each time: its random augmentation takes part in what is measured. Measure "
             "with the transform of the test set.",
@@ -225,7 +222,13 @@ def _stacked(items: Iterable[Any]) -> tuple[Tensor, Tensor]:
 
 
 def _in_unit_range(images: Tensor) -> Tensor:
-    """Floating point in [0, 1]; uint8 is divided by 255."""
+    """Images (N, C, H, W), floating point in [0, 1]; uint8 is divided by 255."""
+    images = images.detach()
+    if images.shape[3] in (1, 3, 4) and images.shape[1] > 4:
+        shape = tuple(images.shape)
+        raise DataError(
+            f"Images of shape {shape} have their channels last: bring these first, by permute or transpose."
+        )
     if images.dtype == torch.uint8:
         return images.float() / 255
     if not images.is_floating_point():
