@@ -11,7 +11,7 @@ import pytest
 from tests import worlds
 
 from smooth_interpolation import config, errors, locations
-from smooth_interpolation.book import facts, pages
+from smooth_interpolation.book import facts, origins, pages
 from smooth_interpolation.claims import moments, trends, verdicts
 from smooth_interpolation.figures import alt_text
 from smooth_interpolation.runs import store, tables
@@ -135,8 +135,8 @@ def test_a_threshold_that_is_not_reached_says_how_many_errors_are_left(records):
     widest = max(changed, key=lambda record: record["config"]["width"])
     plan = config.find("laptop", "convnet-noise20", {"widths": sorted(record["config"]["width"] for record in changed)})
     page = Records(plan, tuple(changed), None)
-    assert "w = 8 (dotted); the 2 errors left there no network avoids" in pages._threshold(page)
+    assert "w = 8 (dotted); the 2 errors left there no network avoids" in origins._threshold(page)
     widest["history"][-1]["train_error"]["all"] = 0.01  # percent of 50,000
     page = Records(plan, tuple(changed), None)
     said = "not reached; 5 errors of 50,000 are left at w = 24, of which no network avoids 2: identical images"
-    assert said in pages._threshold(page) and "If 1% were allowed, it would be w = 8." in pages._threshold(page)
+    assert said in origins._threshold(page) and "If 1% were allowed, it would be w = 8." in origins._threshold(page)

@@ -17,7 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from worlds import opened
 
 from smooth_interpolation import config, locations
-from smooth_interpolation.book import pages
+from smooth_interpolation.book import facts, origins, pages
 from smooth_interpolation.errors import ConfigError
 from smooth_interpolation.figures import style
 from smooth_interpolation.runs import records, store
@@ -98,7 +98,7 @@ def test_a_width_that_is_not_there_is_trained_and_measured(results):
     assert pages.at_width(found).loc[("clean", 0), "accuracy"] != ""
     said = pages.numbers(found).data
     assert (
-        f"\\(w = {found.width}\\)" in said
+        facts.unbroken(f"\\(w = {found.width}\\)") in said
         and "`demo`" not in said
         and "<code>demo</code> scale" in said
         and "seed" in said
@@ -107,8 +107,8 @@ def test_a_width_that_is_not_there_is_trained_and_measured(results):
     before = path.read_bytes()
     opened({"scale": "demo", "experiment": "convnet-noise20", "width": 3, "widths": [1, 2], **TINY})
     assert path.read_bytes() == before
-    text = pages.missing_text(found)
-    assert "w = 1 (seed 0); w = 2 (seed 0)" in text and "--set epochs=3" in text and "--set 'widths=[1,2]'" in text
+    text = origins.missing(found)
+    assert "w = 1, 2 (seed 0)" in text and "--set epochs=3" in text and "--set 'widths=[1,2]'" in text
 
 
 def test_a_diverged_width_is_a_sentence_each_time(results):
@@ -138,11 +138,11 @@ def test_papermill_trains_and_measures_a_width_that_is_not_there(results, tmp_pa
 
 def test_the_command_that_a_page_names_computes_what_is_missing(results):
     asked = {"scale": "demo", "experiment": "convnet-noise20", "widths": [1], **TINY}
-    text = pages.missing_text(opened(asked))
+    text = origins.missing(opened(asked))
     words = shlex.split(re.search(r"`smooth-interpolation (.*)`", text).group(1))
     command = [sys.executable, "-m", "smooth_interpolation.cli", *words]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120).returncode == 0
-    assert pages.missing_text(opened(asked)) == ""
+    assert origins.missing(opened(asked)) == ""
 
 
 @pytest.mark.parametrize("page", PAGES)

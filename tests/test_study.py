@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import smooth_interpolation as si
 from smooth_interpolation import claims, config, locations
-from smooth_interpolation.book import pages
+from smooth_interpolation.book import origins
 from smooth_interpolation.cli.commands import app
 from smooth_interpolation.data import dead_leaves, preparation
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
@@ -335,5 +335,5 @@ def test_explored_widths_are_in_figures_marked_and_in_no_verdict(mine):
     pd.testing.assert_frame_equal(si.judge(runs), si.judge(planned))
     panels = si.figures.fig2(runs).axes
     marks = [line.get_xdata()[0] for line in panels[0].lines if line.get_label() == "_explored"]
-    assert marks == [5] and "in no verdict: w = 5." in pages.describe(runs)
-    assert "in no verdict" not in pages.describe(planned)
+    assert marks == [5] and "in no verdict: w = 5." in origins.describe(runs)
+    assert "in no verdict" not in origins.describe(planned)

@@ -297,5 +297,4 @@ def _clear(panel: Axes, errors: pd.DataFrame) -> float:
     """The height of the axes, from 0 to 1, that is farthest from the last two points of every curve."""
     places = errors[errors.width.isin(sorted(errors.width.unique())[-2:])]["mean"]
     low, high = panel.get_ylim()
-    heights = np.linspace(0.3, 0.7, 9)
-    return float(max(heights, key=lambda height: (abs(places - low - height * (high - low))).min()))
+    return float(max(np.linspace(0.3, 0.7, 9), key=lambda height: (abs(places - low - height * (high - low))).min()))
