@@ -253,8 +253,12 @@ def tensor(values: Any, what: str) -> Tensor:
         with in_one_sentence(f"{what} cannot be put together"):
             values = torch.stack([usable(value.detach()).cpu() for value in values])
     if isinstance(values, Tensor):
+        if values.layout != torch.strided or values.is_meta:
+            raise DataError(f"{what} are a tensor that is sparse or without values: give a dense one, `.to_dense()`.")
         found = usable(values.detach())
         return found.long() if found.dtype in (torch.uint16, torch.uint32, torch.uint64) else found
+    if np.ma.is_masked(values):
+        raise DataError(f"{what} have masked entries: leave these out, or fill them.")
     with in_one_sentence(f"{what} cannot be read as an array"):
         array = np.asarray(values)
         if array.dtype == object:  # such as pandas' own types, or a column of numbers among text

@@ -50,7 +50,7 @@ def read(
         data = Folder(data)
     if isinstance(data, tuple | list) and len(data) == 2 and labels is None and not _is_example(data[0]):
         data, labels = data
-    if isinstance(data, np.ndarray):
+    if isinstance(data, np.ndarray | Tensor):
         data = foreign.tensor(data, "Images")
     if isinstance(data, tuple | list) and labels is not None:
         targets = foreign.tensor(labels, "Labels")
