@@ -33,9 +33,9 @@ for path in map(locations.Path, sys.argv[1:] or sorted((locations.repository() /
     experiment = config.load(path)
     planned = experiment.runs()
     records = store.read_all(planned)
-    tables = [table.to_csv() for table in (tables.volumes_table(records), tables.history_table(records))]
+    as_text = [table.to_csv() for table in (tables.volumes_table(records), tables.history_table(records))]
     drawn = [figures.written(figures.draw(name, records), "svg").decode() for name in ("fig2", "fig5") if records]
-    texts = [run.digest for run in planned] + [str(run.path) for run in planned] + tables + drawn
+    texts = [run.digest for run in planned] + [str(run.path) for run in planned] + as_text + drawn
     seen[path.parent.name + path.name] = [len(records)] + [hashlib.sha256(text.encode()).hexdigest() for text in texts]
 print(json.dumps(seen))
 """

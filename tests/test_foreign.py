@@ -705,7 +705,10 @@ REFUSED = {
     "a missing one of pandas' own": ({"labels": pd.Series([0, 1, 2, 3, 4, None], dtype="Int64")}, "Labels must be"),
     "masked ones": ({"labels": np.ma.masked_equal(range(6), 3)}, "Labels have masked entries"),
     "sparse ones": ({"labels": torch.arange(6).to_sparse()}, "Labels are a tensor that is sparse"),
-    "ones without values": ({"labels": torch.arange(6, device="meta")}, "Labels are a tensor that is sparse or without"),
+    "ones without values": (
+        {"labels": torch.arange(6, device="meta")},
+        "Labels are a tensor that is sparse or without",
+    ),
     "sparse images": ({"data": SMALL.to_sparse()}, "(?i)images are a tensor that is sparse"),
     "lists of several lengths": ({"labels": [[0], [1, 2], [3], [4], [5], [6]]}, "Labels cannot be read as an array"),
     "none": ({"labels": None}, "needs labels"),
