@@ -23,10 +23,8 @@ from . import flops, timing
 
 NORMALIZE = inputs.Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 EAGER, COMPILED = "eager", "compiled"
-BEFORE, AFTER = (
-    "captured",
-    "compiled, as one",
-)  # as the book calls them, which is not imported: a GPU's host may lack Jupyter
+# As the book calls them, which is not imported: a GPU's host may lack Jupyter.
+BEFORE, AFTER = "captured", "compiled, as one"
 VARIANTS = {
     EAGER: loop.Acceleration(cuda_graph=False),
     BEFORE: loop.Acceleration(compile=False, stack=False),

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..runs import tables
 from . import labels, panels
 from .style import FULL, INK, NARROW, STYLE, mark_threshold, mark_width, say, scale_widths, sequence, subplots
 
@@ -20,13 +21,9 @@ PANELS = {
     "tangent_hessian_norm": "Hessian norm",
 }
 PARTS = {"residual_norm": "Residual norm", "sensitivity": "Sensitivity"}
-AXES = {  # a metric's unit, short
-    "accuracy": "share of points",
-    "crossentropy": "nats",
-    "jacobian_norm": "nats per unit of input",
+AXES = {  # a metric's unit, as short as heads of panels are
+    **{metric: tables.UNITS[metric].replace("the network's ", "") for metric in (*PANELS, *PARTS)},
     "tangent_hessian_norm": "as Equation 5",
-    "residual_norm": "probability",
-    "sensitivity": "per unit of input",
 }
 COLUMNS = {"clean": "clean labels", "noisy": "noisy labels"}
 UNITS = {"svd": "singular values erased", "shift": "pixels shifted"}  # of a path's strength, by the kind of path
