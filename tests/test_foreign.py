@@ -474,6 +474,14 @@ def test_networks_that_view_what_they_are_given_are_measured(before):
     torch.testing.assert_close(curvature.hessian_products(network, X, X[:, None], Y), expected, rtol=1e-4, atol=1e-7)
 
 
+def test_a_layout_that_a_network_does_not_take_is_tried_once():
+    network, layouts = Viewing(linear()), []
+    network.register_forward_pre_hook(lambda _, args: layouts.append(args[0].is_contiguous()))
+    for _ in range(2):
+        measured(network)
+    assert layouts.count(False) == 1 and layouts.count(True) > 2
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_networks_that_diverged_are_said_to_have(value):
     network = linear()

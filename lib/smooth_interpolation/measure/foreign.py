@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
+from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import ConfigError, DataError, UserError
 from .precision import full_precision
@@ -42,6 +43,8 @@ def usable(tensor: Tensor) -> Tensor:
 
 
 # Networks
+
+_plain = WeakIdKeyDictionary()  # that take their inputs in the plain layout alone
 
 
 def check_model(model: nn.Module) -> None:
@@ -128,14 +131,17 @@ def outputs(model: nn.Module, inputs: Tensor) -> Any:
     """What the network returns, inside `measuring`.
 
     It is given a copy, since networks may begin with an in-place operation: in the layout that a CPU's convolutions like best,
-    or in the plain one if it does not take that, such as one with a `view`.
+    or, from then on, in the plain one if it does not take that, such as one with a `view`.
     """
-    on_cpu = inputs.ndim == 4 and inputs.device.type == "cpu"
-    with contextlib.suppress(Exception):
-        return model(inputs.clone(memory_format=torch.channels_last if on_cpu else torch.preserve_format))
+    if model not in _plain:
+        on_cpu = inputs.ndim == 4 and inputs.device.type == "cpu"
+        with contextlib.suppress(Exception):
+            return model(inputs.clone(memory_format=torch.channels_last if on_cpu else torch.preserve_format))
     what = "a single image" if len(inputs) == 1 else "images"
     with in_one_sentence(f"The network cannot take {what} of shape {tuple(inputs.shape[1:])}"):
-        return model(inputs.clone(memory_format=torch.contiguous_format))
+        found = model(inputs.clone(memory_format=torch.contiguous_format))
+    _plain[model] = True
+    return found
 
 
 # Normalisations
