@@ -156,7 +156,7 @@ def test_weights_of_a_network_of_ones_own_are_those_of_its_source(mine, place, m
     single.measure(run)
     file = place / "my_models_of_test.py"
     monkeypatch.setattr(
-        models, "own", lambda name, own=models.own: sys.modules.pop("my_models_of_test", 0) and own(name)
+        models, "maker", lambda name, maker=models.maker: sys.modules.pop("my_models_of_test", 0) and maker(name)
     )
     kept = weights.network(run).state_dict()
     file.write_text(MODELS.replace("nn.ReLU()", "nn.Tanh()"))  # the same tensors, another function

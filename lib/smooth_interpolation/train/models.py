@@ -174,7 +174,7 @@ def create(family: str, width: int, n_classes: int, seed: int, **options: Any) -
     """A freshly initialised network; the same seed gives the same weights.
 
     Args:
-        family: "convnet", "resnet18", or one of your own, see `own`.
+        family: "convnet", "resnet18", or one of your own, see `maker`.
         width, n_classes: which is called with these,
         options: and with these.
         seed: of PyTorch's generator, meanwhile.
@@ -184,7 +184,7 @@ def create(family: str, width: int, n_classes: int, seed: int, **options: Any) -
         >>> torch.equal(one.linear.weight, other.linear.weight)
         True
     """
-    make = FAMILIES.get(family) or own(family)
+    make = maker(family)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = make(width, n_classes, **options)
@@ -203,7 +203,7 @@ def of_run(config: Run, image_shape: Sequence[int] = (3, 32, 32)) -> nn.Module:
         ConfigError: if it cannot be made, or does not take such an image to n_classes logits.
     """
     shape, options = tuple(image_shape), dict[str, Any]()
-    known = inspect.signature(FAMILIES.get(config.model) or own(config.model)).parameters
+    known = inspect.signature(maker(config.model)).parameters
     options |= {name: value for name, value in (("channels", shape[0]), ("image_shape", shape)) if name in known}
     options |= {name: value for name in ("dropout", "batch_norm") if (value := getattr(config, name))}
     ours = shape == (3, 32, 32) and config.model in FAMILIES
@@ -233,21 +233,23 @@ def source(family: str) -> str:
     """A digest of the file that makes networks of one's own; empty for the families here, and where there is no file."""
     if family in FAMILIES:
         return ""
-    own(family)
+    maker(family)
     file = getattr(sys.modules[family.partition(":")[0]], "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
-def own(name: str) -> Callable[..., nn.Module]:
-    """What `module:name` names: imported from the working directory, the repository, or what is installed.
+def maker(name: str) -> Callable[..., nn.Module]:
+    """One of `FAMILIES`, or what `module:name` names: imported from the working directory, the repository, or what is installed.
 
     Raises:
         ConfigError: if there is no such thing, or importing it fails.
 
     Example:
-        >>> own("torch.nn:Linear")
+        >>> maker("torch.nn:Linear")
         <class 'torch.nn.modules.linear.Linear'>
     """
+    if name in FAMILIES:
+        return FAMILIES[name]
     module, _, attribute = name.partition(":")
     places = [place for place in (os.getcwd(), str(locations.repository())) if place not in sys.path]
     sys.path += places
