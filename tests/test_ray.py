@@ -116,7 +116,10 @@ def test_why_a_task_has_no_answer():
         (["--engine", "ray", "--gpus-per-run", "nan"], f"--gpus-per-run is nan: {SHARE}"),
         (["--gpus-per-run", "0"], "--gpus-per-run does not go with --engine processes"),
         (["--engine", "serial", "--gpus-per-run", "0"], "--gpus-per-run does not go with --engine serial"),
-        (["--engine", "ray", "--gpus-per-run", "0"], "--engine ray needs Ray"),
+        (["--engine", "ray", "--gpus-per-run", "0", "--yes"], "--engine ray needs Ray"),
+        (["--engine", "ray", "--gpus-per-run", "0", "--set", "epochs=5000"], "on one CPU thread, as 5 records"),
+        (["--engine", "ray", "--device", "cpu", "--set", "epochs=5000"], "on one CPU thread, as 5 records"),
+        (["--engine", "ray", "--gpus-per-run", "0.25", "--set", "epochs=99999"], "on one GPU, as"),
     ],
 )
 def test_options_are_checked_before_anything_starts(words, message, tmp_path, monkeypatch):

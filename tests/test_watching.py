@@ -133,7 +133,7 @@ def test_a_dry_run_says_what_would_run_and_what_it_costs(tmp_path):
         work.do([half], work.Options(root=tmp_path, device="cpu", checkpoint_seconds=0), stop=stop)
     known = command(*words, "--width", 1, "--width", 2, "--width", 3)
     assert "goes on in epoch 1 of 4" in known.stdout and "anew" in known.stdout and "w = 1" not in known.stdout
-    assert "2 runs would be done, in about" in known.stdout and "on 2 side by side" in known.stdout
+    assert "2 runs would be done, in about" in known.stdout and "on 2 CPU threads" in known.stdout
     assert not store.path_of(experiment.run(3, 0), tmp_path).exists()
     lock = locks.acquire(store.lock_path(experiment.run(3, 0), tmp_path), locks.Observer())
     assert "in progress on" in command(*words, "--width", 3).stdout

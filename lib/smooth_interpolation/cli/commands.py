@@ -68,12 +68,12 @@ def run(
     from ..runs import devices
 
     one = options.experiment_of(params, set_).run(width, seed)
-    devices.choose(device)
+    kind = devices.choose(device).type
     acceleration = options.acceleration_of(without)
     if not force and store.read(one, results) is not None:
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
-    options.agree([one], yes or until is not None, 1)
+    options.agree([one], yes or until is not None, 1, kind)
     how = {"device": device, "threads": threads, "acceleration": acceleration, "force": force, "until": until}
     with options.interruptible():
         record = bars.measure(one, results, errors, **how)
@@ -161,19 +161,21 @@ def sweep(
     planned = experiment.runs()
     acceleration = options.acceleration_of(without)
     experiment = options.chosen(experiment, width, seed)
-    todo = engines.plan(experiment, results, "auto" if engine == "ray" else device, dry=dry_run)
+    here = "auto" if engine == "ray" and device != "cpu" else device  # a cluster may have what this machine has not
+    todo = engines.plan(experiment, results, here, dry=dry_run)
     done = len(experiment.runs()) - len(todo)
     if not todo:
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
         return
-    places = devices.named("auto" if engine == "ray" else device)
-    kind = places[0].partition(":")[0]
+    places = devices.named(here)
+    kind = places[0].partition(":")[0] if gpus_per_run is None else "cuda" if gpus_per_run else "cpu"
     workers = workers or (options.cores() if kind == "cpu" else len(places))
+    beside = workers if engine == "processes" else 1  # how much a cluster does at a time is not known here
     if dry_run:
-        beside = in_flight or 1 if engine == "ray" else 1 if engine == "serial" else workers
         console.print(*supervision.plan(todo, planned, beside, kind, results), sep="\n", highlight=False)
         return
     how: dict[str, Any] = {"device": device, "root": results, "acceleration": acceleration, "until": until}
+    options.agree(todo, yes or until is not None, beside, kind)
     costs = {}
     if engine == "ray" or kind != "cpu":
         costs = supervision.costs(todo, store.read_all(planned, results), kind, results)
@@ -185,8 +187,6 @@ def sweep(
         if engine == "processes":
             do, how["workers"] = engines.sweep, workers
             how |= {} if kind == "cpu" else {"devices": places, "costs": costs}
-    if engine != "ray":
-        options.agree(todo, yes or until is not None, 1 if engine == "serial" else workers)
     title = f"{experiment.scale}/{experiment.name}"
     with options.interruptible(), bars.shown(title, done + len(todo), done, errors) as watch:
         outcome = do(todo, watch=watch, **how)
@@ -198,7 +198,6 @@ def sweep(
     for failed, reason in outcome.failed:
         errors.print(f"[bold red]{failed} failed:[/] {escape(reason)}", highlight=False, soft_wrap=True)
     if outcome.left:
-        beside = workers if engine == "processes" else 1
         what = supervision.left(outcome.left, len(experiment.runs()), planned, beside, kind, results)
         errors.print(f"Time is up: {what}. To go on: {options.again(sys.argv)}", highlight=False, soft_wrap=True)
     if outcome.failed or outcome.left:

@@ -133,15 +133,21 @@ Seed = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", help="Train for longer than two minutes without asking.")]
 
 
-def agree(todo: Sequence[Run], yes: bool, workers: int) -> None:
-    """Ask, or say how to agree, before anything is trained that by prediction takes longer than two minutes."""
+def agree(todo: Sequence[Run], yes: bool, workers: int, kind: str) -> None:
+    """Ask, or say how to agree, before anything is trained that by prediction takes longer than two minutes.
+
+    Args:
+        todo: the runs.
+        yes: whether it was agreed to.
+        workers, kind: as of `sweep.agreed`.
+    """
     from ..runs import sweep
     from ..runs.records import TRAIN_MINUTES
 
     if yes or not todo:
         return
     try:
-        sweep.agreed(todo, TRAIN_MINUTES, "--yes or a --time-limit", workers)
+        sweep.agreed(todo, TRAIN_MINUTES, "--yes or a --time-limit", workers, kind)
     except ConfigError as error:
         if not sys.stdin.isatty():
             raise

@@ -48,8 +48,8 @@ def plan(
     if not known:
         yield f"{runs} would be done; none like them has been measured on this kind of device, so their time is unknown."
     else:
-        beside = f", or {duration(total / workers)} on {workers} side by side" if workers > 1 and n > 1 else ""
-        yield f"{runs} would be done, in about {duration(total)}{beside}. Nothing was started."
+        beside = max(1, min(workers, n))
+        yield f"{runs} would be done, in about {duration(total / beside)} on {cost.workers(beside, device)}. Nothing was started."
 
 
 def seconds_left(
@@ -89,20 +89,19 @@ def left(
         planned, workers, device, root: as of `plan`.
     """
     seconds = seconds_left(missing, store.read_all(planned, root), device, root)
-    one, where = ("core", "cores") if device == "cpu" else ("GPU", "GPUs")
-    on = f"one {one}" if workers == 1 else f"{workers} {where}"
-    time = "" if seconds is None else f", about {duration(seconds / workers)} on {on}"
+    beside = min(workers, len(missing))
+    time = "" if seconds is None else f", about {duration(seconds / beside)} on {cost.workers(beside, device)}"
     return f"{len(missing)} of {n} runs are left{time}"
 
 
 def time_left(missing: Sequence[Run], records: Sequence[record_format.Record]) -> str:
-    """How long the missing runs take on the kind of device that has records of such: "2 min 10 s on one core"."""
+    """How long the missing runs take on the kind of device that has records of such: "2 min 10 s on one GPU"."""
     if not missing:
         return "-"
-    for device, where in (("cpu", "one core"), ("cuda", "a GPU")):
+    for device in ("cpu", "cuda"):
         seconds = cost.predict_seconds(missing, records, device)
         if seconds is not None:
-            return f"{duration(seconds)} on {where}"
+            return f"{duration(seconds)} on {cost.workers(1, device)}"
     return "unknown"
 
 

@@ -107,10 +107,10 @@ def expected(run: Run, records: Iterable[Record], device: str = "cpu") -> tuple[
 def in_words(todo: Sequence[Run], root: Path) -> str:
     """How long runs take where records below `root` tell: "about 3 h 05 min on one CPU thread, or 40 s on one GPU"."""
     times = []
-    for device, where in (("cpu", "one CPU thread"), ("cuda", "one GPU")):
+    for device in ("cpu", "cuda"):
         guesses = [expected(run, known(root), device) for run in todo]
         if all(guesses):
-            times.append(f"{duration(sum(guess[0] for guess in guesses if guess))} on {where}")
+            times.append(f"{duration(sum(guess[0] for guess in guesses if guess))} on {workers(1, device)}")
     return f"about {', or '.join(times)}" if times else ""
 
 
@@ -172,6 +172,12 @@ class Queue:
             self.waiting.remove(run)
             loads[worker][run] = self.costs[run]
             yield worker, run
+
+
+def workers(n: int, device: str) -> str:
+    """In words, such as "one GPU"."""
+    one = "CPU thread" if device == "cpu" else "GPU"
+    return f"one {one}" if n == 1 else f"{n} {one}s"
 
 
 def duration(seconds: float) -> str:

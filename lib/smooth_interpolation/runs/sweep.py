@@ -106,7 +106,13 @@ def sweep(
     return pool.tally.outcome
 
 
-def agreed(todo: Sequence[Run], minutes: float, how: str = "-p train_minutes {minutes}", workers: int = 1) -> None:
+def agreed(
+    todo: Sequence[Run],
+    minutes: float,
+    how: str = "-p train_minutes {minutes}",
+    workers: int = 1,
+    kind: str | None = None,
+) -> None:
     """Refuse what would train for longer than so many minutes; what weights are kept of is not trained.
 
     How long is told by committed records of networks of a kind, on a kind of device, see `cost.expected`; without any,
@@ -117,6 +123,7 @@ def agreed(todo: Sequence[Run], minutes: float, how: str = "-p train_minutes {mi
         minutes: that may be spent.
         how: more is agreed to; {minutes} is what it takes.
         workers: side by side.
+        kind: of device, "cpu" or "cuda"; None: a GPU if there is one.
 
     Raises:
         ConfigError: naming the time, what tells it, and how to agree.
@@ -124,22 +131,22 @@ def agreed(todo: Sequence[Run], minutes: float, how: str = "-p train_minutes {mi
     new = [run for run in todo if not (run.measured_otherwise and weights.kept(run))]
     if not new:
         return
-    device, known = devices.choose("auto"), cost.known(locations.repository() / "results")
-    guesses = [cost.expected(run, known, device.type) for run in new]
+    kind, known = kind or devices.choose("auto").type, cost.known(locations.repository() / "results")
+    guesses = [cost.expected(run, known, kind) for run in new]
     told = [guess for guess in guesses if guess]
     if told:
         times, source = [seconds for seconds, _ in told], f"{max(n for _, n in told)} records from such devices tell"
     else:
-        times, source = [_by_first_steps(run, device) for run in new], "their first steps tell"
+        here = devices.choose("auto" if kind == "cuda" else kind)  # a cluster's GPUs may be elsewhere
+        kind, source = here.type, "their first steps tell"
+        times = [_by_first_steps(run, here) for run in new]
     beside = max(1, min(workers, len(new)))
     if (total := sum(times) / beside) <= 60 * minutes:
         return
-    one, several = ("CPU thread", "CPU threads") if device.type == "cpu" else ("GPU", "GPUs")
     networks = "A network" if len(new) == 1 else f"{len(new)} networks"
     raise ConfigError(
         f"{networks} of {new[0].scale}/{new[0].name} would train for about {cost.duration(total)} on "
-        f"{f'one {one}' if beside == 1 else f'{beside} {several}'}, as {source}: to agree, give "
-        f"{how.format(minutes=math.ceil(total / 60 * 1.5))}."
+        f"{cost.workers(beside, kind)}, as {source}: to agree, give {how.format(minutes=math.ceil(total / 60 * 1.5))}."
     )
 
 
