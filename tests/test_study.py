@@ -290,6 +290,27 @@ def test_status_tells_of_records_that_are_not_planned(mine):
     )
 
 
+DEMO = str(locations.params_file("demo", "convnet-noise20"))
+
+
+def test_a_study_whose_params_file_is_elsewhere_is_told_of_too(mine, tmp_path):
+    for seed, width in ((0, 2), (1, 2), (0, 3)):
+        single.measure(mine(seeds=[0, 1, 2]).run(width, seed), tmp_path)
+
+    def said(*words):
+        result = CliRunner().invoke(app, [*words, "--results", str(tmp_path)], catch_exceptions=False)
+        return " ".join(result.output.split())
+
+    assert "demo/convnet-noise20 0 5 0 unknown" in said("status")
+    assert "mine/mine 3 ? 0 ? ?: their params files are not among params/" in said("status")
+    assert "Left out, and judged with their params files" in said("claims") and "mine/mine (3 rec" in said("claims")
+    both = said("status", "mine.yaml", DEMO, "--set", "seeds=[0,1,2]")
+    assert both.endswith("mine/mine, missing: w = 2: seed 2; w = 3: seeds 1, 2 demo/convnet-noise20, missing: all")
+    both = said("claims", "mine.yaml", DEMO)
+    assert both.startswith("mine/mine ") and both.count("no verdict on the paper") == 2
+    assert both.index("Scale `mine`") < both.index("demo/convnet-noise20 ") < both.index("Scale `demo`")
+
+
 def test_the_defaults_are_the_same_everywhere():
     fields = config.Measurement.model_fields
     for function in (si.volume_metrics, si.examine, si.svd_paths, si.shift_paths):

@@ -50,7 +50,10 @@ def test_all_claims_in_eighty_columns(measured):
     rows = [line.split()[0] for line in lines if line.startswith(" ")]
     assert set(rows) == {claim.name for claim in claims.CLAIMS}  # none wraps
     assert len(rows) == sum(len(claim.experiments) for claim in claims.CLAIMS)
-    assert re.search(r"laptop: \d+ supported", result.output) and "demo" not in result.output
+    assert re.search(r"laptop: \d+ supported", result.output) and "demo:" not in result.output
+    assert (
+        "Left out, and judged with their params files" in result.output and "demo/convnet-noise20 (5" in result.output
+    )
 
 
 def test_nothing_measured_at_demo_scale_counts(monkeypatch):

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import locations
-from ..config import Run, validation
+from ..config import validation
 from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError, UserError
 from ..runs import store
@@ -207,7 +207,11 @@ def sweep(
 @app.command()
 def status(
     params: Annotated[
-        list[Path] | None, typer.Argument(help="Experiments; all by default.", show_default=False)
+        list[Path] | None,
+        typer.Argument(
+            help="Experiments; all of params/<scale>/<experiment>.yaml, and all that have records, by default.",
+            show_default=False,
+        ),
     ] = None,
     set_: options.Set = None,
     results: options.Results = None,
@@ -216,34 +220,49 @@ def status(
     from . import supervision
 
     files = params or sorted((locations.repository() / "params").glob("*/*.yaml"))
-    if not files:
+    others = [] if params else store.studies(results)
+    if not files and not others:
         raise ConfigError("There are no params files here: name one, or go to the project's directory.")
-    table = Table("experiment", "done", "missing", "diverged", "time left")
-    states: dict[Run, str] = {}
+    table = Table("experiment", "done", "missing", "diverged", "time left", box=None, padding=(0, 2, 0, 0))
+    table.columns[0].overflow = "fold"
+    planned: set[Path] = set()
+    lists = []
     for file in files:
         experiment = options.experiment_of(file, set_)
+        title = f"{experiment.scale}/{experiment.name}"
         records = {run: store.read(run, results) for run in experiment.runs()}
-        missing = [run for run, record in records.items() if record is None]
         found = [record for record in records.values() if record is not None]
-        diverged = [r for r in found if r["status"] == "diverged"]
-        table.add_row(
-            f"{experiment.scale}/{experiment.name}",
-            str(len(found) - len(diverged)),
-            str(len(missing)),
-            str(len(diverged)),
-            supervision.time_left(missing, found),
-        )
-        states |= {run: record["status"] if record else "missing" for run, record in records.items()}
+        of = {
+            "missing": [run for run, record in records.items() if record is None],
+            "diverged": [run for run, record in records.items() if record and record["status"] == "diverged"],
+        }
+        done, left = len(found) - len(of["diverged"]), supervision.time_left(of["missing"], found)
+        table.add_row(title, str(done), *(str(len(runs)) for runs in of.values()), left)
+        for state, runs in of.items() if params else ():
+            if runs:
+                which = "all" if len(runs) == len(records) else supervision.in_words(runs)
+                lists.append(f"{title}, {state}: {which}")
+        planned |= {store.path_of(run, results) for run in records}
+    directories = {path.parent for path in planned}
+    others = [path for path in others if path.with_name(path.name.partition("+")[0]) not in directories]
+    for other in others:
+        found = [store.read_file(path) for path in sorted(other.glob("w*-s*.json"))]
+        diverged = sum(record["status"] == "diverged" for record in found)
+        table.add_row(f"{other.parent.name}/{other.name}", str(len(found) - diverged), "?", str(diverged), "?")
     console.print(table)
-    planned = {store.path_of(run, results) for run in states}
-    for directory in sorted({path.parent for path in planned}):
+    if others:
+        console.print(
+            "?: their params files are not among params/<scale>/<experiment>.yaml, where they are looked for: name them, "
+            "or move them there.",
+            soft_wrap=True,
+        )
+    for directory in sorted(directories):
         if besides := supervision.besides(directory, planned):
             console.print(besides, highlight=False, soft_wrap=True)
-    for shown in supervision.in_progress(states, results):
+    for shown in supervision.in_progress(sorted(directories.union(others))):
         console.print(shown, highlight=False, soft_wrap=True)
-    for state in ("complete", "diverged", "missing") if params else ():
-        if names := [f"w{run.width}-s{run.seed}" for run, its in states.items() if its == state]:
-            console.print(f"{state}: {', '.join(names)}", highlight=False)
+    for line in lists:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 for command in (show, claims, figure, measure):

@@ -32,8 +32,8 @@ def show(
 
 def claims(
     params: Annotated[
-        Path | None,
-        typer.Argument(help="One experiment, with what was found; all in short by default.", show_default=False),
+        list[Path] | None,
+        typer.Argument(help="Experiments, with what was found; the paper's in short by default.", show_default=False),
     ] = None,
     set_: Set = None,
     results: Results = None,
@@ -41,14 +41,28 @@ def claims(
     """Which of the paper's claims hold in the records, with the size of the effect."""
     from .. import claims as registry
 
-    if params is None:
+    if not params:
         if set_:
             raise ConfigError("--set needs a params file to set a field of.")
         console.print(*display.claims_by_scale(verdicts.overview(results)), sep="\n", highlight=False)
+        others = [
+            f"{path.parent.name}/{path.name} ({len(list(path.glob('w*-s*.json')))} records)"
+            for path in store.studies(results)
+            if path.parent.name not in registry.SCALES or path.name not in registry.EXPERIMENTS
+        ]
+        if others:
+            console.print(
+                "Left out, and judged with their params files, params/<scale>/<experiment>.yaml or elsewhere: "
+                f"{', '.join(others)}.",
+                highlight=False,
+            )
         return
-    experiment = experiment_of(params, set_)
-    table = registry.judge(store.read_all(experiment.runs(), results), experiment.experiment, experiment)
-    console.print(*display.claims_of_one(table), verdicts.trial(experiment.scale), sep="\n", highlight=False)
+    for file in params:
+        experiment = experiment_of(file, set_)
+        table = registry.judge(store.read_all(experiment.runs(), results), experiment.experiment, experiment)
+        if len(params) > 1:
+            console.print(f"[bold underline]{experiment.scale}/{experiment.name}[/]", highlight=False)
+        console.print(*display.claims_of_one(table), verdicts.trial(experiment.scale), sep="\n", highlight=False)
 
 
 def figure(

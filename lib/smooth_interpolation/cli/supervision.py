@@ -105,6 +105,17 @@ def time_left(missing: Sequence[Run], records: Sequence[record_format.Record]) -
     return "unknown"
 
 
+def in_words(runs: Iterable[Run]) -> str:
+    """Widths that lack the same seeds together: "w = 1, 2: seeds 0, 1; w = 4: seed 1"."""
+    seeds: dict[int, list[str]] = {}
+    for run in runs:
+        seeds.setdefault(run.width, []).append(str(run.seed))
+    widths: dict[str, list[str]] = {}
+    for width, those in seeds.items():
+        widths.setdefault(f"seed{'s' * (len(those) > 1)} {', '.join(those)}", []).append(str(width))
+    return "; ".join(f"w = {', '.join(those)}: {name}" for name, those in widths.items())
+
+
 def besides(directory: Path, planned: Set[Path]) -> str:
     """The records of an experiment that its params file does not plan: other widths and seeds, and fields set apart from it."""
     widths = [path.stem for path in sorted(directory.glob("w*-s*.json")) if path not in planned]
@@ -131,9 +142,9 @@ def _reached(run: Run, root: Path | None) -> tuple[int, str]:
     return 0, "anew"
 
 
-def in_progress(runs: Iterable[Run], root: Path | None = None) -> Iterator[str | Table]:
-    """For each directory of these runs' records a table of the runs in progress there, and those that stopped or failed."""
-    for directory in dict.fromkeys(store.path_of(run, root).parent for run in runs):
+def in_progress(directories: Iterable[Path]) -> Iterator[str | Table]:
+    """For each of these directories of records a table of the runs in progress there, and those that stopped or failed."""
+    for directory in directories:
         title = f"{directory.parent.name}/{directory.name}, in progress"
         table, others = (
             Table("run", "doing", "error", "speed", "time left", "where", title=title, title_justify="left"),

@@ -25,6 +25,12 @@ def path_of(run: Run, root: Path | None = None) -> Path:
     return (locations.expanded(root) if root else locations.results()) / run.path
 
 
+def studies(root: Path | None = None) -> list[Path]:
+    """The directories of all experiments that have records or runs in progress."""
+    place = locations.expanded(root) if root else locations.results()
+    return sorted({path.parent for name in ("w*-s*.json", WORK) for path in place.glob(f"*/*/{name}")})
+
+
 def besides(experiment: Experiment, root: Path | None = None) -> list[Run]:
     """The runs of an experiment, of its seeds and other widths, that have a record: what a reader explored."""
     first = path_of(experiment.run(1, experiment.seeds[0]), root)
