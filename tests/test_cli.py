@@ -185,6 +185,7 @@ def test_time_left_is_predicted_from_the_runs_done():
         (["status", "params/demo/convnet-nois20.yaml"], "did you mean 'params/demo/convnet-noise20.yaml'?"),
         (["run", PARAMS, "--width", "2", "--device", "meta"], "no device 'meta'"),
         (["show", PARAMS], "is a params file: name a record"),
+        (["figure", PARAMS, "fig2", "--output", "{tmp}/a.png"], "The figure comes first, then the params file"),
         (["figure", "fig7b", PARAMS, "--output", "{tmp}/a.png"], "has noise 'symmetric'"),
         (["figure", "fig2", "params/paper/convnet-noise20.yaml", "--output", "{tmp}/a.png"], "measured yet"),
         (

@@ -80,6 +80,8 @@ def figure(
     """Draw a figure of the paper from an experiment's records into a file."""
     from .. import figures
 
+    if name.endswith(".yaml"):
+        raise ConfigError(f"The figure comes first, then the params file: smooth-interpolation figure fig2 {name} ...")
     if name not in (*figures.FIGURES, "fig1ab"):
         raise ConfigError(f"figure: {config.unknown_name(name, (*figures.FIGURES, 'fig1ab'))}")
     if output.suffix not in (".svg", ".pdf", ".png"):
