@@ -348,7 +348,7 @@ def test_what_normalize_multiplies_is_said_and_curves_for_scale_are_drawn():
         si.examine(network, images, torch.rand(6))
 
 
-def test_explored_widths_are_in_figures_marked_and_in_no_verdict(mine):
+def test_explored_widths_are_in_figures_marked_and_in_no_verdict(mine, tmp_path):
     planned = si.records(None, "mine.yaml").complete()
     single.measure(mine().run(5, 0))
     runs = si.records(None, "mine.yaml")
@@ -358,3 +358,5 @@ def test_explored_widths_are_in_figures_marked_and_in_no_verdict(mine):
     marks = [line.get_xdata()[0] for line in panels[0].lines if line.get_label() == "_explored"]
     assert marks == [5] and "in no verdict: w = 5." in origins.describe(runs)
     assert "in no verdict" not in origins.describe(planned)
+    words = ["figure", "fig2", "mine.yaml", "--width", "5", "--output", str(tmp_path / "fig2.svg")]
+    assert "2 of 2 runs, and besides them w = 5" in " ".join(CliRunner().invoke(app, words).output.split())

@@ -12,6 +12,7 @@ from ..claims import verdicts
 from ..config.fields import MAX_WIDTH
 from ..errors import ConfigError
 from ..runs import store
+from ..runs.records import Records
 from . import bars, display
 from .display import console, errors
 from .options import Device, Params, Results, Seed, Set, Width, chosen, experiment_of, interruptible, whole
@@ -79,6 +80,7 @@ def figure(
 ) -> None:
     """Draw a figure of the paper from an experiment's records into a file."""
     from .. import figures
+    from ..figures.of_runs import of_runs
 
     if name.endswith(".yaml"):
         raise ConfigError(f"The figure comes first, then the params file: smooth-interpolation figure fig2 {name} ...")
@@ -98,11 +100,12 @@ def figure(
     experiment = experiment_of(params, set_)
     if name.startswith("fig7") and experiment.noise != "asymmetric":
         raise ConfigError(f"{name} tells corrupted classes from others: {params} has noise {experiment.noise!r}.")
-    records = store.read_all(experiment.runs(), results)
-    if not records:
+    runs = Records(experiment, tuple(store.explored(experiment, results)))
+    if not runs:
         raise ConfigError(f"Nothing of {params} is measured yet: smooth-interpolation sweep {params} does it.")
-    figures.save(figures.draw(name, records, width=width), output)
-    console.print(f"{output}: {len(records)} of {len(experiment.runs())} runs")
+    figures.save(of_runs(name)(runs, mark_width=width), output)
+    besides = f", and besides them w = {', '.join(map(str, runs.explored))}" if runs.explored else ""
+    console.print(f"{output}: {len(runs.planned)} of {len(experiment.runs())} runs{besides}", highlight=False)
 
 
 def measure(

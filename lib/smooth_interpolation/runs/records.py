@@ -107,8 +107,7 @@ class Records(Sequence[Record]):
 
             sweep.agreed([chosen[0]], self.train_minutes)
             single.measure(chosen[0])
-        wanted = [*self.experiment.runs(), *store.besides(self.experiment)]
-        found = store.read_all([*wanted, *(run for run in chosen if run not in wanted)])
+        found = store.explored(self.experiment)
         states = {record["status"] for record in found if record["config"]["width"] == width}
         if states == {"diverged"}:
             e = self.experiment
@@ -128,7 +127,7 @@ class Records(Sequence[Record]):
             sweep.agreed(missing, self.train_minutes)
             for run in missing:
                 single.measure(run)
-        found = store.read_all([*self.experiment.runs(), *store.besides(self.experiment)])
+        found = store.explored(self.experiment)
         others = [record for record in self.found if record["digest"] not in {other["digest"] for other in found}]
         return replace(self, found=(*found, *others))
 
@@ -192,7 +191,7 @@ def records(
         raise ConfigError(f"train_minutes is {train_minutes!r}: it must be a number of minutes.")
     return Records(
         found,
-        tuple(store.read_all([*found.runs(), *store.besides(found)])),
+        tuple(store.explored(found)),
         None,
         TRAIN_MINUTES if train_minutes is None else train_minutes,
     )

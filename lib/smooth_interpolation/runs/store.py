@@ -31,18 +31,6 @@ def studies(root: Path | None = None) -> list[Path]:
     return sorted({path.parent for name in ("w*-s*.json", WORK) for path in place.glob(f"*/*/{name}")})
 
 
-def besides(experiment: Experiment, root: Path | None = None) -> list[Run]:
-    """The runs of an experiment, of its seeds and other widths, that have a record: what a reader explored."""
-    first = path_of(experiment.run(1, experiment.seeds[0]), root)
-    found = [re.fullmatch(r"w(\d+)-s(\d+)", path.stem) for path in sorted(first.parent.glob("w*-s*.json"))]
-    places = [(int(name[1]), int(name[2])) for name in found if name]
-    return [
-        experiment.run(width, seed)
-        for width, seed in places
-        if width not in experiment.widths and seed in experiment.seeds and 1 <= width <= MAX_WIDTH
-    ]
-
-
 def work_directory(record: Path) -> Path:
     """Where runs under way keep what is theirs, beside their records: locks, status, logs, checkpoints."""
     return record.parent / WORK
@@ -132,6 +120,22 @@ def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
                 f"{describe_data(other)}: one figure needs one set of images; remove the odd ones."
             )
     return [record for _, record in found]
+
+
+def explored(experiment: Experiment, root: Path | None = None) -> list[Record]:
+    """The records of an experiment, and of its seeds at other widths: what a reader explored.
+
+    Raises:
+        RecordError: as `read_all`.
+    """
+    directory = path_of(experiment.run(experiment.widths[0], experiment.seeds[0]), root).parent
+    found = [re.fullmatch(r"w(\d+)-s(\d+)", path.stem) for path in sorted(directory.glob("w*-s*.json"))]
+    others = [
+        experiment.run(width, seed)
+        for width, seed in ((int(name[1]), int(name[2])) for name in found if name)
+        if width not in experiment.widths and seed in experiment.seeds and 1 <= width <= MAX_WIDTH
+    ]
+    return read_all([*experiment.runs(), *others], root)
 
 
 def check_same_data(run: Run, fingerprint: str, root: Path | None = None) -> None:
