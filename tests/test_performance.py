@@ -1,5 +1,6 @@
 """Benchmarks: that they compare equal work, and what is made of their files."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -212,12 +213,12 @@ def test_before_and_after_with_the_share_of_the_limits():
     assert list(table.index) == [("convnet", n, w) for n in (8, 3, 1) for w in (1, 64)]
     first = table.iloc[0]
     assert (
-        first["ratio"] == "2.00\N{NO-BREAK SPACE}(1.90\N{NON-BREAKING HYPHEN}2.10)"
+        first["ratio"] == "2.0\N{NO-BREAK SPACE}(1.9\N{NON-BREAKING HYPHEN}2.1)"
         and first["captured"] == "500"
         and first["compiled"] == "-"
     )
     assert first["of the bf16 rate"] == "1%" and first["of the bandwidth"] == "0.1%" and first["compiling, s"] == "9"
-    assert "from w = 8 train 2.00 to 2.00 times" in performance.gpu_findings(found)
+    assert "from w = 8 train 2.0 to 2.0 times" in performance.gpu_findings(found)
     assert "12 runs took 100 s on one GPU and 55 s on two, 0.55" in performance.gpu_findings(found)
 
 
@@ -277,6 +278,35 @@ def test_the_figures_can_be_drawn(monkeypatch, tmp_path):
         plt.close(figure)
     table = predictions.cost_table("convnet-noise20", found)
     assert list(table.index) == list(config.SCALES) and (table["runs"] > 0).all()
+
+
+def test_what_was_paid_counts_the_runs_of_other_devices(monkeypatch):
+    experiment = config.find("gpu", "convnet-noise20")
+    devices = ["a GPU", "another", "a GPU"]
+    made = [
+        {
+            "provenance": {
+                "device": "cuda",
+                "device_name": name,
+                "start": f"2026-01-01T00:0{i}",
+                "end": f"2026-01-01T00:0{i + 1}",
+            }
+        }
+        for i, name in enumerate(devices)
+    ]
+    monkeypatch.setattr(predictions.store, "read_all", lambda runs: made)
+    paid = functools.partial(predictions._paid, experiment, "cuda")
+    assert paid("a GPU") == "3\N{NO-BREAK SPACE}min (3 of 48 runs, 1 of them on another)"
+    assert paid("a GPU; another").endswith("(3 of 48 runs)") and predictions._paid(experiment, "cpu", "") == "-"
+    made[:] = made[1:2]
+    assert paid("a GPU").endswith("(1 of 48 runs on another)")
+
+
+@pytest.mark.parametrize(
+    "digits, value", [("0.99", 0.987), ("1.0", 1.02), ("12", 11.6), ("100", 101.2), ("1,200", 1246.5)]
+)
+def test_the_page_on_performance_has_two_significant_digits(digits, value):
+    assert performance.digits(value) == digits
 
 
 def test_every_figure_has_a_cost_or_says_that_it_is_unknown(monkeypatch):

@@ -178,6 +178,19 @@ def known(text: str) -> str:
     return "" if UNKNOWN in text else text
 
 
+def duration(seconds: float) -> str:
+    """With two significant digits, in the largest unit of which there is one, in days from two of them on.
+
+    Example:
+        >>> duration(1430), duration(24 * 3600), duration(11.1 * 86400)
+        ('24\\xa0min', '24\\xa0h', '11\\xa0days')
+    """
+    for size, unit, least in ((86400, "days", 2), (3600, "h", 1), (60, "min", 1)):
+        if seconds >= least * size:
+            return f"{verdicts.number(seconds / size)}\N{NO-BREAK SPACE}{unit}"
+    return f"{verdicts.number(seconds)}\N{NO-BREAK SPACE}s"
+
+
 def unbroken(text: str) -> str:
     """With no-break spaces in "w = 7" and its kin."""
     return re.sub(r"\b([wPMk]) = (?=\d)", "\\1\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", text)

@@ -6,7 +6,7 @@ from .. import locations
 from ..claims import trends
 from ..runs import cost, record_format, store
 from ..runs.records import Records
-from . import presentation
+from . import facts, presentation
 
 
 def describe(runs: Records) -> str:
@@ -29,7 +29,7 @@ def describe(runs: Records) -> str:
     trying = ", for trying things out" if e.scale == "demo" else ""
     devices = {f"{o['device_name']} ({o['device'].upper()})" for o in provenance}
     commits = {f"`{(o['commit'] or 'unknown')[:10]}`{' with changes' if o['dirty'] else ''}" for o in provenance}
-    spent = cost.duration(cost.machine_seconds(runs))
+    spent = facts.duration(cost.machine_seconds(runs))
     diverged = {str(c) for c in map(_run_of, runs) if c}
     sentences = [
         f"**Scale `{e.scale}`{trying}.** Data: {data['name']}, {_listed(sources)}, "

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import locations
+from ..claims.verdicts import number
 from ..errors import RecordError
 
 HARDWARE = {"cpu": "one CPU thread", "gpu": "one GPU"}
@@ -78,9 +79,9 @@ def ratios(cpu: Benchmarks) -> pd.DataFrame:
                 {
                     "what": f"{section}, {unit}",
                     "width": row["width"],
-                    "baseline": _number(row["baseline"]["median"]),
-                    "library": _number(speed),
-                    "ratio": _range(ratio, ".1f"),
+                    "baseline": digits(row["baseline"]["median"]),
+                    "library": digits(speed),
+                    "ratio": _range(ratio),
                     "of the matrix-product rate": f"{row['flop'] * speed / ceiling:.0%}",
                 }
             )
@@ -142,10 +143,10 @@ def steps(gpu: Benchmarks) -> pd.DataFrame | NotMeasured:
                 "family": family,
                 "networks": n,
                 "width": width,
-                BEFORE: _number(found[family, width, n, BEFORE]["images_per_s"]["median"]),
-                "compiled": _number(alone["images_per_s"]["median"]) if alone else "-",
-                AFTER: _number(row["images_per_s"]["median"]),
-                "ratio": _range(ratio, ".2f"),
+                BEFORE: number(found[family, width, n, BEFORE]["images_per_s"]["median"]),
+                "compiled": number(alone["images_per_s"]["median"]) if alone else "-",
+                AFTER: number(row["images_per_s"]["median"]),
+                "ratio": _range(ratio),
                 "of the bf16 rate": _percent(row["flop_per_s"] / gpu["ceilings"]["matrix product, bf16, FLOP/s"]),
                 "of the bandwidth": _percent(row["bytes_per_s"] / gpu["ceilings"]["copy, bytes/s"]),
                 "compiling, s": f"{row['compile_s']:.0f}",
@@ -159,7 +160,7 @@ def gpu_measuring(gpu: Benchmarks) -> pd.DataFrame:
     ceiling = gpu["ceilings"]["matrix product, float32, FLOP/s"]
     rows = {
         row["width"]: {
-            "points/s": _number(row["points_per_s"]["median"]),
+            "points/s": digits(row["points_per_s"]["median"]),
             "of the float32 rate": _percent(row["flop_per_s"] / ceiling),
         }
         for row in as_used(gpu)
@@ -180,13 +181,13 @@ def gpu_findings(gpu: Benchmarks) -> str:
             ratios = [row["ratio"]["median"] for row in chosen]
             if ratios:
                 said.append(
-                    f"Side by side, {name} train {min(ratios):.2f} to {max(ratios):.2f} times as fast as before."
+                    f"Side by side, {name} train {digits(min(ratios))} to {digits(max(ratios))} times as fast as before."
                 )
     if "hosts" in gpu:
         hosts = gpu["hosts"]
         said.append(
-            f"A sweep of {hosts['runs']} runs took {hosts['one_s']:.0f} s on one GPU and {hosts['two_s']:.0f} s on two, "
-            f"{hosts['share']:.2f} of it, starting the processes included."
+            f"A sweep of {hosts['runs']} runs took {number(hosts['one_s'])} s on one GPU and {number(hosts['two_s'])} s on two, "
+            f"{number(hosts['share'])} of it, starting the processes included."
         )
     if "reference" in gpu:
         ours, theirs = (
@@ -194,8 +195,8 @@ def gpu_findings(gpu: Benchmarks) -> str:
             for name in ("convnet w = 64", "airbench")
         )
         said.append(
-            f"Captured and not compiled, w = 64 trains at {ours:.0f} TFLOP/s and the network of the speed runs at "
-            f"{theirs:.0f}, each at the better of the batch sizes 128 and 1,024."
+            f"Captured and not compiled, w = 64 trains at {number(ours)} TFLOP/s and the network of the speed runs at "
+            f"{number(theirs)}, each at the better of the batch sizes 128 and 1,024."
         )
     worst: dict[str, float] = {}
     errors = gpu["errors"] if gpu.lacking("errors") is None else {}
@@ -210,7 +211,7 @@ def gpu_findings(gpu: Benchmarks) -> str:
             f"steps by at most {worst['float64']:.1g} of the way that they went. In float32 rounding grows on the way: they "
             f"differ by {worst['float32']:.1g}, and eager steps from themselves, in float64 or when the first weights differ in "
             f"their last bit, by {worst['float32, eager']:.1g}. In bfloat16 they are at most "
-            f"{worst['bf16']:.2f} times as far from eager float32 as eager steps in bfloat16 are."
+            f"{digits(worst['bf16'])} times as far from eager float32 as eager steps in bfloat16 are."
         )
     return " ".join(said)
 
@@ -223,7 +224,7 @@ def explorations(cpu: Benchmarks) -> pd.DataFrame:
             for name, row in cpu["explorations"].items()
         }
     ).T
-    return table.map(lambda value: f"{value:.2f}").rename_axis("tried")
+    return table.map(digits).rename_axis("tried")
 
 
 def many(cpu: Benchmarks) -> pd.DataFrame:
@@ -254,15 +255,16 @@ def as_used(gpu: Benchmarks) -> list[dict[str, Any]]:
     return [row for row in gpu["measuring"] if row["layout"] == "channels last" and row["chunk"] is None]
 
 
-def _range(ratio: dict[str, float], digits: str) -> str:
+def _range(ratio: dict[str, float]) -> str:
     """A median and its range, on one line."""
-    low, high = f"{ratio['min']:{digits}}", f"{ratio['max']:{digits}}"
-    return f"{ratio['median']:{digits}}\N{NO-BREAK SPACE}({low}\N{NON-BREAKING HYPHEN}{high})"
+    low, high = digits(ratio["min"]), digits(ratio["max"])
+    return f"{digits(ratio['median'])}\N{NO-BREAK SPACE}({low}\N{NON-BREAKING HYPHEN}{high})"
+
+
+def digits(value: float) -> str:
+    """Two significant digits, a last zero among them: those of a column end alike."""
+    return f"{value:#.2g}".removesuffix(".") if value < 100 else number(value)
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g}%"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{number(100 * share)}%"

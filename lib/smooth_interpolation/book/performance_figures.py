@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..figures.style import ACCENT, INK, STYLE, TRAIN, letters, subplots
 from . import presentation
-from .performance import AFTER, BEFORE, Benchmarks, NotMeasured, exponent
+from .performance import AFTER, BEFORE, Benchmarks, NotMeasured, digits, exponent
 
 BASELINE, LIBRARY, CEILING = TRAIN, ACCENT, INK
 LIMITS = {"flop_per_s": "operations at the bf16 rate", "bytes_per_s": "activations at the bandwidth"}
@@ -52,7 +52,7 @@ def cost_by_width(cpu: Benchmarks) -> Figure:
             slope = exponent([widths[i] for i in wide], [seconds[i] for i in wide])
             floor = [1e3 * row["flop"] / cpu["ceilings"][f"matrix product, {precision}, FLOP/s"] for row in rows]
             panel.plot(widths, floor, "--", color=CEILING, label=f"its operations at the {precision} rate")
-            panel.set(title=f"One {unit}: cost ~ $w^{{{slope:.2f}}}$ from $w = 8$", ylabel="milliseconds")
+            panel.set(title=f"One {unit}: cost ~ $w^{{{digits(slope)}}}$ from $w = 8$", ylabel="milliseconds")
             _log(panel, widths, "base width $w$")
         axes[0].legend()
         figure.set_label(
@@ -77,7 +77,7 @@ def cost_by_amount(cpu: Benchmarks) -> Figure:
             panel.errorbar(amounts, seconds, yerr=spread, fmt="o-", color=LIBRARY, label="library")
             floor = [row["flop"] / ceiling for row in rows]
             panel.plot(amounts, floor, "--", color=CEILING, label=f"operations at the {precision} rate")
-            panel.set(title=f"{titles[what]}: cost ~ $n^{{{exponent(amounts, seconds):.2f}}}$")
+            panel.set(title=f"{titles[what]}: cost ~ $n^{{{digits(exponent(amounts, seconds))}}}$")
             _log(panel, amounts, what)
         for panel in axes:
             panel.set_ylabel(f"seconds, $w = {rows[0]['width']}$")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from .. import config, figures
 from ..config import Experiment
 from ..runs import cost, store
 from ..train import loop
+from . import facts
 from .performance import AFTER, Benchmarks, NotMeasured, as_used
 
 EXPERIMENTS = ("convnet-noise20", "convnet-asymmetric", "convnet-cifar100", "resnet18-noise20")
@@ -134,13 +136,14 @@ def _cost(experiment: Experiment, kind: str, benchmarks: Benchmarks, n: int) -> 
 
 
 def _paid(experiment: Experiment, kind: str, hardware: str) -> str:
-    """What a machine spent on the runs that have records, and where it was not the benchmarks'."""
+    """What a machine spent on the runs that have records, and how many of them were not on the benchmarks' device."""
     runs = experiment.runs()
     here = [record for record in store.read_all(runs) if record["provenance"]["device"] == kind]
     if not here:
         return "-"
-    others = sorted({record["provenance"]["device_name"] for record in here} - set(hardware.split("; ")))
-    where = f" on {', '.join(others)}" if others else ""
+    devices = Counter(record["provenance"]["device_name"] for record in here)
+    elsewhere = {name: n for name, n in sorted(devices.items()) if name not in hardware.split("; ")}
+    where = "".join(f", {n} of them on {name}" if n < len(here) else f" on {name}" for name, n in elsewhere.items())
     return f"{_duration(cost.machine_seconds(here) / 3600)} ({len(here)} of {len(runs)} runs{where})"
 
 
@@ -178,8 +181,7 @@ def _at(rates: Rates, width: int) -> float:
 def _duration(hours: float) -> str:
     if math.isnan(hours):
         return "not measured"
-    said = f"{hours / 24:,.1f} days" if hours >= 48 else cost.duration(3600 * hours)
-    return said.replace(" ", "\N{NO-BREAK SPACE}")
+    return facts.duration(3600 * hours)
 
 
 def _size(asked: int | None, whole: int) -> int:
