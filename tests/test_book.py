@@ -26,6 +26,19 @@ def test_text_and_notebook_agree_cell_by_cell(text):
     assert not any(c.get("outputs") for c in paired.cells), "notebooks are kept without outputs"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_a_section_offers_its_code_once(page):
+    offers = {"": 0}
+    for cell in jupytext.read(page).cells:
+        if cell.cell_type == "markdown":
+            offers |= {heading: 0 for heading in re.findall(r"^#+ .*", cell.source, re.MULTILINE)}
+        elif "hide-input" in cell.metadata.get("tags", []) and "code_prompt_show" not in cell.metadata.get(
+            "mystnb", {}
+        ):
+            offers[list(offers)[-1]] += 1  # what has a name of its own, such as a page's parameters, is not just code
+    assert max(offers.values()) <= 1, offers
+
+
 def test_every_page_is_in_the_contents():
     listed = set(re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text()))
     assert listed == {page.stem for page in PAGES}
