@@ -143,7 +143,11 @@ DOUBTS: dict[str, Doubt] = {
         "away late. The paper, too, finds peak and threshold apart."), _named("resnet-crossentropy-peak-place", "resnet-jacobian-peak-place", "resnet-hessian-peak-place")),
     "few-narrow-networks": Doubt("Few narrow networks", (
         "Where even the narrowest networks nearly fit, little width is left for a curve to fall and rise over."),
-        ("test-error-u-shape", "test-error-peak", "double-descent-without-noise", "jacobian-peak-without-noise", "hessian-peak-without-noise")),
+        ("test-error-u-shape", "test-error-peak")),
+    "small-rise": Doubt("A small rise", (
+        "With clean labels a curve rises by little before it falls. Where that is about what seeds, moments and test images differ by, "
+        "so few seeds cannot tell whether it rises at all."),
+        ("double-descent-without-noise", "jacobian-peak-without-noise", "hessian-peak-without-noise"), ("inconclusive",)),
     "batch-normalisation": Doubt("Batch normalisation", (
         "It keeps the scale of what a layer passes on, in narrow networks as well: their loss may be steep from the start."),
         ("resnet-jacobian-peak", "resnet-hessian-peak")),
