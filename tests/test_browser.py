@@ -19,7 +19,7 @@ from smooth_interpolation.runs import store, tables
 
 PAGES = [path.stem for path in sorted((locations.repository() / "book").glob("*.md"))]
 OTHERS = ["genindex", "search"]
-PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
+PHONE, TABLET, DESK = ({"width": width, "height": height} for width, height in ((390, 800), (768, 1000), (1280, 900)))
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 AXE = """async rules => {
@@ -290,6 +290,19 @@ def test_on_a_phone_the_sliders_stay_in_sight_of_what_they_move(page, kind, tab,
     controls, head = box.locator(".controls").bounding_box(), tab.locator(".bd-header-article").first.bounding_box()
     assert head["y"] + head["height"] <= controls["y"] + 1
     assert controls["y"] + controls["height"] < last.bounding_box()["y"] + last.bounding_box()["height"]
+
+
+LABELS = """() => [...document.querySelectorAll(".drawing img")].filter(i => i.offsetParent)
+  .map(i => [i.currentSrc.split("/").pop(), 9 * 4 / 3 * i.getBoundingClientRect().width / i.naturalWidth])"""
+
+
+@pytest.mark.parametrize("screen", [PHONE, TABLET, DESK], ids=["phone", "tablet", "desk"])
+@pytest.mark.parametrize("page", PAGES)
+def test_labels_of_figures_are_legible(page, screen, tab, address):
+    tab.set_viewport_size(screen)
+    tab.goto(f"{address}{page}.html")
+    tab.evaluate(IMAGES)
+    assert not [(name, pixels) for name, pixels in tab.evaluate(LABELS) if pixels < 8.5]  # ticks, of 9 points
 
 
 PRINTED = """() => [...document.querySelectorAll(".explore, .downloads, details.origin, details.hide")]

@@ -383,3 +383,5 @@ def test_a_figure_of_records_is_drawn_again_for_a_phone():
     assert again.get_size_inches()[0] == style.NARROW < drawn.get_size_inches()[0]
     assert alt_text.describe(again) == alt_text.describe(drawn) and again.axes[0].get_yscale() == "log"
     assert set(drawn.drawn_from.table.metric) == set(figures.PARTS)
+    some = figures.fig2(record for record in runs)  # of no experiment, and given once
+    assert some.again(narrow=True).get_size_inches()[0] == style.NARROW and not hasattr(some, "drawn_from")

@@ -86,6 +86,11 @@ def test_a_figure_needs_a_name_that_files_can_have(page):
         presentation.show(figures.fig2(page), page.volumes, "Figure 2")
 
 
+def test_four_panels_abreast_are_for_screens_wider_than_a_tablet(page):
+    for figure, screens in ((figures.fig2, "991px"), (figures.fig1c, "600px")):
+        assert f'media="screen and (max-width: {screens})"' in presentation.shown(figure(page))
+
+
 def test_the_book_keeps_a_file_once(tmp_path, shown):
     app = SimpleNamespace(outdir=str(tmp_path))
     context = {"body": shown.html, "pathto": lambda place, _: f"../{place}"}

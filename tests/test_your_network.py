@@ -183,7 +183,8 @@ def test_several_networks_by_width_and_the_figures():
     alone = examine(networks[3], F.interpolate(images, 32), labels, noisy=noisy, **FAST).volumes
     of_two = found.volumes[found.volumes.width == 3]
     assert of_two.drop(columns="width").reset_index(drop=True).equals(alone.drop(columns="width"))
-    assert len(found.figure().axes) == 8
+    drawn = found.figure()
+    assert len(drawn.axes) == len(drawn.again(narrow=True).axes) == 8
     one = examine(linear(), images, labels, noisy=noisy, **FAST).figure()
     assert [panel.get_title() for panel in one.axes] == [
         "Accuracy",
@@ -191,7 +192,7 @@ def test_several_networks_by_width_and_the_figures():
         "Jacobian norm",
         "Hessian norm",
     ]
-    assert len(one.axes[0].get_lines()) == 2
+    assert len(one.axes[0].get_lines()) == 2 and one.again(narrow=True).get_figwidth() < one.get_figwidth()
     assert "Jacobian norm, noisy labels: " in one.get_label()  # what a notebook says of it
     regression = examine(linear(n_out=1), images, torch.rand(6, 1), loss=lambda y, t: (y - t).abs().sum(1), **FAST)
     assert [panel.get_title() for panel in regression.figure().axes] == ["Loss", "Jacobian norm", "Hessian norm"]

@@ -23,6 +23,7 @@ from .. import config, figures, locations
 from ..config import Experiment
 from ..errors import ConfigError
 from ..figures import alt_text
+from ..figures.style import FULL
 from ..runs import cost, record_format
 
 TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "csv": "text/csv"}
@@ -112,8 +113,11 @@ def _words(figure: Figure) -> str:
 def _image(figure: Figure, file: str, svg: bytes, alt: str) -> str:
     """The drawing, at most a third larger than drawn: for light and for dark pages and, if it can be drawn narrow, for phones.
 
+    The narrow one of a figure with four panels abreast is for tablets, too, where their labels would be too small.
+
     Where the book's style is not at hand, in a notebook, the light one is seen.
     """
+    screens = "991px" if figure.get_figwidth() >= FULL else "600px"
     limit = f"max-width:{figure.get_figwidth() * 1.35:.1f}in"
     again = getattr(figure, "again", None)
     narrow = again(narrow=True) if again else None
@@ -125,7 +129,7 @@ def _image(figure: Figure, file: str, svg: bytes, alt: str) -> str:
         source = ""
         if narrow is not None:
             small = _uri(f"{stem}-narrow{ending}", drawn(narrow, "svg", dark=dark))
-            source = f'<source media="(max-width: 600px)" srcset="{small}">'
+            source = f'<source media="screen and (max-width: {screens})" srcset="{small}">'
         hidden = ' style="display:none"' if dark else ""
         pictures.append(
             f'<picture class="{kind}"{hidden}>{source}'

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..runs import record_format
-from ..runs.records import Records
+from ..runs.records import Records, listed
 from . import paper
 from .style import ACCENT
 
@@ -50,12 +50,13 @@ def of_runs(name: str) -> Callable[..., Figure]:
     kind = paper.FIGURES[name]
 
     def draw(runs: Iterable[record_format.Record], *, mark_width: int | None = None, **options: Any) -> Figure:
+        runs = listed(runs)
         figure = paper.draw(name, runs, width=mark_width, **options)
+        figure.again = partial(draw, runs, mark_width=mark_width, **options)
         if isinstance(runs, Records):
             table = paper.data(name, paper.table_of(kind, runs))
             mark_explored(figure, [width for width in runs.explored if width != mark_width])
             figure.drawn_from = DrawnFrom(name, runs, table)
-            figure.again = partial(draw, runs, mark_width=mark_width, **options)
         return figure
 
     draw.__name__ = draw.__qualname__ = name.replace("-", "_")

@@ -204,15 +204,13 @@ def _step_aside(panel: Axes, label: Text, ticks: list[int], i: int, places: dict
         label.set_transform(label.get_transform() + ScaledTranslation(push, 0, panel.figure.dpi_scale_trans))
 
 
-def legend_below(figure: Figure, panel: Axes, title: str | None = None, curves: bool = True) -> None:
-    """One legend for all panels, under them: of the named lines of `panel`, the threshold last, or of that alone."""
+def legend_below(figure: Figure, panel: Axes) -> None:
+    """One legend for all panels, under them: of the named lines of `panel`, abreast as far as there is room."""
     handles = [line for line in panel.get_lines() if not line.get_label().startswith("_")]
-    handles = [line for line in handles if curves or line.get_label() == THRESHOLD]
-    handles.sort(key=lambda line: line.get_label() == THRESHOLD)
     if handles:
-        figure.legend(
-            handles=handles, title=title, loc="outside lower center", ncols=3 if figure.get_figwidth() <= NARROW else 5
-        )
+        longest = max(len(str(line.get_label())) for line in handles)
+        abreast = int(figure.get_figwidth() // (0.5 + DIGIT * longest))
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(max(abreast, 1), 5))
 
 
 def say(panel: Axes, text: str) -> None:

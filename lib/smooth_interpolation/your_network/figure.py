@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from ..errors import UserError
 from ..figures import alt_text, paper
 from ..figures.by_volume import AXES
-from ..figures.style import BAND, CORRUPTED, INK, STYLE, TEST, legend_below, letters, sequence, subplots
+from ..figures.style import BAND, CORRUPTED, INK, NARROW, STYLE, TEST, WIDTH, legend_below, letters, sequence, subplots
 from ..runs.records import records
 
 if TYPE_CHECKING:
@@ -24,9 +25,14 @@ STYLES = {"all": "o-", "clean": "o-", "noisy": "s--"}  # of networks by name, wh
 LABELS = {"all": "all points", "clean": "clean labels", "noisy": "noisy labels"}
 
 
-def draw(found: Examination, reference: bool = True) -> Figure:
-    """Metrics over the volume's size for one network or several by name, over the width for several by width."""
-    return by_width(found) if widths(found) else by_size(found, reference)
+def draw(found: Examination, reference: bool = True, narrow: bool = False) -> Figure:
+    """Metrics over the volume's size for one network or several by name, over the width for several by width.
+
+    `figure.again` draws it with other options: `again(narrow=True)` for a phone.
+    """
+    figure = by_width(found, narrow) if widths(found) else by_size(found, reference, narrow)
+    figure.again = partial(draw, found, reference)
+    return figure
 
 
 def widths(found: Examination) -> bool:
@@ -39,14 +45,14 @@ def named(found: Examination) -> list[str]:
     return [name for name in found.volumes.width.unique() if isinstance(name, str)]
 
 
-def by_size(found: Examination, reference: bool = True) -> Figure:
+def by_size(found: Examination, reference: bool = True, narrow: bool = False) -> Figure:
     """A panel per metric over augmentations per path; shaded: one standard error of the mean over points.
 
     Dashed, for scale: a network of this book at the interpolation threshold, and one beyond.
     """
     metrics, known = panels(found), references(found) if reference else {}
     with mpl.rc_context(STYLE):
-        figure, axes = subplots(-(-len(metrics) // 2), 2, 2.1, sharex=True)
+        figure, axes = subplots(-(-len(metrics) // 2), 2, 2.1, NARROW if narrow else WIDTH, sharex=True)
         for panel, metric in zip(axes.flat, metrics, strict=False):
             for network, subset, label, colour, style in each(found):
                 part = _curve(found, metric, subset, network)
@@ -96,11 +102,11 @@ def references(found: Examination) -> dict[str, pd.DataFrame]:
     return {f"Figure 2, w = {width}: {where} threshold": table[table.width == width] for width, where in places.items()}
 
 
-def by_width(found: Examination) -> Figure:
+def by_width(found: Examination, narrow: bool = False) -> Figure:
     """As Figure 3 where wrong labels are known, else as Figure 2."""
     table = found.volumes.replace({"metric": {"loss": "crossentropy"}}).dropna(subset="mean")
     draw_volumes = paper.fig3 if len(curves(found)) > 1 else paper.fig2
-    figure = draw_volumes(table, unit="strength")  # of either kind of path
+    figure = draw_volumes(table, unit="strength", narrow=narrow)  # of either kind of path
     if "loss" in set(found.volumes.metric):
         for panel in figure.axes:
             for name, rename in ((panel.get_title(), panel.set_title), (panel.get_label(), panel.set_label)):
