@@ -12,7 +12,7 @@ from tests import worlds
 
 from smooth_interpolation import config, errors, locations
 from smooth_interpolation.book import facts, origins, pages
-from smooth_interpolation.claims import moments, trends, verdicts
+from smooth_interpolation.claims import moments, trends, words
 from smooth_interpolation.figures import alt_text
 from smooth_interpolation.runs import store, tables
 from smooth_interpolation.runs.records import Records
@@ -59,7 +59,7 @@ def test_sentences_are_filled_from_the_records(records):
     assert known.fill("{test.highest}% at w = {test.highest_at}") == f"{last.max():.0f}% at w\xa0=\xa0{last.idxmax()}"
     assert known.fill("{accuracy.noisy.volume.share}") == f"{accuracy.iloc[-1]:.0%}"
     jacobian = store.last_epoch(history, "jacobian_norm").set_index("width").value
-    assert known.fill("{wide.jacobian.last}") == f"{verdicts.number(jacobian[24])}"
+    assert known.fill("{wide.jacobian.last}") == f"{words.number(jacobian[24])}"
     assert known.fill("{peaked.test.last} {training_at_test_peak}")
     assert known.fill("{threshold} {widest} {n_seeds} {n_train}") == "8 24 1 50,000"
     with pytest.raises(errors.ConfigError, match="no fact"):

@@ -7,6 +7,7 @@ import pytest
 from numpy.polynomial import legendre as reference
 
 from smooth_interpolation import cli
+from smooth_interpolation.claims.words import number
 from smooth_interpolation.figures import intuition_figures, style
 from smooth_interpolation.studies import intuition
 
@@ -110,7 +111,7 @@ def test_the_network_holds_wrong_labels_over_more_of_the_way(data, fits):
     around = intuition.smoothness(fits[1].function, data, radius)
     assert network["steepest, noisy"] == around.steepest[around.noisy].max() > network["mean slope, noisy"]
     said = intuition_figures.findings(data, fits, table).data
-    assert f"up to {polynomial['steepest, noisy']:.0f} steep" in said
+    assert f"up to {number(polynomial['steepest, noisy'])} steep" in said
     assert f"at slopes of at most {network['steepest, noisy']:.0f}." in said
     text = intuition_figures.describe(data, fits)
     assert f"{network['mean reach of wrong labels']:.0%}" in text and f"{len(data.x)} points" in text

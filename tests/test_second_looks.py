@@ -44,7 +44,7 @@ def test_thresholds_stand_side_by_side(world):
 
 def test_peaks_stand_beside_the_threshold(world):
     row = second_looks.peaks(second_looks.evidences()).loc[HERE].tolist()
-    assert row == ["w = 8", "w = 6 (22.5%), w = 6", "w = 8 (0.0%), w = 8", "w = 8 (0.0%), w = 8"]
+    assert row == ["w = 8", "w = 6 (22%), w = 6", "w = 8 (0%), w = 8", "w = 8 (0%), w = 8"]
 
 
 def test_correlation_after_the_first_descent(world):
@@ -131,7 +131,7 @@ def test_values_by_seed(monkeypatch):
     records = worlds.records(world) + worlds.records(World(), 1)
     monkeypatch.setattr(second_looks, "records_of", lambda scale, experiment: (records, None))
     table = second_looks.by_seed("laptop", claims.NOISY, "train_error")
-    assert table.loc["w = 24"].tolist() == ["0.5 (0.0 to 5.0)", "0.0"] and len(table) == 8
+    assert table.loc["w = 24"].tolist() == ["0.5 (0 to 5)", "0"] and len(table) == 8
     monkeypatch.setattr(second_looks, "records_of", lambda scale, experiment: ([], None))
     assert second_looks.by_seed("laptop", claims.NOISY, "train_error").empty
 

@@ -10,7 +10,7 @@ from worlds import opened
 
 from smooth_interpolation import claims, cli, config, locations
 from smooth_interpolation.book import pages
-from smooth_interpolation.claims import verdicts
+from smooth_interpolation.claims import verdicts, words
 from smooth_interpolation.cli import display
 from smooth_interpolation.runs import store
 from smooth_interpolation.runs.records import Records
@@ -202,4 +202,4 @@ def test_effects_are_short():
         0.0: "0",
         -0.06: "-0.06",
     }
-    assert {value: verdicts.number(value) for value in values} == values
+    assert {value: words.number(value) for value in values} == values

@@ -22,7 +22,7 @@
     return element;
   };
   const short = value => value === null || value === undefined ? "–" : value === 0 ? "0"
-    : Math.abs(value) >= 1e4 || Math.abs(value) < 1e-2 ? value.toExponential(1).replace("e+", "e").replace(".0e", "e") : String(+value.toPrecision(3));
+    : Math.abs(value) >= 1e4 || Math.abs(value) < 1e-2 ? value.toExponential(1).replace("e+", "e").replace(".0e", "e") : String(+value.toPrecision(value > 0.99 && value < 1 ? 3 : 2));
 
   // A labelled control; `changed` is called with its value at once and whenever it moves.
   const slider = (label, count, start, name, changed) => {

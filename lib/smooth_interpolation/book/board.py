@@ -71,7 +71,7 @@ class Board:
         """What of the paper's experiments was measured below their own data and epochs only, or not at all, as a point of a list."""
         best = {name: self._largest(name) for name in claims.EXPERIMENTS}
         parts = [
-            f"`{name}` ({f'only at `{scale}` scale' if scale else 'nothing measured'})"
+            f"{matrix.EXPERIMENTS[name][0]} ({f'only at `{scale}` scale' if scale else 'nothing measured'})"
             for name, scale in best.items()
             if scale not in ("gpu", "paper")
         ]

@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..claims import moments, trends, verdicts
+from ..claims import moments, trends
 from ..claims.evidence import Plan
+from ..claims.words import number
 from ..errors import ConfigError
 from ..runs import record_format, store, tables
 from ..runs.records import planned
@@ -78,8 +79,8 @@ class Curve:
         if name.endswith("_at"):
             return str(value)
         if name.endswith("share"):
-            return "more than 99%" if 0.99 < value < 1 else f"{verdicts.number(100 * value)}%"
-        return verdicts.number(value)
+            return "more than 99%" if 0.99 < value < 1 else f"{number(100 * value)}%"
+        return number(value)
 
     @cached_property
     def _peak(self) -> int | None:
@@ -187,8 +188,8 @@ def duration(seconds: float) -> str:
     """
     for size, unit, least in ((86400, "days", 2), (3600, "h", 1), (60, "min", 1)):
         if seconds >= least * size:
-            return f"{verdicts.number(seconds / size)}\N{NO-BREAK SPACE}{unit}"
-    return f"{verdicts.number(seconds)}\N{NO-BREAK SPACE}s"
+            return f"{number(seconds / size)}\N{NO-BREAK SPACE}{unit}"
+    return f"{number(seconds)}\N{NO-BREAK SPACE}s"
 
 
 def unbroken(text: str) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from .. import claims
 from ..claims import rows, verdicts
+from ..claims.words import number
 from .captioned import plain
 
 EXPERIMENTS = {  # as the heads of the columns name them
@@ -104,7 +105,7 @@ def value(row: Any) -> str:
         return ""
     text = ("w = " if row.measure.startswith("width") else "") + verdicts.effect(row)
     if pd.notna(row.low) and (row.seeds > 1 or row.low < row.high):  # of one seed the spread may be unknown
-        text += f" [{verdicts.number(row.low)}, {verdicts.number(row.high)}]"
+        text += f" [{number(row.low)}, {number(row.high)}]"
     return text.replace(" ", "&nbsp;").replace("&nbsp;[", " [").replace("-", "−")
 
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from .. import claims, config, figures, locations
 from ..claims import kept, moments, verdicts
+from ..claims.words import number
 from ..errors import ConfigError
 from ..figures.style import STYLE
 from ..runs import store, tables
@@ -95,11 +96,11 @@ def by_width(runs: Records) -> pd.DataFrame:
         for name, which in columns.items()
         if which in ends.index
     }
-    table = pd.DataFrame(means).map(lambda value: f"{value:.1f}")
+    table = pd.DataFrame(means).map(number)
     jacobian = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "all")]
     for size, name in ((0, "at the points"), (volumes["size"].max(), "over the largest volume")):
         means = jacobian[jacobian["size"] == size].groupby("width")["mean"].mean()
-        table[f"Jacobian norm {name}"] = means.map(verdicts.number)
+        table[f"Jacobian norm {name}"] = means.map(number)
     return table
 
 

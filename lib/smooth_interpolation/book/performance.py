@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import locations
-from ..claims.verdicts import number
+from ..claims.words import number
 from ..errors import RecordError
 
 HARDWARE = {"cpu": "one CPU thread", "gpu": "one GPU"}

@@ -111,14 +111,14 @@ def _words(figure: Figure) -> str:
 
 
 def _image(figure: Figure, file: str, svg: bytes, alt: str) -> str:
-    """The drawing, at most a third larger than drawn: for light and for dark pages and, if it can be drawn narrow, for phones.
+    """The drawing, hardly larger than drawn, so that all figures have type of one size: for light and for dark pages and, if it can be drawn narrow, for phones.
 
     The narrow one of a figure with four panels abreast is for tablets, too, where their labels would be too small.
 
     Where the book's style is not at hand, in a notebook, the light one is seen.
     """
     screens = "991px" if figure.get_figwidth() >= FULL else "600px"
-    limit = f"max-width:{figure.get_figwidth() * 1.35:.1f}in"
+    limit = f"max-width:{figure.get_figwidth() * 1.15:.1f}in"
     again = getattr(figure, "again", None)
     narrow = again(narrow=True) if again else None
     stem, words = file.removesuffix(".svg"), html.escape(alt)

@@ -7,7 +7,8 @@ from typing import Any
 from IPython.display import Markdown
 
 from .. import claims
-from ..claims import trends, verdicts
+from ..claims import trends
+from ..claims.words import number
 from ..errors import UserError
 from ..studies import beyond
 
@@ -19,7 +20,7 @@ def step_error() -> Any:
         return None
     table = study.table
     errors = table[(table.metric == "error, float64") & (table.factor == 1.0)].groupby("width").value.mean()
-    low, high = (f"{verdicts.number(100 * value)}%" for value in (errors.min(), errors.max()))
+    low, high = (f"{number(100 * value)}%" for value in (errors.min(), errors.max()))
     return Markdown(
         f"**Equation 5 and the second derivative.** At the paper's step the difference of gradients is off the derivative by a median of "
         f"{low} to {high}, over the widths, at `{study.experiment.scale}` scale: [curvature without differences](beyond-curvature.html) "

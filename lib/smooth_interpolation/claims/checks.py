@@ -18,6 +18,7 @@ from . import trends
 from .evidence import View
 from .registry import Finding, State, share
 from .trends import POINTS, STEP
+from .words import number
 
 SHARPNESS = {"crossentropy": "crossentropy", "jacobian": "jacobian_norm", "hessian": "tangent_hessian_norm"}
 NAMES = {"crossentropy": "crossentropy", "jacobian_norm": "Jacobian norm", "tangent_hessian_norm": "Hessian norm"}
@@ -152,14 +153,14 @@ def error_peak(error: Error, name: str = "The test error") -> Callable[[View], F
     def check(view: View) -> Finding:
         curve, top = top_of_error(view, error)
         images = trends.selected(len(curve)) * view.image_error(*error)
-        explained = f"noise alone would explain {top.noise:.1f}"
+        explained = f"noise alone would explain {number(top.noise)}"
         if top.peak is None or top.at is None:
             state: State = "inconclusive" if top.possible else "contradicted"
             sentence = f"{name} nowhere rises and falls again by {POINTS:g} percentage point; {explained}."
             return Finding(state, 0.0, measure, sentence, images)
         sentence = (
-            f"{name} rises by {top.peak.rise:.1f} percentage points to its peak at w = {top.at}, {curve[top.at]:.1f}%, and "
-            f"ends {top.peak.to_end:.1f} lower; {explained}."
+            f"{name} rises by {number(top.peak.rise)} percentage points to its peak at w = {top.at}, {number(curve[top.at])}%, and "
+            f"ends {number(top.peak.to_end)} lower; {explained}."
         )
         state = "supported" if top.certain and top.peak.to_end >= max(top.step, top.noise) else "inconclusive"
         return Finding(state, top.peak.to_end, measure, sentence, images)
@@ -202,7 +203,7 @@ def training_accuracy(view: View) -> Finding:
     up_to = accuracy[accuracy.index <= (threshold or view.widths[-1])]
     order, measure = grows(view, up_to), "order with width, up to the threshold"
     if threshold is None:
-        worst = f"The widest network's training error is {100 - accuracy.iloc[-1]:.2f}%"
+        worst = f"The widest network's training error is {number(100 - accuracy.iloc[-1])}%"
         return Finding("inconclusive", order, measure, f"{worst}; {NO_THRESHOLD}.")
     if threshold == view.widths[0]:
         return Finding("inconclusive", order, measure, f"Even the narrowest network, w = {threshold}, fits everything.")

@@ -13,6 +13,7 @@ from ..runs import record_format, store, tables
 from ..runs.records import planned
 from . import checks, moments, trends
 from .evidence import Evidence, View
+from .words import number
 
 Evidences = dict[str, Evidence]
 METRICS = ("jacobian_norm", "tangent_hessian_norm")
@@ -93,8 +94,8 @@ def by_seed(scale: str, experiment: str, metric: str, subset: str = "all") -> pd
     table = table[(table.metric == metric) & (table.subset == subset)]
     if table.empty:
         return pd.DataFrame()
-    spread = table.low.map("{:.1f}".format) + " to " + table.high.map("{:.1f}".format)
-    text = table["mean"].map("{:.1f}".format) + np.where(table.low < table.high, " (" + spread + ")", "")
+    spread = table.low.map(number) + " to " + table.high.map(number)
+    text = table["mean"].map(number) + np.where(table.low < table.high, " (" + spread + ")", "")
     wide = table.assign(text=text).pivot(index="width", columns="seed", values="text").fillna("")
     return wide.rename(columns="seed {}".format, index="w = {}".format)
 
@@ -150,7 +151,7 @@ def _range(widths: Iterable[int | None]) -> str:
 
 
 def _top(view: View, top: trends.Peak | None) -> str:
-    return "none" if top is None else f"w = {top.at} ({view.end('train_error')[top.at]:.1f}%)"
+    return "none" if top is None else f"w = {top.at} ({number(view.end('train_error')[top.at])}%)"
 
 
 def _mean_correlation(view: View, metric: str, after_first_descent: bool) -> float:

@@ -10,6 +10,7 @@ from .evidence import View
 from .registry import ASYMMETRIC, RESNET, Finding, State, claim, share
 from .trends import MARKED, POINTS, STEP
 from .widths import peak_and_place
+from .words import number
 
 CORRUPTED, UNTOUCHED = ("test_error_by_group", "corrupted_classes"), ("test_error_by_group", "other_classes")
 
@@ -50,7 +51,7 @@ def largest_volume_is_less_accurate(view: View) -> Finding:
     fall = view.volume("accuracy", size=view.sizes[-2]) - view.volume("accuracy", size=view.sizes[-1])
     drop = 100 * float(fall.mean())
     state: State = "supported" if drop >= POINTS else "contradicted" if drop <= 0 else "inconclusive"
-    sentence = f"Beside the next smaller volume accuracy is {drop:.1f} percentage points lower."
+    sentence = f"Beside the next smaller volume accuracy is {number(drop)} percentage points lower."
     return Finding(state, drop, "percentage points, next smaller minus largest volume, mean over widths", sentence)
 
 
@@ -83,17 +84,15 @@ def corrupted_classes_keep_their_error(view: View) -> Finding:
     others = checks.top_of_error(view, UNTOUCHED)[1]
     images = trends.selected(len(error)) * view.image_error(*CORRUPTED)
     measure = "percentage points from a peak to the widest network, 0 without a peak"
-    ends = f"{error.iloc[0]:.1f}% at w = {error.index[0]}, {error.iloc[-1]:.1f}% at w = {error.index[-1]}"
+    ends = f"{number(error.iloc[0])}% at w = {error.index[0]}, {number(error.iloc[-1])}% at w = {error.index[-1]}"
     effect = 0.0 if top.peak is None or top.at is None else max(float(top.peak.to_end), 0.0)
     if top.certain and effect >= max(top.step, top.noise):
-        sentence = f"It peaks at w = {top.at}, at {error[top.at]:.1f}%, and falls again: {ends}."
+        sentence = f"It peaks at w = {top.at}, at {number(error[top.at])}%, and falls again: {ends}."
         return Finding("contradicted", effect, measure, sentence, images)
-    sentence = f"The test error of the corrupted classes does not fall again by more than noise explains, {top.noise:.1f} points: {ends}"
+    sentence = f"The test error of the corrupted classes does not fall again by more than noise explains, {number(top.noise)} points: {ends}"
     trend = 0.0 if others.peak is None else max(min(others.size, others.peak.to_end), 0.0)
     if trend < max(top.step, top.noise):
-        sentence += (
-            f"; but the double descent of the untouched classes, {trend:.1f} points, would not have been seen either"
-        )
+        sentence += f"; but the double descent of the untouched classes, {number(trend)} points, would not have been seen either"
         return Finding("inconclusive", effect, measure, f"{sentence}.", images)
     return Finding("supported", effect, measure, f"{sentence}.", images)
 

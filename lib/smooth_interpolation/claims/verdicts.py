@@ -14,6 +14,7 @@ import pandas as pd
 from .. import claims, config, locations
 from ..runs import store
 from . import evidence, kept, moments, trends
+from .words import number
 
 PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
 NOTHING = "not measured"
@@ -80,12 +81,6 @@ def spread(row: Any) -> str:
         return "one seed"
     over = "" if row.over == "seeds" else f" over {row.over}"
     return f"{number(row.low)} to {number(row.high)}{over}" + (", one seed" if row.seeds == 1 else "")
-
-
-def number(value: float) -> str:
-    """With two significant digits."""
-    rounded = float(f"{value:.1e}")
-    return f"{rounded:,.0f}" if abs(rounded) >= 10 else f"{rounded:.2g}"
 
 
 def as_table(table: pd.DataFrame, figure: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from .checks import NAMES, NO_THRESHOLD, SHARPNESS, TEST_ERROR, UNITS
 from .evidence import View
 from .registry import CLEAN, NOISY, Finding, State, claim, share
 from .trends import POINTS, STEP
+from .words import number
 
 BOTH = ("clean", "noisy")
 
@@ -25,11 +26,11 @@ def u_shape(view: View) -> Finding:
     images = trends.selected(max(len(up_to), 2)) * view.image_error(*TEST_ERROR)
     if valley.peak is None or valley.at is None:
         sentence = "The test error does not fall and then rise with the width"
-        sentence += f" by {POINTS:g} percentage point; noise alone would explain {valley.noise:.1f}."
+        sentence += f" by {POINTS:g} percentage point; noise alone would explain {number(valley.noise)}."
         return Finding("inconclusive" if valley.possible else "contradicted", 0.0, measure, sentence, images)
     sentence = (
-        f"The test error falls by {valley.peak.rise:.1f} percentage points to w = {valley.at} and rises by "
-        f"{valley.peak.fall:.1f}; noise alone would explain {valley.noise:.1f}."
+        f"The test error falls by {number(valley.peak.rise)} percentage points to w = {valley.at} and rises by "
+        f"{number(valley.peak.fall)}; noise alone would explain {number(valley.noise)}."
     )
     return Finding("supported" if valley.certain else "inconclusive", valley.size, measure, sentence, images)
 
@@ -44,8 +45,8 @@ def second_descent(view: View) -> Finding:
     state: State = "supported" if fall >= max(POINTS, noise) else "inconclusive"
     state = "contradicted" if fall + noise < POINTS else state
     sentence = (
-        f"It is {here:.1f}% at the threshold, w = {view.threshold}, and {widest:.1f}% at w = {view.widths[-1]}; noise alone "
-        f"would explain a difference of {noise:.1f}."
+        f"It is {number(here)}% at the threshold, w = {view.threshold}, and {number(widest)}% at w = {view.widths[-1]}; noise alone "
+        f"would explain a difference of {number(noise)}."
     )
     return Finding(state, fall, measure, sentence, trends.selected(2) * view.image_error(*TEST_ERROR))
 

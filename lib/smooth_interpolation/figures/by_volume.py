@@ -84,8 +84,10 @@ def draw(
         _name(ordered, metrics, [COLUMNS.get(subset, "") for subset in subsets], down)
         for panel in axes[-1]:
             panel.set_xlabel("base width $w$")
-        for row in axes:
-            if len(volumes):
+        if len(volumes) and rows > 1 and not narrow:  # once, beside both
+            figure.text(1, 0.5, unit, rotation=270, fontsize=labels.SIZE, ha="left", va="center")
+        elif len(volumes):
+            for row in axes:
                 _say_unit(row[-1], unit)
         if letter:
             axes[0, 0].set_title(letter, loc="left", fontweight="bold", pad=None if down else HEAD)

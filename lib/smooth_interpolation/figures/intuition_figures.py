@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..claims.words import number
 from ..studies import intuition
 from ..studies.intuition import Fit, Scalars
 from .style import CORRUPTED, INK, NARROW, STYLE, TEST, WIDTH, legend_below, letters, subplots
@@ -104,9 +105,9 @@ def findings(data: Scalars, fits: Sequence[Fit], table: pd.DataFrame) -> Any:
     return Markdown(
         f"**What we see.** {hit} The polynomial leaves a wrong label at once: it is nearer to it than to the truth over "
         f"{polynomial['mean reach of wrong labels']:.0%} of the neighbourhood on average, and up to "
-        f"{polynomial['steepest, noisy']:.0f} steep. The network holds on to it over "
+        f"{number(polynomial['steepest, noisy'])} steep. The network holds on to it over "
         f"{network['mean reach of wrong labels']:.0%}, at slopes of at most "
-        f"{network['steepest, noisy']:.0f}. The price is what the paper says it is: off the points the network is further "
+        f"{number(network['steepest, noisy'])}. The price is what the paper says it is: off the points the network is further "
         f"from the truth, {network['deviation from truth']:.2f} against {polynomial['deviation from truth']:.2f} in the root "
         f"mean square. The *mean* slopes around wrong labels differ less, {polynomial['mean slope, noisy']:.0f} and "
         f"{network['mean slope, noisy']:.0f}: a spike and a ramp of equal height climb as far, on a different share of the way."

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 SIZE = 8  # points
 LINE = 1.12  # of its size, from one label to the next
+TOGETHER = 0.02  # of the axes: curves whose ends are no farther apart end together
 LEAVES, ARRIVES = 4, 12  # points right of the axes, where a leader leaves its curve's height, and where it ends
 
 
@@ -36,7 +37,7 @@ def at_ends(
     heights = np.clip(np.nan_to_num(places[:, 1]), 0, 1)
     # Curves that end together are named in the order in which the first and the last of them ran.
     means = [np.nanmean(line.get_ydata()) for line, _ in curves]
-    order = np.lexsort((np.arange(len(curves)) * (1 if means[-1] >= means[0] else -1), heights.round(3)))
+    order = np.lexsort((np.arange(len(curves)) * (1 if means[-1] >= means[0] else -1), (heights / TOGETHER).round()))
     for i, y in zip(order, spread(heights[order], SIZE * LINE / 72 / height), strict=True):
         line, name = curves[i]
         colour, end = line.get_color(), heights[i]
