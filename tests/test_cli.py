@@ -207,6 +207,15 @@ def test_errors_are_one_sentence(words, message, command, tmp_path, monkeypatch)
     assert result.stderr.strip().count("\n") == 0
 
 
+def test_who_does_not_agree_starts_nothing(command, tmp_path, monkeypatch):
+    terminal = io.StringIO("n\n")
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", terminal)
+    result = command("sweep", PARAMS, "--results", tmp_path, "--set", "epochs=9999", "--device", "cpu")
+    assert "Do it? [y/N]" in result.stdout and result.stderr == "Nothing was started.\n" and result.returncode == 1
+    assert records(tmp_path) == []
+
+
 def test_an_error_of_the_process_is_one_sentence():
     result = process("sweep", "params/demo/nothing.yaml")
     assert result.returncode == 1 and result.stderr.startswith("Error: Cannot read") and not result.stdout

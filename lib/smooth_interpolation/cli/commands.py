@@ -283,6 +283,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         sys.exit(app(standalone_mode=False) or 0)
+    except typer.Abort:  # the answer to `options.agree`
+        errors.print("Nothing was started.")
+        sys.exit(1)
     except UserError as error:
         message = str(error)
     except OSError as error:

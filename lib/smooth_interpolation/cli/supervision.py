@@ -119,8 +119,8 @@ def in_words(runs: Iterable[Run]) -> str:
 def besides(directory: Path, planned: Set[Path]) -> str:
     """The records of an experiment that its params file does not plan: other widths and seeds, and fields set apart from it."""
     widths = [path.stem for path in sorted(directory.glob("w*-s*.json")) if path not in planned]
-    others = [path for path in sorted(directory.parent.glob(f"{directory.name}+*")) if path.is_dir()]
-    found = [f"{path.name}: {len(list(path.glob('w*-s*.json')))}" for path in others]
+    others = {path.name: len(list(path.glob("w*-s*.json"))) for path in directory.parent.glob(f"{directory.name}+*")}
+    found = [f"{name}: {number}" for name, number in sorted(others.items()) if number]
     parts = ([f"records of {', '.join(widths)}"] if widths else []) + (
         [f"records with {', '.join(found)}"] if found else []
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -182,6 +183,6 @@ def workers(n: int, device: str) -> str:
 
 def duration(seconds: float) -> str:
     """In words, such as 1 h 05 min."""
-    minutes, seconds = divmod(round(seconds), 60)
+    minutes, seconds = divmod(round(seconds) or math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
