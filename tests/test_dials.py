@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from smooth_interpolation import config, locations
+from smooth_interpolation.config import fields
 from smooth_interpolation.data import inputs, preparation
 from smooth_interpolation.errors import ConfigError, DataError
 from smooth_interpolation.runs import single, store, weights
@@ -154,7 +155,10 @@ def test_batch_norm_is_before_relu_and_pooling():
         ({"schedule": "cosine", "warmup_epochs": 8}, "warmup_epochs must be below epochs"),
         ({"keep_epochs": [4, 2]}, "must increase strictly"),
         ({"keep_epochs": [2, 9]}, "there are 8 epochs"),
-        ({"model": "convnets"}, "must be one of convnet, resnet18, or one of your own.*did you mean 'convnet'"),
+        (
+            {"model": "convnets"},
+            f"must be one of {', '.join(fields.FAMILIES)}, or one of your own.*did you mean 'convnet'",
+        ),
         ({"points_from": "tests"}, "must be one of train, restored, test"),
     ],
 )

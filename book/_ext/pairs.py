@@ -24,12 +24,16 @@ def write(text: Path) -> bool:
     """Make the `.ipynb` beside a `.md` what the `.md` says, without outputs; whether that changed it.
 
     Raises:
-        DataError: if the text cannot be read as a page.
+        DataError: if the text cannot be read as a page, or has no header.
     """
     try:
         page = jupytext.read(text)
     except (OSError, ValueError) as error:
         raise DataError(f"{text} is no page of text and code cells ({str(error).splitlines()[0]}).") from None
+    if "kernelspec" not in page.metadata:
+        raise DataError(
+            f"{text} has no header that names a kernel: begin it as other pages do, or its cells are not run."
+        )
     notebook = text.with_suffix(".ipynb")
     before = notebook.read_bytes() if notebook.is_file() else b""
     kept = _ids(before)

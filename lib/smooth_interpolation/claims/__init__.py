@@ -1,8 +1,8 @@
 """What the paper claims, as functions that look at the runs and answer.
 
 A claim answers `supported`, `contradicted`, `inconclusive` or `not measured`, with an effect size, its spread and a
-sentence. `registry` says how, and `trends` holds the thresholds of judgement; the claims stand in `width_claims` (Figures 1 to 4),
-`epoch_claims` (Figures 5 and 11), `setting_claims` (Figures 6 and 7) and `correlation_claims` (the abstract).
+sentence. `registry` says how, and `trends` holds the thresholds of judgement; the claims stand in `widths` (Figures 1 to 4),
+`epochs` (Figures 5 and 11), `settings` (Figures 6 and 7) and `correlations` (the abstract).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from . import correlations, epochs, settings, widths  # noqa: F401 (they add to 
 from .evidence import Evidence, Plan
 from .registry import ASYMMETRIC, CLAIMS, CLEAN, NOISY, RESNET, STATES, Claim, State, Verdict
 
-__all__ = ["ASYMMETRIC", "CLAIMS", "CLEAN", "COLUMNS", "EXPERIMENTS", "NOISY", "RESNET", "SCALES", "STATES", "Claim",
+__all__ = ["APART", "ASYMMETRIC", "CLAIMS", "CLEAN", "COLUMNS", "EXPERIMENTS", "NOISY", "RESNET", "SCALES", "STATES", "Claim",
            "Evidence", "State", "Verdict", "about", "judge"]  # fmt: skip
 
 
@@ -34,25 +34,25 @@ SCALES = tuple(
 )  # `demo` is for trying things out: no verdict there counts
 
 CLAIMS.sort(key=lambda one: figure_order(*one.figures[:1]))  # the paper's order, the abstract last
-EXPERIMENTS = tuple(dict.fromkeys(name for one in CLAIMS for name in one.experiments))  # that any claim is about
-
-
-def about(experiment: str) -> list[Claim]:
-    """The claims that are judged on an experiment's records."""
-    return [one for one in CLAIMS if experiment in one.experiments]
-
-
 KINDS = {
     NOISY: ("convnet", "symmetric"),
     CLEAN: ("convnet", "none"),
     RESNET: ("resnet18", "symmetric"),
     ASYMMETRIC: ("convnet", "asymmetric"),
-}  # network and label noise
+}  # the paper's experiments: network and label noise
+EXPERIMENTS = tuple(KINDS)
+APART = "It does not apply"
+NETWORKS = {"convnet": "ConvNets", "resnet18": "ResNets"}
 WORDS = {
     "symmetric": "wrong labels of all classes",
     "none": "clean labels",
     "asymmetric": "wrong labels of some classes",
 }
+
+
+def about(experiment: str) -> list[Claim]:
+    """The claims that are judged on the records of one of `EXPERIMENTS`."""
+    return [one for one in CLAIMS if experiment in one.experiments]
 
 
 def kin(name: str | None, network: str, noise: str) -> str:
@@ -62,8 +62,8 @@ def kin(name: str | None, network: str, noise: str) -> str:
         >>> kin("mine", "my_models:MLP", "asymmetric"), kin("mine", "resnet18", "none")
         ('convnet-asymmetric', 'convnet-cifar100')
     """
-    if name and about(name):
-        return name
+    if name in EXPERIMENTS:
+        return str(name)
     wanted = network if network == "resnet18" else "convnet", noise
     return next((one for like in (wanted, ("convnet", noise)) for one, kind in KINDS.items() if kind == like), NOISY)
 
@@ -79,8 +79,8 @@ def judge(
 
     Args:
         records: of any family of networks.
-        experiment: whose claims are judged, one of `EXPERIMENTS`; by default, and for another name, the one that the records
-            are like, see `kin`.
+        experiment: whose claims are judged. For a name that is none of `EXPERIMENTS` these are the claims about it, and those about
+            the one that the records are like, see `kin`; by default, the name in the records.
         plan: the widths and seeds to judge, such as `config.find(scale, experiment)`; records outside it are ignored.
             Without one, that of the `Records`; of other records the largest complete grid of widths and seeds is judged.
 
@@ -104,18 +104,20 @@ def judge(
         plan, experiment = plan or records.experiment, experiment or records.experiment.experiment
     of: Any = records[0]["config"] if len(records) else getattr(plan, "__dict__", {})
     experiment = experiment or of.get("experiment", NOISY)
-    ours = bool(about(experiment))
-    experiment = kin(experiment, of.get("model", "convnet"), of.get("noise", "symmetric"))
+    model = of.get("model", "convnet")
+    like = kin(experiment, model, of.get("noise", "symmetric"))
     evidence = Evidence.of(records, plan)
     rows = []
-    for one in about(experiment):
+    for one in CLAIMS:
+        if not {experiment, like} & set(one.experiments):
+            continue
         v = one(evidence)
-        rows.append((one.name, experiment, one.place, one.figures, one.statement, v.state, v.effect, v.low, v.high,
+        rows.append((one.name, like, one.place, one.figures, one.statement, v.state, v.effect, v.low, v.high,
                      v.over, v.measure, v.n_seeds, v.sentence))  # fmt: skip
-    for one in CLAIMS if not ours else []:
-        if experiment not in one.experiments:
-            why = f"It does not apply: it is about {_kinds(one)}, and these are {_words(*KINDS[experiment])}."
-            rows.append((one.name, experiment, one.place, one.figures, one.statement, "not measured", None, None, None, "", "",
+    for one in CLAIMS if experiment != like else []:
+        if not {experiment, like} & set(one.experiments):
+            why = f"{APART}: it is about {_kinds(one)}, and these are {_words(model, KINDS[like][1])}."
+            rows.append((one.name, like, one.place, one.figures, one.statement, "not measured", None, None, None, "", "",
                          0, why))  # fmt: skip
     table = pd.DataFrame(rows, columns=COLUMNS).set_index("claim")
     return table.astype({"effect": float, "low": float, "high": float})
@@ -126,4 +128,4 @@ def _kinds(one: Claim) -> str:
 
 
 def _words(network: str, noise: str) -> str:
-    return f"{'ResNets' if network == 'resnet18' else 'ConvNets'} trained on {WORDS[noise]}"
+    return f"{NETWORKS.get(network, f'networks {network!r}')} trained on {WORDS[noise]}"

@@ -1,6 +1,6 @@
 """Checks that several claims share: peaks over width and their place, order, and what is left at the widest network.
 
-Each takes a `View` and answers with a `Finding`; `width_claims` and its neighbours say which claim asks which.
+Each takes a `View` and answers with a `Finding`; `widths` and its neighbours say which claim asks which.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Finding:
 
     state: State
     effect: float  # in the unit of the curve
-    measure: str  # what the effect is
+    measure: str  # what the effect is, with its unit: see `tests/test_verdicts.py`, 'has_a_unit'
     sentence: str
     images: float = 0.0  # half of the interval that the number of test images leaves of the effect
 

@@ -187,12 +187,12 @@ def sweep(
         if engine == "processes":
             do, how["workers"] = engines.sweep, workers
             how |= {} if kind == "cpu" else {"devices": places, "costs": costs}
-    title = f"{experiment.scale}/{experiment.name}"
+    title, directory = f"{experiment.scale}/{experiment.name}", store.path_of(todo[0], results).parent
     with options.interruptible(), bars.shown(title, done + len(todo), done, errors) as watch:
         outcome = do(todo, watch=watch, **how)
     for name in ("complete", "diverged", "failed"):
-        if getattr(outcome, name):
-            console.print(f"{len(getattr(outcome, name))} {name}")
+        if n := len(getattr(outcome, name)):
+            console.print(f"{n} {name}" + f", in {directory}" * (name != "failed"), highlight=False, soft_wrap=True)
     for skipped, reason in outcome.skipped:
         console.print(f"{skipped}: {escape(reason)}", highlight=False, soft_wrap=True)
     for failed, reason in outcome.failed:

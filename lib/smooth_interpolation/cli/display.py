@@ -9,7 +9,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from ..claims import verdicts
+from ..claims import APART, verdicts
 from ..runs import cost, record_format, store, tables
 
 console, errors = Console(), Console(stderr=True)
@@ -84,9 +84,12 @@ def _sized(row: Any) -> str:
 
 
 def claims_of_one(table: pd.DataFrame) -> Iterator[str | Table]:
-    """The claims about one experiment, in sentences."""
-    for name, row in zip(table.index, table.itertuples(), strict=True):
-        yield f"[bold]{row.statement}[/] ({row.place}; {name})"
+    """The claims about one experiment, in sentences; those that do not apply by name, after them."""
+    apart = table.sentence.str.startswith(APART)
+    for name, row in zip(table.index[~apart], table[~apart].itertuples(), strict=True):
+        yield f"[bold]{row.statement}[/] ({'; '.join(filter(None, (row.place, name)))})"
         value = f" {row.measure}: {verdicts.effect(row)} ({verdicts.spread(row)})." if verdicts.effect(row) else ""
         yield f"  [{COLOURS[row.verdict]}]{row.verdict}[/]: {row.sentence}{value[:2].upper()}{value[2:]}"
+    for why, others in table[apart].groupby("sentence", sort=False):
+        yield f"{why} ({', '.join(others.index)})"
     yield f"{verdicts.count(table).replace('**', '').capitalize()}."

@@ -77,7 +77,8 @@ def read(run: Run, root: Path | None = None) -> Record | None:
     if record["digest"] != run.digest or theirs != ours:
         field = first_difference(theirs, ours)
         raise RecordError(
-            f"{path} was made from another configuration ({field}): {ADVICE}, or restore the params file."
+            f"{path} was made from another configuration ({field}): restore the params file, give this study a name "
+            f"of its own (that of its file, or `experiment:`) or another --results, or {ADVICE}."
         )
     return record
 
