@@ -1,7 +1,9 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,12 +15,32 @@ from xdist.scheduler import LoadScopeScheduling
 from smooth_interpolation import locations
 
 
+def pytest_configure(config):
+    """Tests see the committed records: a copy of them where there are others of the user's beside them."""
+    if hasattr(config, "workerinput"):  # one of several processes, which has the environment of the first
+        return
+    os.environ.pop(locations.RESULTS_VARIABLE, None)
+
+    def listed(*options):
+        command = ["git", "ls-files", "-z", *options, "results"]
+        result = subprocess.run(command, cwd=locations.repository(), capture_output=True, text=True)
+        return result.stdout.split("\0")[:-1]
+
+    if not (tracked := listed()) or not listed("--others"):
+        return
+    copy = Path(tempfile.mkdtemp())
+    config.add_cleanup(lambda: shutil.rmtree(copy))
+    for name in tracked:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(locations.repository() / name, copy / name)
+    os.environ[locations.RESULTS_VARIABLE] = str(copy / "results")
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
     """Tests share one cache of their own and see no data of the user's."""
     monkeypatch.setenv(locations.CACHE_VARIABLE, str(tmp_path_factory.getbasetemp() / "cache"))
-    for name in (locations.DATA_VARIABLE, locations.RESULTS_VARIABLE):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv(locations.DATA_VARIABLE, raising=False)
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +67,7 @@ def book(tmp_path_factory):
 
 def _build(base, cache):
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "book", "--path-output", str(base)]
-    environment = {
-        k: v for k, v in os.environ.items() if k not in (locations.DATA_VARIABLE, locations.RESULTS_VARIABLE)
-    }
+    environment = {k: v for k, v in os.environ.items() if k != locations.DATA_VARIABLE}
     environment[locations.CACHE_VARIABLE] = str(cache)
     result = subprocess.run(
         [*command, "--all", "-W", "-n", "--keep-going"],

@@ -93,7 +93,7 @@ def test_sentences_are_about_the_plan_and_the_end_of_training():
 
 
 def test_a_page_has_another_experiment_beside_it(records, monkeypatch):
-    monkeypatch.setattr(store, "read_all", lambda runs: records)
+    monkeypatch.setattr(store, "read_all", lambda runs, root=None: records)
     page = Records(config.find("demo", "convnet-noise20"), tuple(records), 4)
     other = page.beside("convnet-cifar100")
     assert (other.experiment.scale, other.experiment.experiment) == ("demo", "convnet-cifar100")

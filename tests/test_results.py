@@ -11,15 +11,18 @@ from smooth_interpolation.runs import store, weights
 from smooth_interpolation.train.evaluation import Evaluator
 
 ROOT = locations.repository()
-TRACKED = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
-# A reader's own records lie beside these.
-RECORDS = sorted(
-    path
-    for path in (ROOT / "results").rglob("*.json")
-    if "beyond" not in path.parts and (len(TRACKED) < 2 or path.relative_to(ROOT).as_posix() in TRACKED)
-)
-FILES = sorted(path for scale in ("demo", "laptop") for path in (ROOT / "params" / scale).glob("*.yaml"))
-WEIGHTS = sorted((ROOT / "results").rglob("*.safetensors"))
+TRACKED = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
+
+
+def committed(pattern):
+    """A reader's own files lie beside these."""
+    found = sorted(ROOT.glob(pattern))
+    return [path for path in found if len(TRACKED) < 2 or path.relative_to(ROOT).as_posix() in TRACKED]
+
+
+RECORDS = committed("results/*/*/w*.json")
+FILES = committed("params/demo/*.yaml") + committed("params/laptop/*.yaml")
+WEIGHTS = committed("results/**/*.safetensors")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda p: f"{p.parent.name}-{p.stem}")

@@ -60,7 +60,7 @@ def test_the_table_has_the_median_and_the_largest():
 
 def test_records_of_the_largest_scale_are_taken(monkeypatch):
     kept = {"paper": [], "gpu": ["of gpu"]}
-    monkeypatch.setattr(store, "read_all", lambda runs: kept[runs[0].scale])
+    monkeypatch.setattr(store, "read_all", lambda runs, root=None: kept[runs[0].scale])
     assert sampling_error.measured() == ("gpu", ["of gpu"])
     kept["paper"] = ["of paper"]
     assert sampling_error.measured() == ("paper", ["of paper"])

@@ -259,7 +259,7 @@ def test_what_takes_long_is_said_and_asked_for(monkeypatch):
 
 
 def test_a_time_is_told_by_records_of_the_same_kind_and_grows_with_the_work():
-    known = cost.known(locations.repository() / "results")
+    known = cost.known(locations.results())
     run = config.find("demo", "convnet-noise20").run(8, 0)
     seconds, n = cost.expected(run, known, "cpu")
     assert n == 5 and seconds == pytest.approx(cost.seconds(store.read(run)))
