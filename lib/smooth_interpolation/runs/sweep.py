@@ -135,7 +135,8 @@ def agreed(
     guesses = [cost.expected(run, known, kind) for run in new]
     told = [guess for guess in guesses if guess]
     if told:
-        times, source = [seconds for seconds, _ in told], f"{max(n for _, n in told)} records from such devices tell"
+        times, n = [seconds for seconds, _ in told], max(n for _, n in told)
+        source = "a record from such a device tells" if n == 1 else f"{n} records from such devices tell"
     else:
         here = devices.choose("auto" if kind == "cuda" else kind)  # a cluster's GPUs may be elsewhere
         kind, source = here.type, "their first steps tell"
