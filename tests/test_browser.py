@@ -292,6 +292,19 @@ def test_on_a_phone_the_sliders_stay_in_sight_of_what_they_move(page, kind, tab,
     assert controls["y"] + controls["height"] < last.bounding_box()["y"] + last.bounding_box()["height"]
 
 
+TABLES = """() => [...document.querySelectorAll("article table")].filter(t => {
+  const fold = t.closest("details:not(.hide)"), heads = [...t.querySelectorAll("th")];
+  return !(t.caption || fold || t.closest(".explore")) || !heads.length || heads.some(h => !h.scope);
+}).map(t => t.innerText.slice(0, 80))"""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_have_captions_and_scoped_heads(page, tab, address):
+    """A folded table is named by what unfolds it, an instrument's by the instrument."""
+    tab.goto(f"{address}{page}.html")
+    assert not tab.evaluate(TABLES)
+
+
 LABELS = """() => [...document.querySelectorAll(".drawing img")].filter(i => i.offsetParent)
   .map(i => [i.currentSrc.split("/").pop(), 9 * 4 / 3 * i.getBoundingClientRect().width / i.naturalWidth])"""
 

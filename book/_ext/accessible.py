@@ -6,6 +6,8 @@ from typing import Any
 
 REPLACED = {
     'role="doc-biblioentry"': 'role="listitem"',  # deprecated by ARIA 1.3, and no child that a list may have
+    '<th class="head': '<th scope="col" class="head',
+    '<th class="stub': '<th scope="row" class="stub',
 }
 UNUSED = "thebe"  # code that runs in the page would need another host; its scripts come along with Jupyter Book
 
