@@ -39,7 +39,7 @@ class Board:
         return Markdown(f"{verdicts.count(matrix.largest(self.table))}.")
 
     def matrix(self) -> Any:
-        """All claims against the experiments, coloured by their verdicts; a row unfolds."""
+        """All claims against the experiments, coloured by their verdicts; on a screen a row unfolds."""
         return captioned.Rich(matrix.matrix(self.table), matrix.printed(self.table))
 
     def doubts(self) -> Any:

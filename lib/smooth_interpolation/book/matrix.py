@@ -43,7 +43,7 @@ def matrix(table: pd.DataFrame) -> str:
     )
     return (
         '<div class="claims"><table><caption>The paper\'s claims by experiment, each at the largest scale that decides it, with its '
-        "effect and interval. A row unfolds.</caption>"
+        "effect and interval.</caption>"
         f'<thead><tr><th scope="col">The paper says</th>{heads}</tr></thead>{"".join(_bodies(table, verdict_on, scales))}</table></div>'
     )
 
