@@ -176,11 +176,26 @@ def test_a_scale_without_records_says_how_to_compute_them(tmp_path):
         (("width", 0), "width = 0: must be at least 1"),
         (("width", "wide"), "width = 'wide'"),
         (("scale", "lap"), "'lap' is not known"),
+        (("yscale", "lin"), "yscale: 'lin' is not known"),
     ],
 )
 def test_an_unknown_name_or_value_is_an_error(words, message, tmp_path):
     error, _ = papermill("fig3", tmp_path / "out.ipynb", "-p", *words)
     assert error and "ConfigError: " in error and message in error
+
+
+def test_losses_and_norms_are_drawn_on_a_logarithmic_axis_if_asked(tmp_path):
+    shown = []
+    for words in ((), ("-p", "yscale", "linear"), ("-p", "yscale", "log")):
+        error, notebook = papermill("fig4", tmp_path / "out.ipynb", "-p", "scale", "demo", *words)
+        assert error is None, error[-2000:]
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        texts_of_outputs = ("".join(output.get("data", {}).get("text/html", "")) for output in outputs)
+        shown.append([text for text in texts_of_outputs if 'class="measured"' in text])
+    default, linear, log = shown
+    assert len(log) == 2 and default == linear and all(a != b for a, b in zip(linear, log, strict=True))
+    with pytest.raises(ConfigError, match="'yscale' is not known"):
+        pages.fields({"In": ["# Parameters\nyscale = 'log'\n"]})  # of a page without such figures
 
 
 def test_names_are_checked_in_papermills_cell_alone():
@@ -196,7 +211,13 @@ def test_the_parameters_of_a_page_are_where_its_records_are(page):
     values: dict = {}
     exec(cell.source, values)
     del values["__builtins__"]
-    assert values == {"scale": None, "width": None, "experiment": PAGES[page]}  # fields need not be listed to be set
+    linear = {} if page in ("fig1", "fig5") else {"yscale": "linear"}  # of figures of volumes
+    assert values == {
+        "scale": None,
+        "width": None,
+        "experiment": PAGES[page],
+        **linear,
+    }  # fields need not be listed to be set
 
 
 def test_the_default_is_the_largest_scale_with_records(results):

@@ -30,15 +30,15 @@ NAMES = ("width", "train_minutes", *config.FIELDS)
 TOLERANCES = (0, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 
 
-def fields(namespace: Mapping[str, Any]) -> dict[str, Any]:
+def fields(namespace: Mapping[str, Any], *others: str) -> dict[str, Any]:
     """The fields of the params file that a notebook sets, and train_minutes: `fields(globals())`, for `si.records`.
 
-    From here on the notebook shows figures with their data, files and origin.
+    From here on the notebook shows figures with their data, files and origin. `others` are parameters of this page alone.
 
     Raises:
         ConfigError: for a parameter that the page does not have, which papermill would only warn about.
     """
-    check_names(namespace)
+    check_names(namespace, (*NAMES, *others))
     vector_figures()
     return {name: namespace.get(name) for name in NAMES if name not in ("scale", "experiment", "width")}
 

@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import config
+from ..errors import ConfigError
 from ..runs import tables
 from . import labels, panels
 from .style import FULL, INK, NARROW, STYLE, mark_threshold, mark_width, say, scale_widths, sequence, subplots
@@ -28,6 +30,7 @@ AXES = {  # a metric's unit, as short as heads of panels are
 COLUMNS = {"clean": "clean labels", "noisy": "noisy labels"}
 UNITS = {"svd": "singular values erased", "shift": "pixels shifted"}  # of a path's strength, by the kind of path
 NOTHING = "nothing measured yet"
+YSCALES = ("linear", "log")
 HEAD = 15  # points from the axes to a title with a unit under it
 
 
@@ -55,7 +58,12 @@ def draw(
         narrow: for phones.
         unit: of the numbers at the curves' ends.
         letter: of the figure, in its corner.
+
+    Raises:
+        ConfigError: for another yscale.
     """
+    if yscale not in YSCALES:
+        raise ConfigError(f"yscale: {config.unknown_name(yscale, YSCALES)}")
     volumes = volumes[volumes.metric.isin(metrics) & volumes.subset.isin(subsets)].dropna(subset="mean")
     width = width if width in set(volumes.width) else None
     down = narrow and len(subsets) > 1  # metrics one below the other, a column per subset
