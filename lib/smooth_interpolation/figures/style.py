@@ -41,6 +41,7 @@ POINT, VOLUME, SEED = 2.4, 1.3, 0.5  # line weights: of the points themselves, o
 BAND = 0.18  # opacity of a band
 THRESHOLD = "interpolation threshold"  # label of its dotted line
 DIGIT = 0.08  # inches that a digit of a tick's label takes
+LETTER = 0.065  # ... and a letter of a legend, about
 
 STYLE = {
     "font.size": 9.5,
@@ -209,7 +210,7 @@ def legend_below(figure: Figure, panel: Axes) -> None:
     handles = [line for line in panel.get_lines() if not line.get_label().startswith("_")]
     if handles:
         longest = max(len(str(line.get_label())) for line in handles)
-        abreast = int(figure.get_figwidth() // (0.5 + DIGIT * longest))
+        abreast = int(figure.get_figwidth() // (0.45 + LETTER * longest))
         figure.legend(handles=handles, loc="outside lower center", ncols=min(max(abreast, 1), 5))
 
 
