@@ -23,6 +23,7 @@ from .. import config, figures, locations
 from ..config import Experiment
 from ..errors import ConfigError
 from ..figures import alt_text
+from ..figures.files import on_dark
 from ..figures.style import FULL
 from ..runs import cost, record_format
 
@@ -123,13 +124,14 @@ def _image(figure: Figure, file: str, svg: bytes, alt: str) -> str:
     narrow = again(narrow=True) if again else None
     stem, words = file.removesuffix(".svg"), html.escape(alt)
     pictures = []
+    small = None if narrow is None else drawn(narrow, "svg")
     for kind, dark in (("in-light", False), ("in-dark", True)):
         ending = "-dark.svg" if dark else ".svg"
-        large = _uri(stem + ending, drawn(figure, "svg", dark=True) if dark else svg)
+        large = _uri(stem + ending, on_dark(svg) if dark else svg)
         source = ""
-        if narrow is not None:
-            small = _uri(f"{stem}-narrow{ending}", drawn(narrow, "svg", dark=dark))
-            source = f'<source media="screen and (max-width: {screens})" srcset="{small}">'
+        if small is not None:
+            address = _uri(f"{stem}-narrow{ending}", on_dark(small) if dark else small)
+            source = f'<source media="screen and (max-width: {screens})" srcset="{address}">'
         hidden = ' style="display:none"' if dark else ""
         pictures.append(
             f'<picture class="{kind}"{hidden}>{source}'
@@ -140,9 +142,9 @@ def _image(figure: Figure, file: str, svg: bytes, alt: str) -> str:
     return f'<div class="drawing">{"".join(pictures)}</div>'
 
 
-def drawn(figure: Figure, kind: str, *, dark: bool = False) -> bytes:
-    """A figure as SVG, for a light or a dark page, or PDF; the same figure gives the same bytes."""
-    content = figures.written(figure, kind, dark=dark)
+def drawn(figure: Figure, kind: str) -> bytes:
+    """A figure as SVG, for a light page, or PDF; the same figure gives the same bytes."""
+    content = figures.written(figure, kind)
     return content[content.index(b"<svg") :] if kind == "svg" else content
 
 

@@ -36,12 +36,16 @@ def falls_again(view: View, curve: pd.Series, metric: str) -> float:
 
     The step of a test error is beyond what the number of test images explains of the largest of all differences.
     """
-    if metric == "test_error":
-        step = max(POINTS, trends.selected(len(curve)) * view.image_error(*TEST_ERROR))
-        top = trends.peak(curve, step)
-        return float(top.to_end) if top and top.to_end >= step else 0.0
-    top = trends.log_peak(curve)
-    return float(curve[top.at] - curve.iloc[-1]) if top and top.to_end >= np.log(STEP) else 0.0
+
+    def compute() -> float:
+        if metric == "test_error":
+            step = max(POINTS, trends.selected(len(curve)) * view.image_error(*TEST_ERROR))
+            top = trends.peak(curve, step)
+            return float(top.to_end) if top and top.to_end >= step else 0.0
+        top = trends.log_peak(curve)
+        return float(curve[top.at] - curve.iloc[-1]) if top and top.to_end >= np.log(STEP) else 0.0
+
+    return view.remembered(("falls again", id(curve), metric), compute)  # the curve is remembered itself
 
 
 def unit(metric: str) -> str:

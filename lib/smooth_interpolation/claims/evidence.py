@@ -109,16 +109,17 @@ class Evidence:
         )
 
     def allowing(self, tolerance: float) -> Evidence:
-        """The same with another tolerance of the threshold, see `store.interpolation_threshold`."""
+        """The same with another tolerance of the threshold, see `store.interpolation_threshold`, and with the same memory."""
         other = copy.copy(self)
-        other._means = {}
         other._place(tolerance)
         return other
 
     def _by_seed(self, table: pd.DataFrame, series: list[str], place: str, values: str) -> dict[Any, pd.DataFrame]:
         """For each series a row per place that every seed has, and a column per seed."""
         wide = table.pivot(index=[*series, place], columns="seed", values=values).reindex(columns=self.seeds).dropna()
-        return {key: part.droplevel(series) for key, part in wide.sort_index().groupby(level=series)}
+        keys, wide = wide.index.droplevel(place), wide.droplevel(series)
+        starts = np.flatnonzero(~keys.duplicated())  # sorted: the rows of a series stand together
+        return {keys[a]: wide.iloc[a:b] for a, b in zip(starts, [*starts, len(wide)][1:], strict=True)}
 
     @classmethod
     def of(cls, records: Iterable[record_format.Record], plan: Plan | None = None) -> Evidence:
@@ -221,8 +222,12 @@ class View:
         """
         if not (n := self._evidence._images.get(subset)):
             return 0.0
-        p = self._evidence.view().end(metric, subset) / 100
-        return 100 * math.sqrt(float((p * (1 - p)).mean()) / n)
+
+        def compute() -> float:
+            p = self._evidence.view().end(metric, subset) / 100
+            return 100 * math.sqrt(float((p * (1 - p)).mean()) / n)
+
+        return self.remembered(("image error", metric, subset), compute)
 
     def noise(self, metric: str, subset: str = "all") -> float:
         """The standard error of a mean test error: of the test images, and of the seeds; of the moments for one seed."""
@@ -274,6 +279,11 @@ class View:
     def near_threshold(self) -> list[int]:
         """The widths that count as at the threshold; all of them if there is none."""
         return [w for w in self.widths if self.threshold is None or trends.near(w, self.threshold)]
+
+    def largest_near_threshold(self, curve: pd.Series) -> float:
+        """Of one of this view's curves over width."""
+        key = ("largest near", id(curve), self.threshold)  # the curve is remembered itself
+        return self.remembered(key, lambda: float(curve[self.near_threshold()].max()))
 
     def _mean(self, curves: dict[Any, pd.DataFrame], key: tuple[Any, ...], what: str) -> pd.Series:
         def compute() -> pd.Series:

@@ -60,10 +60,10 @@ def smooth(metric: str, subset: str) -> Callable[[View], Finding]:
     measure = f"{NAMES[metric]}, largest near the threshold minus widest network, mean over curves ({UNITS[metric]})"
 
     def check(view: View) -> Finding:
-        near, fall, falls = view.near_threshold(), [], []
+        fall, falls = [], []
         for _, size in checks.places(view, metric, "both", (subset,)):
             curve = view.sharpness(metric, subset, size)
-            top, widest = float(curve[near].max()), float(curve.iloc[-1])
+            top, widest = view.largest_near_threshold(curve), float(curve.iloc[-1])
             fall.append(trends.ratio(top, widest, float(curve.max())) >= MARKED)
             falls.append(top - widest)
         sentence = (

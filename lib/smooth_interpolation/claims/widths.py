@@ -85,11 +85,11 @@ def worse_around_noisy(metric: str) -> Callable[[View], Finding]:
     measure = f"{NAMES[metric]}, noisy minus clean, largest near the threshold, mean over curves ({UNITS[metric]})"
 
     def check(view: View) -> Finding:
-        near, higher, more = view.near_threshold(), [], []
+        higher, more = [], []
         for _, size in checks.places(view, metric, "both", ("noisy",)):
             clean, noisy = (view.sharpness(metric, subset, size) for subset in BOTH)
             largest = max(float(clean.max()), float(noisy.max()))
-            here, there = float(noisy[near].max()), float(clean[near].max())
+            here, there = view.largest_near_threshold(noisy), view.largest_near_threshold(clean)
             higher.append(trends.ratio(here, there, largest) >= STEP)
             more.append(here - there)
         where = "Near the threshold" if view.threshold is not None else "Where it is largest"

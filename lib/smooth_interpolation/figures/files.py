@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from .. import locations
-from .style import PAGES, STYLE, on_dark
+from . import style
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -19,35 +19,33 @@ def save(figure: Figure, path: Path) -> None:
 
     It stands on white: a file is opened anywhere, and dark ink on a dark viewer's ground would not be seen.
     """
-    locations.expanded(path).write_bytes(written(figure, path.suffix[1:], ground=PAGES[0]))
+    locations.expanded(path).write_bytes(written(figure, path.suffix[1:], ground=style.PAGES[0]))
 
 
-def written(figure: Figure, kind: str, *, dark: bool = False, ground: str = "none") -> bytes:
+def written(figure: Figure, kind: str, *, ground: str = "none") -> bytes:
     """The content of such a file.
 
     Args:
         figure: any.
         kind: svg, pdf or png.
-        dark: for an SVG on a dark page: with light ink, and all other colours lighter, see `style.on_dark`.
         ground: the colour behind it; "none" is what the page has.
     """
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(style.STYLE):
         if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
-            # Found once, or the next drawing of the same figure, the dark one, would differ by fractions of a point.
+            # Found once, or the next drawing of the same figure would differ by fractions of a point.
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
         figure.savefig(buffer, format=kind, dpi=200, metadata=undated, facecolor=ground)
     content = buffer.getvalue()
-    if kind != "svg":
-        return content
-    return _on_dark(_compact(content)) if dark else _compact(content)
+    return _compact(content) if kind == "svg" else content
 
 
-def _on_dark(svg: bytes) -> bytes:
-    """The same drawing in the colours for a dark page; images in it, such as heatmaps, stay as they are."""
-    return re.sub(rb"(?<=: )#[0-9a-f]{6}\b", lambda found: on_dark(found[0].decode()).encode(), svg)
+def on_dark(svg: bytes) -> bytes:
+    """The same drawing for a dark page: with light ink, and all other colours lighter, see `style.on_dark`; images in it,
+    such as heatmaps, stay as they are."""
+    return re.sub(rb"(?<=: )#[0-9a-f]{6}\b", lambda found: style.on_dark(found[0].decode()).encode(), svg)
 
 
 def _compact(svg: bytes) -> bytes:
