@@ -14,6 +14,14 @@ from xdist.scheduler import LoadScopeScheduling
 
 from smooth_interpolation import locations
 
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool of compilers takes longer to start than it saves
+
+
+def base_of_all(tmp_path_factory):
+    """A directory that all processes of the tests share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
 
 def pytest_configure(config):
     """Tests see the committed records: a copy of them where there are others of the user's beside them."""
@@ -38,8 +46,8 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
-    """Tests share one cache of their own and see no data of the user's."""
-    monkeypatch.setenv(locations.CACHE_VARIABLE, str(tmp_path_factory.getbasetemp() / "cache"))
+    """Tests and the book share one cache of their own and see no data of the user's."""
+    monkeypatch.setenv(locations.CACHE_VARIABLE, str(base_of_all(tmp_path_factory) / "cache"))
     monkeypatch.delenv(locations.DATA_VARIABLE, raising=False)
 
 
@@ -54,13 +62,12 @@ def one_thread():
 @pytest.fixture(scope="session")
 def book(tmp_path_factory):
     """The book, built once for all tests and processes: `html`, its directory, and what the build printed and returned."""
-    base = tmp_path_factory.getbasetemp()
-    base = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "book"
+    base = base_of_all(tmp_path_factory) / "book"
     with FileLock(f"{base}.lock"):
         answer = base / "answer.json"
         if not answer.exists():
             answer.parent.mkdir()
-            answer.write_text(json.dumps(_build(base, tmp_path_factory.getbasetemp() / "cache")))
+            answer.write_text(json.dumps(_build(base, base.with_name("cache"))))
         returncode, printed = json.loads(answer.read_text())
     return SimpleNamespace(html=base / "_build" / "html", returncode=returncode, printed=printed)
 
@@ -97,7 +104,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.name in LONG:
             item.add_marker(pytest.mark.long)
-    items.sort(key=lambda item: (item.path.name not in BOOK, item.path.name not in LONG))
+    items.sort(key=lambda item: (item.path.name not in BOOK, item.get_closest_marker("long") is None))
 
 
 class OneByOne(LoadScopeScheduling):

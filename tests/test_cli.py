@@ -223,7 +223,8 @@ def test_an_error_of_the_process_is_one_sentence():
 
 
 def test_help_names_commands_and_options(command):
-    assert all(name in process("--help").stdout for name in ("run", "sweep", "status", "show", "claims", "params/demo"))
+    said = process("--help").stdout
+    assert all(name in said for name in ("run", "sweep", "status", "show", "claims", "params/demo"))
     assert "FIELD=VALUE" in command("sweep", "--help").stdout
 
 

@@ -12,7 +12,7 @@ from smooth_interpolation import config, locations
 from smooth_interpolation.config import fields
 from smooth_interpolation.data import inputs, preparation
 from smooth_interpolation.errors import ConfigError, DataError
-from smooth_interpolation.runs import single, store, weights
+from smooth_interpolation.runs import single, weights
 from smooth_interpolation.train import graphs, loop, models, train
 from smooth_interpolation.train.step import Recipe, learning_rate, losses_of
 
@@ -224,15 +224,6 @@ def test_every_dial_at_its_default_is_not_named_and_off_it_is_another_run():
     off = {"weight_decay": 0.1, "label_smoothing": 0.1, "dropout": 0.1, "batch_norm": "true", "schedule": "cosine"}
     found = {config.find("demo", "convnet-noise20", {name: value}).run(2, 0).digest for name, value in off.items()}
     assert len(found | {plain.digest}) == 6
-
-
-def test_a_committed_record_is_made_again_bit_by_bit():
-    run = config.find("demo", "convnet-noise20").run(1, 0)
-    committed, again = store.read(run), single.run(run)
-    if committed["provenance"]["device_name"] != again["provenance"]["device_name"]:
-        pytest.skip("another processor rounds otherwise")
-    for name in ("digest", "config", "data", "epochs_run", "history", "volumes"):
-        assert again[name] == committed[name], name
 
 
 def write(place, **values):
