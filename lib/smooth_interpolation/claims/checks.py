@@ -94,6 +94,17 @@ def noise_of(view: View, error: Error, n: int) -> float:
     return trends.selected(max(n, 2)) * view.noise(*error)
 
 
+def near_threshold(view: View) -> list[int]:
+    """The widths that count as at the threshold; all of them if there is none."""
+    return [w for w in view.widths if view.threshold is None or trends.near(w, view.threshold)]
+
+
+def largest_near_threshold(view: View, curve: pd.Series) -> float:
+    """Of a curve over width that the view gave."""
+    key = ("largest near", id(curve), view.threshold)  # the curve itself is remembered, so that its id stays its own
+    return view.remembered(key, lambda: float(curve[near_threshold(view)].max()))
+
+
 def peaks(metric: str, where: Where, subsets: Sequence[str] = ("all",)) -> Callable[[View], Finding]:
     """They rise to a peak and fall beyond it, wherever it is."""
 

@@ -223,11 +223,8 @@ class View:
         if not (n := self._evidence._images.get(subset)):
             return 0.0
 
-        def compute() -> float:
-            p = self._evidence.view().end(metric, subset) / 100
-            return 100 * math.sqrt(float((p * (1 - p)).mean()) / n)
-
-        return self.remembered(("image error", metric, subset), compute)
+        key, p = ("image error", metric, subset), lambda: self._evidence.view().end(metric, subset) / 100
+        return self.remembered(key, lambda: 100 * math.sqrt(float((p() * (1 - p())).mean()) / n))
 
     def noise(self, metric: str, subset: str = "all") -> float:
         """The standard error of a mean test error: of the test images, and of the seeds; of the moments for one seed."""
@@ -275,15 +272,6 @@ class View:
         """What is computed, from memory if it was before under the same weights of the seeds, at the same moment."""
         self.read_the_end = True  # it may have, whoever computed it
         return self.remembered((self._weights, self._at, self.threshold, what), compute)
-
-    def near_threshold(self) -> list[int]:
-        """The widths that count as at the threshold; all of them if there is none."""
-        return [w for w in self.widths if self.threshold is None or trends.near(w, self.threshold)]
-
-    def largest_near_threshold(self, curve: pd.Series) -> float:
-        """Of one of this view's curves over width."""
-        key = ("largest near", id(curve), self.threshold)  # the curve is remembered itself
-        return self.remembered(key, lambda: float(curve[self.near_threshold()].max()))
 
     def _mean(self, curves: dict[Any, pd.DataFrame], key: tuple[Any, ...], what: str) -> pd.Series:
         def compute() -> pd.Series:

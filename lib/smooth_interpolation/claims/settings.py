@@ -63,7 +63,7 @@ def smooth(metric: str, subset: str) -> Callable[[View], Finding]:
         fall, falls = [], []
         for _, size in checks.places(view, metric, "both", (subset,)):
             curve = view.sharpness(metric, subset, size)
-            top, widest = view.largest_near_threshold(curve), float(curve.iloc[-1])
+            top, widest = checks.largest_near_threshold(view, curve), float(curve.iloc[-1])
             fall.append(trends.ratio(top, widest, float(curve.max())) >= MARKED)
             falls.append(top - widest)
         sentence = (

@@ -21,7 +21,7 @@ BOTH = ("clean", "noisy")
 def u_shape(view: View) -> Finding:
     """Up to the threshold the test error falls, has its minimum, and rises."""
     error, measure = view.end(*TEST_ERROR), "percentage points, the smaller of fall and rise"
-    up_to = error[error.index <= max(view.near_threshold())]
+    up_to = error[error.index <= max(checks.near_threshold(view))]
     valley = checks.Top(trends.peak(-up_to, -np.inf), POINTS, checks.noise_of(view, TEST_ERROR, len(up_to)))
     images = trends.selected(max(len(up_to), 2)) * view.image_error(*TEST_ERROR)
     if valley.peak is None or valley.at is None:
@@ -89,7 +89,7 @@ def worse_around_noisy(metric: str) -> Callable[[View], Finding]:
         for _, size in checks.places(view, metric, "both", ("noisy",)):
             clean, noisy = (view.sharpness(metric, subset, size) for subset in BOTH)
             largest = max(float(clean.max()), float(noisy.max()))
-            here, there = view.largest_near_threshold(noisy), view.largest_near_threshold(clean)
+            here, there = (checks.largest_near_threshold(view, curve) for curve in (noisy, clean))
             higher.append(trends.ratio(here, there, largest) >= STEP)
             more.append(here - there)
         where = "Near the threshold" if view.threshold is not None else "Where it is largest"
