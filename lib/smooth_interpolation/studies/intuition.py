@@ -102,7 +102,7 @@ def fit_network(data: Scalars, width: int = 128, depth: int = 4, rate: float = 0
     for i, layer in enumerate(m for m in network if isinstance(m, nn.Linear)):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
         nn.init.normal_(layer.bias, std=0.0 if i else 0.5, generator=generator)
-    optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, foreach=True)  # the same numbers, faster
+    optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
     x, y = (torch.from_numpy(values)[:, None] for values in (data.x, data.y))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
