@@ -98,7 +98,8 @@ def draw(
             for row in axes:
                 _say_unit(row[-1], unit)
         if letter:
-            axes[0, 0].set_title(letter, loc="left", fontweight="bold", pad=None if down else HEAD)
+            place = {"loc": "left", "x": -0.03, "ha": "right"}  # beside the axes: a head may be as wide as they are
+            axes[0, 0].set_title(letter, fontweight="bold", pad=None if down else HEAD, **place)
         if volumes.empty:
             say(axes[0, 0], NOTHING)
         return figure
