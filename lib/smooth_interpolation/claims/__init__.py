@@ -62,8 +62,8 @@ def kin(name: str | None, network: str, noise: str) -> str:
         >>> kin("mine", "my_models:MLP", "asymmetric"), kin("mine", "resnet18", "none")
         ('convnet-asymmetric', 'convnet-cifar100')
     """
-    if name in EXPERIMENTS:
-        return str(name)
+    if name and name in EXPERIMENTS:
+        return name
     wanted = network if network == "resnet18" else "convnet", noise
     return next((one for like in (wanted, ("convnet", noise)) for one, kind in KINDS.items() if kind == like), NOISY)
 
@@ -107,15 +107,14 @@ def judge(
     model = of.get("model", "convnet")
     like = kin(experiment, model, of.get("noise", "symmetric"))
     evidence = Evidence.of(records, plan)
+    applying = [one for one in CLAIMS if {experiment, like} & set(one.experiments)]
     rows = []
-    for one in CLAIMS:
-        if not {experiment, like} & set(one.experiments):
-            continue
+    for one in applying:
         v = one(evidence)
         rows.append((one.name, like, one.place, one.figures, one.statement, v.state, v.effect, v.low, v.high,
                      v.over, v.measure, v.n_seeds, v.sentence))  # fmt: skip
     for one in CLAIMS if experiment != like else []:
-        if not {experiment, like} & set(one.experiments):
+        if one not in applying:
             why = f"{APART}: it is about {_kinds(one)}, and these are {_words(model, KINDS[like][1])}."
             rows.append((one.name, like, one.place, one.figures, one.statement, "not measured", None, None, None, "", "",
                          0, why))  # fmt: skip

@@ -220,11 +220,13 @@ class View:
 
         The binomial one, sqrt(p (1 - p) / n), root mean square over widths. Seeds share the images, so it is that of their mean as well.
         """
-        if not (n := self._evidence._images.get(subset)):
-            return 0.0
+        n = self._evidence._images.get(subset, 0)
 
-        key, p = ("image error", metric, subset), lambda: self._evidence.view().end(metric, subset) / 100
-        return self.remembered(key, lambda: 100 * math.sqrt(float((p() * (1 - p())).mean()) / n))
+        def compute() -> float:
+            p = self._evidence.view().end(metric, subset) / 100
+            return 100 * math.sqrt(float((p * (1 - p)).mean()) / n)
+
+        return self.remembered(("image error", metric, subset), compute) if n else 0.0
 
     def noise(self, metric: str, subset: str = "all") -> float:
         """The standard error of a mean test error: of the test images, and of the seeds; of the moments for one seed."""
