@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import functools
 import json
 import os
@@ -188,7 +187,7 @@ def seeds(target: str) -> list[bytes]:
         "tensors": [*hostile.TENSORS.values(), good_checkpoint()],
         "image": [hostile.png(suffix=kind) for kind in image_folders.FORMATS] + [hostile.ANIMATED, hostile.png(mode="P")],
         "status": [_status_file()],
-        "lock": [json.dumps(dataclasses.asdict(locks.here())).encode()],
+        "lock": [locks.here().model_dump_json().encode()],
         "archive": [],
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as name:

@@ -13,19 +13,16 @@ one left empty, as by a power failure, nowhere; and it takes the lock of a live 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
-import json
 import os
 import platform
-import re
-import subprocess
 import threading
 import time
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, Field, PositiveInt
 
 from ..errors import RecordError
 
@@ -42,28 +39,19 @@ class LockLost(RecordError):
 class Held(Exception):
     """Another process holds the lock, and lives."""
 
-    def __init__(self, owner: Owner):
-        super().__init__(f"in progress on {owner}")
-        self.owner = owner
-
 
 class Undecided(Exception):
     """A process elsewhere holds the lock; whether it lives has to be watched for longer."""
 
-    def __init__(self, owner: Owner):
-        super().__init__(f"locked by {owner}")
-        self.owner = owner
 
-
-@dataclass(frozen=True)
-class Owner:
+class Owner(BaseModel, strict=True, extra="forbid"):
     """Who holds a lock."""
 
     host: str = "unknown"
-    pid: int = 0
+    pid: PositiveInt = 1
     machine: str | None = None  # boot and process namespace: where `pid` means something
     started: str | None = None  # of the process, for process ids are used again
-    token: str = ""  # of this lock; empty if it cannot be read
+    token: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] = ""  # of this lock; empty if it cannot be read
 
     def __str__(self) -> str:
         return f"{self.host} (process {self.pid})" if self.token else "an unknown machine"
@@ -71,15 +59,16 @@ class Owner:
 
 def here() -> Owner:
     """This process, as the owner of a new lock."""
-    return Owner(platform.node(), os.getpid(), _machine(), _started(os.getpid()), uuid.uuid4().hex)
+    pid = os.getpid()
+    return Owner(host=platform.node(), pid=pid, machine=_machine(), started=_started(pid), token=uuid.uuid4().hex)
 
 
 class Lock:
     """A lock that this process holds, and keeps alive until `release`."""
 
     def __init__(self, path: Path, owner: Owner):
-        self.path, self.owner = path, owner
-        _heart.add(self)
+        self.path, self.owner, self._released = path, owner, threading.Event()
+        threading.Thread(target=self._keep_alive, name="locks", daemon=True).start()  # which no forked process inherits
 
     def check(self) -> None:
         """Make sure that the lock is still ours; one that somebody cleaned away is made again.
@@ -100,16 +89,23 @@ class Lock:
 
     def beat(self) -> None:
         """Touch the lock, if it is there and ours."""
-        found = look(self.path)
-        if found and found[0].token == self.owner.token:
+        if self._ours():
             os.utime(self.path)
 
     def release(self) -> None:
-        _heart.remove(self)
+        self._released.set()
         with contextlib.suppress(OSError):
-            found = look(self.path)
-            if found and found[0].token == self.owner.token:
+            if self._ours():
                 self.path.unlink(missing_ok=True)
+
+    def _ours(self) -> bool:
+        found = look(self.path)
+        return found is not None and found[0].token == self.owner.token
+
+    def _keep_alive(self) -> None:
+        while not self._released.wait(HEARTBEAT):
+            with contextlib.suppress(OSError):  # the holder finds out when it writes
+                self.beat()
 
 
 class Observer:
@@ -119,7 +115,7 @@ class Observer:
         self._seen: dict[Path, tuple[tuple[str, int], float]] = {}
 
     def state(self, path: Path) -> tuple[str, Owner | None]:
-        """ "free", "alive", "dead" or "undecided" (ask again), and who holds the lock."""
+        """What a lock is, free, alive, dead or undecided (ask again), and who holds it."""
         found = look(path)
         if found is None:
             self._seen.pop(path, None)
@@ -150,9 +146,9 @@ def acquire(path: Path, observer: Observer) -> Lock:
         if theirs is None:  # it is free again
             continue
         if state == "alive":
-            raise Held(theirs)
+            raise Held(f"in progress on {theirs}")
         if state == "undecided":
-            raise Undecided(theirs)
+            raise Undecided(f"locked by {theirs}")
         takeover = acquire(path.with_name(f"{path.name}.{theirs.token or 'unreadable'}"), observer)
         try:
             found = look(path)
@@ -173,14 +169,9 @@ def look(path: Path) -> tuple[Owner, int] | None:
     except FileNotFoundError:
         return None
     try:
-        owner = Owner(**json.loads(content))
-    except (ValueError, TypeError, RecursionError):
-        owner = Owner()
-    texts = (owner.host, owner.machine or "", owner.started or "")
-    sound = type(owner.pid) is int and owner.pid > 0 and all(isinstance(text, str) for text in texts)
-    if not sound or not isinstance(owner.token, str) or not re.fullmatch("[0-9a-f]{32}", owner.token):
-        owner = Owner()
-    return owner, touched
+        return Owner.model_validate_json(content), touched
+    except ValueError:
+        return Owner(), touched
 
 
 def _create(path: Path, owner: Owner) -> bool:
@@ -198,7 +189,7 @@ def _create(path: Path, owner: Owner) -> bool:
         temporary.unlink(missing_ok=True)
     try:  # not whole from its first moment: until then its owner is unknown, and it is watched
         with open(path, "xb") as file:
-            file.write(_text(owner))
+            file.write(owner.model_dump_json().encode())
         return True
     except FileExistsError:
         return False
@@ -207,15 +198,11 @@ def _create(path: Path, owner: Owner) -> bool:
 def _write(path: Path, owner: Owner) -> Path:
     temporary = path.with_name(f".{path.name}.{owner.token}.tmp")
     try:
-        temporary.write_bytes(_text(owner))
+        temporary.write_bytes(owner.model_dump_json().encode())
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
-
-
-def _text(owner: Owner) -> bytes:
-    return json.dumps(dataclasses.asdict(owner)).encode()
 
 
 def _runs(owner: Owner) -> bool | None:
@@ -235,65 +222,16 @@ def _runs(owner: Owner) -> bool | None:
 
 
 def _machine() -> str | None:
-    """Where process ids mean the same as here."""
-    try:
+    """Where process ids mean the same as here; None if that cannot be known, and locks are watched."""
+    with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return None if platform.system() == "Linux" else f"{platform.node()}/{uuid.getnode()}"
+    return None
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in whatever unit; "dead" for one that only waits to be collected; None if unknown."""
-    try:
+    """When a process started, by its machine's clock ticks; "dead" for one that only waits to be collected; None if unknown."""
+    with contextlib.suppress(OSError, IndexError, UnicodeDecodeError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return "dead" if fields[0] in "ZX" else fields[19]
-    except (OSError, IndexError, UnicodeDecodeError):
-        if platform.system() == "Linux":
-            return None
-    try:
-        result = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None
-
-
-class _Heart:
-    """One thread that touches all locks of this process."""
-
-    def __init__(self) -> None:
-        self._locks: set[Any] = set()
-        self._guard = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def add(self, lock: Lock) -> None:
-        with self._guard:
-            self._locks.add(lock)
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._beat, name="locks", daemon=True)
-                self._thread.start()
-
-    def remove(self, lock: Lock) -> None:
-        with self._guard:
-            self._locks.discard(lock)
-
-    def _beat(self) -> None:
-        while True:
-            time.sleep(HEARTBEAT)
-            with self._guard:
-                locks = list(self._locks)
-            for lock in locks:
-                with contextlib.suppress(OSError):  # the holder finds out when it writes
-                    lock.beat()
-
-
-_heart = _Heart()
-
-
-def _forget() -> None:
-    """A forked process holds no locks."""
-    global _heart
-    _heart = _Heart()
-
-
-os.register_at_fork(after_in_child=_forget)
+    return None
