@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from smooth_interpolation import config
 from smooth_interpolation.data import inputs
-from smooth_interpolation.runs import sweep
+from smooth_interpolation.runs import cost, sweep
 from smooth_interpolation.train import loop, models, stacks
 from smooth_interpolation.train.step import Recipe
 
@@ -143,8 +143,9 @@ def hosts(device: str, quick: bool) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as root:
             todo = sweep.plan(experiment, Path(root), places[0])
             began = time.perf_counter()
+            costs = cost.relative(todo, [], "cuda")
             outcome = sweep.sweep(
-                todo, devices=places, at_once=16, root=Path(root), device=places[0], acceleration=VARIANTS[BEFORE]
+                todo, devices=places, costs=costs, at_once=16, root=Path(root), acceleration=VARIANTS[BEFORE]
             )
             seconds[len(places)] = time.perf_counter() - began
         if len(outcome.complete) < len(todo):

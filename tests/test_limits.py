@@ -139,7 +139,7 @@ def _half_done(todo, root, **options):
 
 
 def test_a_half_done_sweep_is_moved_and_goes_on_elsewhere(tmp_path):
-    """With another number of workers, and handed out instead of a process each, to the same bits."""
+    """With another number of workers, to the same bits."""
     todo = tiny(widths=[1, 2, 3], epochs=90).runs()
     here, there = tmp_path / "here", tmp_path / "there"
     _half_done(todo, here / "results", devices=["cpu", "cpu"], device="cpu", at_once=1)

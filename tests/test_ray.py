@@ -16,9 +16,9 @@ from reliability import clusters, scenarios  # noqa: F401 (it adds its scenarios
 from smooth_interpolation import cli, config, locations
 from smooth_interpolation.cli import options
 from smooth_interpolation.errors import ConfigError
-from smooth_interpolation.runs import limits, locks, store, watching, work
-from smooth_interpolation.runs.engines import cluster, ray_engine
-from smooth_interpolation.runs.engines.cluster import Request
+from smooth_interpolation.runs import cluster, limits, locks, ray_engine, store, work
+from smooth_interpolation.runs.cluster import Request
+from smooth_interpolation.runs.watching import Outcome
 
 PARAMS = "params/demo/convnet-noise20.yaml"
 SHARE = "it must be a share of one GPU, from 0 to 1"
@@ -46,7 +46,7 @@ def test_without_ray_one_sentence_says_what_to_install(monkeypatch, tmp_path):
 
 
 def test_the_other_engines_do_not_load_ray():
-    code = "import sys, smooth_interpolation.runs.sweep, smooth_interpolation.runs.engines.ray_engine; sys.exit('ray' in sys.modules)"
+    code = "import sys, smooth_interpolation.runs.sweep, smooth_interpolation.runs.ray_engine; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -175,7 +175,7 @@ class Answers:
 
 def driven(ray, root, kind=ray_engine._Driver, memory=0, in_flight=None):
     request = Request(memory=memory)
-    driver = kind(ray, work.Options(root=root), request, in_flight, watching.Tally())
+    driver = kind(ray, work.Options(root=root), request, in_flight, Outcome())
     return driver.drive([ray_engine._Flight(run, request) for run in ray.answers])
 
 
@@ -250,7 +250,7 @@ def test_at_the_limit_of_time_runs_are_asked_for_a_checkpoint_and_left(tmp_path)
             return done, [reference for reference in references if reference not in done]
 
     ray = Waiting({first: [("complete", None)], **{run: [] for run in others}})
-    driver = ray_engine._Driver(ray, work.Options(root=tmp_path), Request(), None, watching.Tally(), until)
+    driver = ray_engine._Driver(ray, work.Options(root=tmp_path), Request(), None, Outcome(), until)
     outcome = driver.drive([ray_engine._Flight(run, Request()) for run in ray.answers])
     assert outcome.complete == [first] and sorted(outcome.left, key=others.index) == others
     assert set(ray.cancelled) == set(ray.flying) and time.monotonic() < until

@@ -269,9 +269,9 @@ def test_a_time_is_told_by_records_of_the_same_kind_and_grows_with_the_work():
 
 
 def test_a_network_that_no_record_is_like_is_timed(mine):
-    sweep.agreed([mine().run(2, 0)], 2)
+    single.agreed([mine().run(2, 0)], 2)
     with pytest.raises(ConfigError, match="as their first steps tell: to agree, give -p train_minutes"):
-        sweep.agreed([mine(epochs=900_000).run(2, 0)], 2)
+        single.agreed([mine(epochs=900_000).run(2, 0)], 2)
 
 
 def test_a_dry_run_needs_no_images(monkeypatch, tmp_path, caplog):

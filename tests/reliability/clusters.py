@@ -21,9 +21,8 @@ from unittest import mock
 
 from smooth_interpolation import config
 from smooth_interpolation.config import Run
-from smooth_interpolation.runs import locks, store, sweep, work
-from smooth_interpolation.runs.engines import cluster, ray_engine
-from smooth_interpolation.runs.engines.ray_engine import _task
+from smooth_interpolation.runs import cluster, locks, ray_engine, store, sweep, work
+from smooth_interpolation.runs.ray_engine import _task
 from smooth_interpolation.train import evaluation
 
 from .scenarios import Count, count, scenario

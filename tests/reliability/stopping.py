@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from smooth_interpolation.runs import store, watching, work
+from smooth_interpolation.runs import store, sweep, watching, work
 from smooth_interpolation.runs.checkpoints import DiskKeeper
-from smooth_interpolation.runs.engines import processes
 
 from . import torture
 from .scenarios import Count, count, scenario
@@ -74,7 +73,7 @@ def _sweep_of_one(run: Any, root: Path) -> None:
     for content in (run, None):  # and no more
         ours.send(content)
     options = work.Options(root=root, device="cpu")
-    torture.start(processes._work, options, theirs, os.getpid()).join()
+    torture.start(sweep._work, options, theirs, os.getpid()).join()
 
 
 @scenario("The process of a sweep is killed: its worker leaves a checkpoint and no lock, and ends")

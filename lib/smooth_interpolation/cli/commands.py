@@ -144,9 +144,8 @@ def sweep(
     left runs to do, 130 when stopped.
     """
     until = _until(time_limit)
-    from ..runs import devices
+    from ..runs import devices, ray_engine
     from ..runs import sweep as engines
-    from ..runs.engines import ray_engine
     from . import supervision
 
     on_ray = {

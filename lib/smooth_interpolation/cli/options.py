@@ -139,15 +139,15 @@ def agree(todo: Sequence[Run], yes: bool, workers: int, kind: str) -> None:
     Args:
         todo: the runs.
         yes: whether it was agreed to.
-        workers, kind: as of `sweep.agreed`.
+        workers, kind: as of `single.agreed`.
     """
-    from ..runs import sweep
+    from ..runs import single
     from ..runs.records import TRAIN_MINUTES
 
     if yes or not todo:
         return
     try:
-        sweep.agreed(todo, TRAIN_MINUTES, "--yes or a --time-limit", workers, kind)
+        single.agreed(todo, TRAIN_MINUTES, "--yes or a --time-limit", workers, kind)
     except ConfigError as error:
         if not sys.stdin.isatty():
             raise

@@ -103,9 +103,9 @@ class Records(Sequence[Record]):
             return self
         chosen = [self.experiment.run(width, seed) for seed in self.experiment.seeds]
         if all(store.read(run) is None for run in chosen):
-            from . import single, sweep  # they need PyTorch, which reading does not
+            from . import single  # it needs PyTorch, which reading does not
 
-            sweep.agreed([chosen[0]], self.train_minutes)
+            single.agreed([chosen[0]], self.train_minutes)
             single.measure(chosen[0])
         found = store.explored(self.experiment)
         states = {record["status"] for record in found if record["config"]["width"] == width}
@@ -122,9 +122,9 @@ class Records(Sequence[Record]):
             DataError: if images are missing.
         """
         if missing := self.missing:
-            from . import single, sweep
+            from . import single
 
-            sweep.agreed(missing, self.train_minutes)
+            single.agreed(missing, self.train_minutes)
             for run in missing:
                 single.measure(run)
         found = store.explored(self.experiment)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from .. import locations
 from ..config import Run
+from ..data.inputs import TrainingData
 from ..data.preparation import Prepared, prepare
-from ..errors import RecordError
-from ..train.loop import Acceleration
-from . import devices, store, watching, work
+from ..errors import ConfigError, RecordError
+from ..train import models
+from ..train.loop import Acceleration, Trainer
+from ..train.step import Recipe
+from . import cost, devices, store, watching, weights, work
 from .record_format import Record
 from .watching import Status
+
+STEPS = 20  # by which a network of your own is timed
 
 
 def run(
@@ -46,14 +58,9 @@ def run(
         ('complete', 2, 10)
     """
     chosen = work.Options(keep=False, device=device, threads=threads, acceleration=acceleration)
-    found: list[Record] = []
-
-    def report(_: Run, kind: str, content: Any) -> None:
-        if kind in ("complete", "diverged"):
-            found.append(content)
-
-    work.do([config], chosen, report, prepared=prepared, reraise=True)
-    return found[0]
+    told: list[Record] = []
+    work.do([config], chosen, lambda _, kind, content: told.append(content), prepared=prepared, reraise=True)
+    return told[-1]
 
 
 def measure(
@@ -73,7 +80,7 @@ def measure(
     store.check_writable(run, root)
     prepared = prepare(run)
     store.check_same_data(run, prepared.dataset.fingerprint, root)
-    line, skipped = watching.line(), []
+    line, told = watching.line(), []
 
     def say(status: Status) -> None:
         what = "epochs trained" if status.stage == "train" else "points measured"
@@ -81,15 +88,75 @@ def measure(
         line(text, status.done == status.total)
 
     def report(_: Run, kind: str, content: Any) -> None:
+        told.append(content)
         if kind == "status":
             (watch or say)(content)
-        elif kind == "skipped":
-            skipped.append(content)
 
     work.do([run], work.Options(root=root, engine="run", **options), report, prepared=prepared, reraise=True)
     record = store.read(run, root)
     if record is None:
-        raise RecordError(
-            f"{run}: {skipped[0].removesuffix('.')}; wait for it, or look at smooth-interpolation status."
-        )
+        raise RecordError(f"{run}: {told[-1].removesuffix('.')}; wait for it, or look at smooth-interpolation status.")
     return record
+
+
+def agreed(
+    todo: Sequence[Run],
+    minutes: float,
+    how: str = "-p train_minutes {minutes}",
+    workers: int = 1,
+    kind: str | None = None,
+) -> None:
+    """Refuse what would train for longer than so many minutes; what weights are kept of is not trained.
+
+    How long is told by committed records of networks of a kind, on a kind of device, see `cost.expected`; without any,
+    by the first steps of a network.
+
+    Args:
+        todo: the runs, of one experiment.
+        minutes: that may be spent.
+        how: more is agreed to; {minutes} is what it takes.
+        workers: side by side.
+        kind: of device, "cpu" or "cuda"; None: a GPU if there is one.
+
+    Raises:
+        ConfigError: naming the time, what tells it, and how to agree.
+    """
+    new = [run for run in todo if not (run.measured_otherwise and weights.kept(run))]
+    if not new:
+        return
+    kind, known = kind or devices.choose("auto").type, cost.known(locations.repository() / "results")
+    guesses = [cost.expected(run, known, kind) for run in new]
+    told = [guess for guess in guesses if guess]
+    if told:
+        times, n = [seconds for seconds, _ in told], max(n for _, n in told)
+        source = "a record from such a device tells" if n == 1 else f"{n} records from such devices tell"
+    else:
+        here = devices.choose("auto" if kind == "cuda" else kind)  # a cluster's GPUs may be elsewhere
+        kind, source = here.type, "their first steps tell"
+        times = [_by_first_steps(run, here) for run in new]
+    beside = max(1, min(workers, len(new)))
+    if (total := sum(times) / beside) <= 60 * minutes:
+        return
+    networks = "A network" if len(new) == 1 else f"{len(new)} networks"
+    raise ConfigError(
+        f"{networks} of {new[0].scale}/{new[0].name} would train for about {cost.duration(total)} on "
+        f"{cost.workers(beside, kind)}, as {source}: to agree, give {how.format(minutes=math.ceil(total / 60 * 1.5))}."
+    )
+
+
+def _by_first_steps(run: Run, device: torch.device) -> float:
+    """Seconds that a run takes to train, by some steps of it, and a third more for evaluating and measuring."""
+    data = prepare(run)
+    few = data.train[: STEPS * run.batch_size]
+    there = TrainingData.of(few.images, few.labels, data.normalize, run.precision, device)
+    model = models.of_run(run, few.images.shape[1:]).to(device)
+    trainer = Trainer(model, there, Recipe.of(run), run.seed, Acceleration(cuda_graph=False))
+    times, threads = [time.monotonic()], torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in trainer.eager_epoch():
+            times.append(time.monotonic())
+    finally:
+        torch.set_num_threads(threads)
+    step = statistics.median(after - before for before, after in itertools.pairwise(times))
+    return 4 / 3 * step * math.ceil(len(data.train) / run.batch_size) * run.epochs

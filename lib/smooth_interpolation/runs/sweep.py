@@ -1,38 +1,34 @@
-"""The runs of an experiment that have no record yet, and the engines that do them on one machine.
+"""The runs of an experiment that have no record yet, done on this machine: in this process, or by several.
 
-Each worker process calls `work.do`, which writes a record as soon as it is complete and checkpoints on the way. So a sweep can
-be stopped, or killed, at any moment and started again: it goes on where it was. Two sweeps of the same file share its runs.
+A worker process is handed runs through a pipe, as many as it trains side by side, and another whenever one is finished; it
+reports through the same pipe. Each calls `work.do`, which writes a record as soon as it is complete and checkpoints on the
+way. So a sweep can be stopped, or killed, at any moment and started again: it goes on where it was. Two sweeps of the same
+file share its runs. A worker that dies takes the runs with it that it had begun, and no others; another takes its place.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
-import math
-import statistics
+import multiprocessing
+import os
+import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from .. import locations
 from ..config import Experiment, Run
 from ..data import datasets
-from ..data.inputs import TrainingData
 from ..data.preparation import prepare
-from ..errors import ConfigError, DataError
-from ..train import models
-from ..train.loop import Acceleration, Trainer
-from ..train.step import Recipe
-from . import cost, devices, limits, provenance, store, weights, work
-from .engines.processes import Pool
-from .watching import Outcome, Report, Tally
+from ..errors import DataError
+from . import cost, devices, limits, provenance, store, work
+from .watching import Outcome, Report, Status
 
 log = logging.getLogger(__name__)
-STEPS = 20  # by which a network of your own is timed
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # of each library
 
 
 def plan(experiment: Experiment, root: Path | None = None, device: str = "auto", *, dry: bool = False) -> list[Run]:
@@ -60,10 +56,10 @@ def plan(experiment: Experiment, root: Path | None = None, device: str = "auto",
 
 def serial(todo: Iterable[Run], *, watch: Report = lambda run, kind, content: None, **options: Any) -> Outcome:
     """Do runs in this process, `at_once` of them side by side; `options` are those of `work.Options`."""
-    tally = Tally(watch)
+    outcome = Outcome(watch)
     with contextlib.suppress(limits.TimeUp):
-        work.do(todo, work.Options(engine="serial", **options), tally.report)
-    return tally.outcome
+        work.do(todo, work.Options(engine="serial", **options), outcome.report)
+    return outcome
 
 
 def sweep(
@@ -73,13 +69,10 @@ def sweep(
     devices: Sequence[str] | None = None,
     costs: Mapping[Run, float] | None = None,
     watch: Report = lambda run, kind, content: None,
-    at_once: int = 1,
     **options: Any,
 ) -> Outcome:
-    """Do runs, several processes at a time; a run that fails does not stop those of other processes.
+    """Do runs, several processes at a time; what fails does not stop the others.
 
-    Each run has a process of its own, in the order given. With `devices`, or with `at_once` above 1, each process does run
-    after run, `at_once` of them side by side, as they are handed out: see `cost` and `work`.
     On KeyboardInterrupt, and on SIGTERM, the unfinished runs write their checkpoints and are stopped, and
     KeyboardInterrupt goes on to the caller. At the limit of time (`until`, see `limits`) they do so too, and are `left`.
 
@@ -87,83 +80,164 @@ def sweep(
         todo: the runs, of one experiment.
         workers: processes; None: one for each of the devices.
         devices: of the processes, in turn, such as ["cuda:0", "cuda:1"]; None: `options["device"]` for all.
-        costs: of the runs, predicted in any unit; None: see `cost.relative`.
+        costs: of the runs, predicted in any unit: the longest are first, see `cost`; None: in the order given.
         watch: told what `work.do` reports.
-        at_once: networks that a process trains side by side.
         options: the others of `work.Options`.
     """
     provenance.warn_of_unknown()
-    runs_, chosen = list(todo), work.Options(at_once=at_once, **options)
-    own = devices is None and at_once == 1  # a process for each run
+    runs, chosen = list(todo), work.Options(**options)
     places = [chosen.device] if devices is None else list(devices)
-    number = min(workers or len(places), len(runs_))
-    if costs is None and not own:
-        costs = cost.relative(runs_, [], "cpu" if places[0] == "cpu" else "cuda")
-    dealt = None if own or costs is None else {run: costs[run] for run in runs_}
-    pool = Pool(chosen, Tally(watch), runs_, dealt)
+    number = min(workers or len(places), len(runs))
+    queue = cost.Queue({run: costs[run] if costs else 1.0 for run in runs})
+    pool = _Pool(chosen, Outcome(watch), queue, [places[i % len(places)] for i in range(number)])
     with limits.Signals():
-        pool.run([places[i % len(places)] for i in range(number)])
-    return pool.tally.outcome
+        pool.run()
+    return pool.outcome
 
 
-def agreed(
-    todo: Sequence[Run],
-    minutes: float,
-    how: str = "-p train_minutes {minutes}",
-    workers: int = 1,
-    kind: str | None = None,
-) -> None:
-    """Refuse what would train for longer than so many minutes; what weights are kept of is not trained.
+@dataclass(eq=False)
+class _Worker:
+    """A process, as its parent sees it."""
 
-    How long is told by committed records of networks of a kind, on a kind of device, see `cost.expected`; without any,
-    by the first steps of a network.
+    process: multiprocessing.process.BaseProcess
+    connection: Connection
+    device: str
+    load: dict[Run, float] = field(default_factory=dict)  # its runs, with what is left of each by predicted cost
+    dismissed: bool = False
 
-    Args:
-        todo: the runs, of one experiment.
-        minutes: that may be spent.
-        how: more is agreed to; {minutes} is what it takes.
-        workers: side by side.
-        kind: of device, "cpu" or "cuda"; None: a GPU if there is one.
-
-    Raises:
-        ConfigError: naming the time, what tells it, and how to agree.
-    """
-    new = [run for run in todo if not (run.measured_otherwise and weights.kept(run))]
-    if not new:
-        return
-    kind, known = kind or devices.choose("auto").type, cost.known(locations.repository() / "results")
-    guesses = [cost.expected(run, known, kind) for run in new]
-    told = [guess for guess in guesses if guess]
-    if told:
-        times, n = [seconds for seconds, _ in told], max(n for _, n in told)
-        source = "a record from such a device tells" if n == 1 else f"{n} records from such devices tell"
-    else:
-        here = devices.choose("auto" if kind == "cuda" else kind)  # a cluster's GPUs may be elsewhere
-        kind, source = here.type, "their first steps tell"
-        times = [_by_first_steps(run, here) for run in new]
-    beside = max(1, min(workers, len(new)))
-    if (total := sum(times) / beside) <= 60 * minutes:
-        return
-    networks = "A network" if len(new) == 1 else f"{len(new)} networks"
-    raise ConfigError(
-        f"{networks} of {new[0].scale}/{new[0].name} would train for about {cost.duration(total)} on "
-        f"{cost.workers(beside, kind)}, as {source}: to agree, give {how.format(minutes=math.ceil(total / 60 * 1.5))}."
-    )
+    def send(self, run: Run | None) -> None:
+        """Hand it a run; None: there will be no more."""
+        if not self.dismissed:
+            with contextlib.suppress(OSError):  # of one that has died it is noticed when it is listened to
+                self.connection.send(run)
+        self.dismissed = self.dismissed or run is None
 
 
-def _by_first_steps(run: Run, device: torch.device) -> float:
-    """Seconds that a run takes to train, by some steps of it, and a third more for evaluating and measuring."""
-    data = prepare(run)
-    few = data.train[: STEPS * run.batch_size]
-    there = TrainingData.of(few.images, few.labels, data.normalize, run.precision, device)
-    model = models.of_run(run, few.images.shape[1:]).to(device)
-    trainer = Trainer(model, there, Recipe.of(run), run.seed, Acceleration(cuda_graph=False))
-    times, threads = [time.monotonic()], torch.get_num_threads()
-    torch.set_num_threads(1)
+@dataclass
+class _Pool:
+    """Processes that do runs, and what they report."""
+
+    options: work.Options
+    outcome: Outcome
+    queue: cost.Queue
+    free: list[str]  # devices, each for a process
+    workers: dict[Any, _Worker] = field(default_factory=dict)  # by connection
+    over: bool = False  # it is time to stop
+
+    def run(self) -> None:
+        """Do all runs on these devices, as many processes at a time as there are devices."""
+        until = self.options.until
+        try:
+            while True:
+                self.over = self.over or (until is not None and time.monotonic() + limits.SPARE >= until)
+                if not self.over:
+                    while self.free and self.queue.waiting:
+                        self._start(self.free.pop(0))
+                    loads = {worker: worker.load for worker in self.workers.values()}
+                    for worker, run in self.queue.deal(loads, self.options.at_once):
+                        worker.send(run)
+                        self.outcome.report(run, "status", Status("start", 0, 1, device=worker.device))
+                if self.over or not self.queue.waiting:
+                    for worker in self.workers.values():
+                        worker.send(None)
+                if not self.workers:
+                    break
+                patience = None if until is None else max(0.0, until - limits.LAST - time.monotonic())
+                ready = wait(list(self.workers), patience)
+                for connection in ready:
+                    self._listen(self.workers[connection])
+                if not ready:  # one that cannot stop by itself
+                    break
+        finally:
+            stopped = [run for worker in self.workers.values() for run in worker.load]
+            _stop(list(self.workers.values()), until)
+        for run in [*stopped, *self.queue.waiting]:
+            done = store.path_of(run, self.options.root).is_file() and not self.options.force
+            self.outcome.report(run, "skipped" if done else "stopped", "has a record already" if done else None)
+
+    def _start(self, device: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        arguments = (replace(self.options, device=device), theirs, os.getpid())
+        process = context.Process(target=_work, args=arguments, daemon=True)
+        with _starting():
+            process.start()
+        theirs.close()
+        self.workers[ours] = _Worker(process, ours, device)
+
+    def _listen(self, worker: _Worker) -> None:
+        """Take in one message of a worker, or its end."""
+        try:
+            run, kind, content = worker.connection.recv()
+        except (EOFError, OSError):  # the end of the whole process
+            worker.process.join()
+            worker.connection.close()
+            del self.workers[worker.connection]
+            self.free.append(worker.device)
+            for run in worker.load:  # one that stopped at the limit may not have taken in what it was handed
+                stopped = self.over and worker.process.exitcode == 0
+                why = f"its process ended with code {worker.process.exitcode}"
+                self.outcome.report(run, "stopped" if stopped else "failed", why)
+            return
+        if kind == "status":
+            if content.stage == "train":
+                worker.load[run] = self.queue.costs[run] * (1 - content.done / content.total)
+            self.outcome.report(run, kind, content)
+        elif kind != "stopped" or self.options.until is not None:  # else by whoever: when it ends, the run has failed
+            self.over = self.over or kind == "stopped"
+            del worker.load[run]
+            self.outcome.report(run, kind, content)
+
+
+def _stop(workers: list[_Worker], until: float | None = None) -> None:
+    """Have processes write their checkpoints and end; a second Ctrl-C, and the limit of time, ends them at once."""
+    for worker in workers:
+        worker.connection.close()  # nobody listens any more: who tells does not wait
+    for worker in workers:
+        worker.process.terminate()
     try:
-        for _ in trainer.eager_epoch():
-            times.append(time.monotonic())
+        for worker in workers:
+            worker.process.join(None if until is None else max(0.0, until - time.monotonic()))
     finally:
-        torch.set_num_threads(threads)
-    step = statistics.median(after - before for before, after in itertools.pairwise(times))
-    return 4 / 3 * step * math.ceil(len(data.train) / run.batch_size) * run.epochs
+        for worker in workers:
+            worker.process.kill()
+
+
+def _work(options: work.Options, connection: Connection, parent: int) -> None:
+    """The body of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
+    dismissed = False
+
+    def more() -> list[Run] | None:
+        nonlocal dismissed
+        found: list[Run] = []
+        try:
+            while not dismissed and connection.poll():
+                run = connection.recv()
+                dismissed = run is None
+                found += [] if run is None else [run]
+        except (EOFError, OSError):
+            dismissed = True
+        return found if found or not dismissed else None
+
+    def report(run: Run, kind: str, content: Any) -> None:
+        with contextlib.suppress(OSError):  # a parent that is gone is noticed by `stop`
+            connection.send((run, kind, content))
+
+    with contextlib.suppress(KeyboardInterrupt):
+        work.do([], options, report, stop=lambda: os.getppid() != parent, more=more)
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """How a worker starts: with one thread per library, and deaf to Ctrl-C from its first moment on."""
+    before = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for name in ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(before)

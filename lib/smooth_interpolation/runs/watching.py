@@ -152,28 +152,21 @@ def _alive(lock: Path, stage: str) -> bool | None:
 
 @dataclass
 class Outcome:
-    """What became of the runs of a sweep."""
+    """What became of the runs of a sweep, from what `work.do` reports of them; whoever watches hears it too."""
 
+    watch: Report = lambda run, kind, content: None
     complete: list[Run] = field(default_factory=list)
     diverged: list[Run] = field(default_factory=list)
     failed: list[tuple[Run, str]] = field(default_factory=list)  # with what went wrong
     skipped: list[tuple[Run, str]] = field(default_factory=list)  # with why: done or in progress elsewhere
     left: list[Run] = field(default_factory=list)  # when time was up
 
-
-class Tally:
-    """What became of the runs of a sweep, from what `work.do` reports of them; whoever watches hears it too."""
-
-    def __init__(self, watch: Report = lambda run, kind, content: None):
-        self.outcome, self.watch = Outcome(), watch
-
     def report(self, run: Run, kind: str, content: Any = None) -> None:
         if kind == "stopped":
-            self.outcome.left.append(run)
+            self.left.append(run)
             return
         if kind != "status":
-            entry = (run, content) if kind in ("failed", "skipped") else run
-            getattr(self.outcome, kind).append(entry)
+            getattr(self, kind).append((run, content) if kind in ("failed", "skipped") else run)
         self.watch(run, kind, content)
 
 

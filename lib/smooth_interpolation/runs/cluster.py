@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...config import validation
-from ...errors import ConfigError
+from ..config import validation
+from ..errors import ConfigError
 
 PATIENCE = 60.0  # seconds for a node with room to join
 OBJECT_STORE = 100 * 2**20  # bytes; nothing but outcomes goes through it

@@ -18,13 +18,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ... import locations
-from ...config import Run
-from ...errors import ConfigError, UserError
-from .. import holds, limits, locks, provenance, store, watching, work
-from ..watching import Status
-from . import cluster, processes
+from .. import locations
+from ..config import Run
+from ..errors import ConfigError, UserError
+from . import cluster, holds, limits, locks, provenance, store, sweep, watching, work
 from .cluster import Node, Request
+from .watching import Outcome, Status
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ def run_sweep(
     in_flight: int | None = None,
     watch: watching.Report = lambda run, kind, content: None,
     **options: Any,
-) -> watching.Outcome:
+) -> Outcome:
     """Do runs on a cluster; where a worker or its node dies, or memory runs out, they go on elsewhere.
 
     Args:
@@ -79,7 +78,7 @@ def run_sweep(
         if chosen.device == "auto":
             chosen = replace(chosen, device="cuda" if request.gpus else "cpu")
         cluster.wait_for_room(ray, request, 0.0 if alone else cluster.PATIENCE)
-        driver = _Driver(ray, chosen, request, in_flight, watching.Tally(watch), until)
+        driver = _Driver(ray, chosen, request, in_flight, Outcome(watch), until)
         return driver.drive([_Flight(run, request) for run in todo])
 
 
@@ -103,14 +102,14 @@ class _Driver:
     options: work.Options
     request: Request
     in_flight: int | None
-    tally: watching.Tally
+    outcome: Outcome
     until: float | None = None  # by `time.monotonic`
     waiting: list[_Flight] = field(default_factory=list)
     flying: dict[Any, _Flight] = field(default_factory=dict)  # by Ray's reference to the answer
     observer: locks.Observer = field(default_factory=locks.Observer)
     warned: bool = False  # that there is no room
 
-    def drive(self, waiting: list[_Flight]) -> watching.Outcome:
+    def drive(self, waiting: list[_Flight]) -> Outcome:
         ray, self.waiting = self.ray, waiting
         # A process for each run. Ray does not try again by itself: how often, and with what, is decided here.
         task = ray.remote(max_calls=1, max_retries=0, runtime_env={"env_vars": _variables()})(_task)
@@ -134,15 +133,15 @@ class _Driver:
                     time.sleep(TICK)
                 else:
                     for flight in self.waiting:
-                        self.tally.report(flight.run, "skipped", f"in progress on {flight.held_by}")
+                        self.outcome.report(flight.run, "skipped", f"in progress on {flight.held_by}")
                     self.waiting = []
         finally:
             left = [*self.flying.values(), *self.waiting]
             self._interrupt()
         for flight in left:
             if not store.path_of(flight.run, self.options.root).is_file():
-                self.tally.report(flight.run, "stopped")
-        return self.tally.outcome
+                self.outcome.report(flight.run, "stopped")
+        return self.outcome
 
     def _interrupt(self) -> None:
         """Where Ctrl-C or SIGTERM stops the sweep: have runs under way write a checkpoint, and ask twice who does not."""
@@ -168,7 +167,7 @@ class _Driver:
             self.waiting.remove(flight)
             token = _token(store.work_directory(store.path_of(flight.run, self.options.root)))
             self.flying[task.options(**asked).remote(flight.run, self.options, token)] = flight
-            self.tally.report(flight.run, "status", Status("start", 0, 1))
+            self.outcome.report(flight.run, "status", Status("start", 0, 1))
 
     def _look(self) -> None:
         """Tell of runs under way what their status files tell."""
@@ -179,7 +178,7 @@ class _Driver:
                 if flight and found.stage in ("train", "measure"):
                     flight.stage = (found.stage == "measure", found.done)
                     loss, error = (float("nan") if value is None else value for value in (found.loss, found.error))
-                    self.tally.report(flight.run, "status", Status(found.stage, found.done, found.total, loss, error))
+                    self.outcome.report(flight.run, "status", Status(found.stage, found.done, found.total, loss, error))
 
     def _land(self, flight: _Flight, reference: Any, nodes: list[Node]) -> None:
         """Take in the end of a task: what became of the run, or another try."""
@@ -197,7 +196,7 @@ class _Driver:
         if unfinished:
             self.waiting.append(flight)  # somebody began it a moment before
         elif kind not in AGAIN:
-            self.tally.report(run, kind, content)
+            self.outcome.report(run, kind, content)
         else:
             flight.tries = 1 if flight.stage > flight.furthest else flight.tries + 1
             flight.furthest = max(flight.furthest, flight.stage)
@@ -205,7 +204,7 @@ class _Driver:
                 flight.request = flight.request.more(kind, nodes)
             if flight.tries >= TRIES:
                 why = f"{AGAIN[kind]}, {TRIES} times without getting further. {content or ''}"
-                self.tally.report(run, "failed", why)
+                self.outcome.report(run, "failed", why)
             else:
                 log.warning("%s: %s; it goes on where there is %s.", run, AGAIN[kind], flight.request)
                 self.waiting.insert(0, flight)
@@ -248,5 +247,5 @@ def _variables() -> dict[str, str]:
         locations.CACHE_VARIABLE: locations.cache(),
         locations.RESULTS_VARIABLE: locations.results(),
     }
-    values = processes.ONE_THREAD | {name: str(place.absolute()) for name, place in places.items()}
+    values = sweep.ONE_THREAD | {name: str(place.absolute()) for name, place in places.items()}
     return values | {name: os.environ[name] for name in ("PYTHONPATH",) if os.environ.get(name)}
