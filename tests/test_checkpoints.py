@@ -10,7 +10,7 @@ import torch
 from smooth_interpolation import config
 from smooth_interpolation.data import inputs, preparation
 from smooth_interpolation.errors import RecordError
-from smooth_interpolation.runs import checkpoints, holds, locks, single, store, weights, work
+from smooth_interpolation.runs import checkpoints, jobs, locks, single, store, weights, work
 from smooth_interpolation.runs.checkpoints import DiskKeeper
 from smooth_interpolation.train import loop, models
 from smooth_interpolation.train.step import Recipe
@@ -94,14 +94,14 @@ def test_a_stop_while_one_network_is_measured_keeps_how_far_the_others_are(tmp_p
     options = work.Options(root=tmp_path, device="cpu", at_once=2)
     keeper = DiskKeeper(second, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        take = holds.Hold.take
+        take = jobs.Hold.take
 
         def later(run, *arguments):
             if run == second and next(late, True) is None:
                 raise locks.Undecided(locks.here())
             return take(run, *arguments)
 
-        patch.setattr(holds.Hold, "take", later)
+        patch.setattr(jobs.Hold, "take", later)
         with pytest.raises(KeyboardInterrupt):
             work.do([first, second], options, report, stop=stop)
     (path,) = keeper.paths()

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from smooth_interpolation import cli, config, locations
 from smooth_interpolation.cli import supervision
 from smooth_interpolation.errors import RecordError
-from smooth_interpolation.runs import cost, holds, locks, single, store, sweep, watching, work
+from smooth_interpolation.runs import cost, jobs, locks, single, store, sweep, watching, work
 from smooth_interpolation.runs.watching import Status, StatusFile
 from smooth_interpolation.train import evaluation, loop
 
@@ -146,7 +146,7 @@ def test_a_failed_run_keeps_its_log_and_the_next_attempt_removes_it(tmp_path, mo
         broken.setattr(evaluation.Evaluator, "volumes", lambda *_: 1 / 0)
         outcome = sweep.serial([run], root=tmp_path, device="cpu")
     ((failed, text),) = outcome.failed
-    log = holds.log_path(run, tmp_path)
+    log = jobs.log_path(run, tmp_path)
     assert failed == run and "ZeroDivisionError" in text and f"Its log: {log}" in text
     assert "ZeroDivisionError" in log.read_text() and str(run) in log.read_text()
     (found,) = found_in(tmp_path)

@@ -16,7 +16,7 @@ _MENU = {
     "history_table": "runs.tables",
     "jacobian_norm": "measure.sharpness",
     "judge": "claims",
-    "points_table": "runs.points",
+    "points_table": "runs.weights",
     "records": "runs.records",
     "run": "runs.single",
     "shift_paths": "measure.paths",

@@ -130,11 +130,11 @@ def measure(
     --set points_from=restored (with the true labels where they were wrong), --set n_noisy_points=500.
     """
     from ..data.preparation import prepare
-    from ..runs import points, weights
+    from ..runs import weights
 
     experiment = chosen(experiment_of(params, set_), width, seed)
-    if table is not None and table.suffix not in points.KINDS:
-        raise ConfigError(f"--table {table}: its name must end in {' or '.join(points.KINDS)}.")
+    if table is not None and table.suffix not in weights.KINDS:
+        raise ConfigError(f"--table {table}: its name must end in {' or '.join(weights.KINDS)}.")
     if epoch is not None and (table is None or epoch not in experiment.keep_epochs):
         raise ConfigError(f"--epoch {epoch}: it goes with --table, and must be one of keep_epochs.")
     there = [run for run in experiment.runs() if weights.kept(run)]
@@ -153,5 +153,5 @@ def measure(
     )
     if table is not None:
         data = prepare(experiment)
-        points.write(points.points_table(there, epoch=epoch, device=device, prepared=data), table)
+        weights.write_table(weights.points_table(there, epoch=epoch, device=device, prepared=data), table)
         console.print(f"Points: {table}")

@@ -1,9 +1,9 @@
 """Checkpoints within a run: everything that the rest of it depends on, so that a stopped run goes on with the same bits.
 
 A checkpoint is a safetensors file, written atomically: tensors, and text as JSON; reading it executes nothing. Its
-checksum is the SHA-256 of the file with zeros in the checksum's place. The last two are kept, or one, in the directory `.work`
-beside the records. Nothing in it is of a machine, a path or a device: a run goes on wherever its file is brought to. A damaged one is passed over, with a warning, for the one before; one of another configuration,
-schema or set of images is refused with an error, as such a record is.
+checksum is the SHA-256 of the file with zeros in the checksum's place. The last two are kept, or one, in `.work` beside the
+records. Nothing in it is of a machine, a path or a device: a run goes on wherever its file is brought to. A damaged one is
+passed over, with a warning, for the one before; one of another configuration, schema or set of images is refused.
 """
 
 from __future__ import annotations
@@ -65,15 +65,10 @@ TEXT = TypeAdapter(_Text)
 
 
 class DiskKeeper:
-    """Keeps the last checkpoints of a run beside its record.
+    """Keeps the last checkpoints of a run beside its record, at most so many.
 
-    Args:
-        run: whose they are.
-        root: of the records.
-        seconds: between checkpoints.
-        epochs: between checkpoints; None: time alone decides.
-        check: called before anything is written; raises if the run is not ours any more.
-        kept: how many, at most.
+    One is due after so many seconds, and after so many epochs if that is sooner. Before it is written, `check` raises if the run
+    is not ours any more.
     """
 
     def __init__(
@@ -147,14 +142,8 @@ def write(path: Path, tensors: dict[str, Tensor], state: State, run: Run, finger
     """
     from safetensors.torch import save
 
-    text = {
-        "format": FORMAT,
-        "schema": SCHEMA,
-        "digest": run.digest,
-        "config": run.canonical(),
-        "fingerprint": fingerprint,
-        "progress": state.model_dump(),
-    }
+    text = {"format": FORMAT, "schema": SCHEMA, "digest": run.digest, "config": run.canonical()}
+    text |= {"fingerprint": fingerprint, "progress": state.model_dump()}
     content = save(tensors, {"checkpoint": json.dumps(text), "checksum": UNSIGNED})
     signed = content.replace(UNSIGNED.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
     files.write_atomically(path, lambda file: file.write(signed), make_directory=False)
@@ -210,11 +199,9 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ValueError("its checksum does not match")
         text = TEXT.validate_python(json.loads(metadata["checkpoint"]), strict=True)
         return load(content), dict(text)
-    except ValidationError:
-        raise ValueError("it is no checkpoint") from None
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
-    except (KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+    except (ValidationError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise ValueError(f"it is no checkpoint: {type(error).__name__}") from None
 
 

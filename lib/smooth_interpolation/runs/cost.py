@@ -91,14 +91,11 @@ def expected(run: Run, records: Iterable[Record], device: str = "cpu") -> tuple[
     A network's time is taken to grow with images times epochs; otherwise as `predict_seconds`. It is that of the record of
     the same experiment where there is one.
     """
-    alike = [r for r in records if r["config"]["model"] == run.model and r["provenance"]["device"] == device]
-    if own := [r for r in alike if r["config"]["experiment"] == run.experiment and r["config"]["scale"] == run.scale]:
-        alike = own
-    scaled = []
-    for record in alike:
-        work = record["data"]["n_train"] * max(1, record["epochs_run"])
-        if record["status"] == "complete":
-            scaled.append((record["config"]["width"], seconds(record) / work))
+    alike = [r for r in _complete(records, device) if r["config"]["model"] == run.model]
+    own = [r for r in alike if (r["config"]["scale"], r["config"]["experiment"]) == (run.scale, run.experiment)]
+    scaled = [
+        (r["config"]["width"], seconds(r) / (r["data"]["n_train"] * max(1, r["epochs_run"]))) for r in own or alike
+    ]
     if not scaled:
         return None
     n_train = run.n_train or (counts.CIFAR.get(run.dataset) or (10_000, 0))[0]
@@ -118,17 +115,16 @@ def in_words(todo: Sequence[Run], root: Path) -> str:
 def predict_seconds(missing: Iterable[Run], records: Iterable[Record], device: str = "cpu") -> float | None:
     """How long the missing runs take on one worker, from the times of the ones done there; None before the first.
 
-    Only records of this kind of device ("cpu" or "cuda") count: a GPU's times say nothing of a CPU's.
-
     Between measured widths the time is interpolated in the logarithms; beyond them it grows with the slope of the last
     two widths.
     """
-    times = [
-        (record["config"]["width"], seconds(record))
-        for record in records
-        if record["status"] == "complete" and record["provenance"]["device"] == device
-    ]
+    times = [(record["config"]["width"], seconds(record)) for record in _complete(records, device)]
     return sum(_at(run.width, times) for run in missing) if times else None
+
+
+def _complete(records: Iterable[Record], device: str) -> list[Record]:
+    """Of this kind of device: a GPU's times say nothing of a CPU's."""
+    return [r for r in records if r["status"] == "complete" and r["provenance"]["device"] == device]
 
 
 def _at(width: int, times: Iterable[tuple[int, float]]) -> float:
@@ -144,11 +140,7 @@ def _at(width: int, times: Iterable[tuple[int, float]]) -> float:
 
 
 class Queue:
-    """Runs that wait to be dealt, the longest first.
-
-    Args:
-        costs: of the runs, predicted in any unit.
-    """
+    """Runs that wait to be dealt, the longest first by predicted costs in any unit."""
 
     def __init__(self, costs: Mapping[Run, float]):
         self.costs = costs
@@ -156,13 +148,10 @@ class Queue:
         self._begun: dict[int, Hashable] = {}  # by width: who
 
     def deal(self, loads: Mapping[Worker, dict[Run, float]], slots: int) -> Iterator[tuple[Worker, Run]]:
-        """Runs for workers that have fewer than `slots`, as long as there are both.
+        """Runs for workers that have fewer than `slots`, as long as there are both; they are put into their loads.
 
-        A worker gets one of a width that it began, else of one that nobody did, else of any.
-
-        Args:
-            loads: of each worker, what is left of its runs by predicted cost; a new one is put in.
-            slots: runs that a worker does at a time.
+        A load is what is left of each of a worker's runs by predicted cost. A worker gets one of a width that it began, else of
+        one that nobody did, else of any.
         """
         while self.waiting and (free := [worker for worker, load in loads.items() if len(load) < slots]):
             worker = min(free, key=lambda worker: sum(loads[worker].values()))

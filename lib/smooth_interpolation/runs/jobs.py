@@ -1,14 +1,20 @@
-"""A run under way: its network in training, its history, its time. It writes nothing but checkpoints, and asks nobody."""
+"""A run under way: its network in training, its history, its time; and what it holds beside its record: a lock, checkpoints,
+its status, and a log where it failed."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import multiprocessing
+import traceback
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
+from .. import files, locations
 from ..config import SCHEMA, Run
 from ..data.inputs import TrainingData
 from ..data.preparation import Prepared
@@ -17,11 +23,106 @@ from ..train import loop, models
 from ..train.evaluation import Evaluator
 from ..train.loop import Acceleration, Trainer
 from ..train.step import Recipe
-from . import checkpoints, provenance, weights
+from . import checkpoints, devices, locks, provenance, store, weights
 from .checkpoints import DiskKeeper, State
 from .provenance import Spent, timed
 from .record_format import Record
-from .watching import Status
+from .watching import Status, StatusFile
+
+if TYPE_CHECKING:
+    from .work import Options
+
+
+class Skipped(Exception):
+    """A run is not to be done here, and why: it is done, or in progress elsewhere."""
+
+
+@dataclass
+class Hold:
+    """What a run of this process holds, as long as the lock is its own."""
+
+    run: Run
+    root: Path | None  # of the records
+    lock: locks.Lock
+    keeper: DiskKeeper
+    status: StatusFile
+
+    @classmethod
+    def take(cls, run: Run, options: Options, observer: locks.Observer) -> Hold:
+        """Make a run ours.
+
+        Raises:
+            Skipped: if it is not to be done here.
+            locks.Undecided: as long as that is not known.
+            RecordError: if nothing can be written there.
+        """
+        path = store.lock_path(run, options.root)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = locks.acquire(path, observer)
+        except locks.Held as held:
+            raise Skipped(str(held)) from None
+        except OSError as error:
+            raise RecordError(f"Cannot write to {path.parent}: {files.unwritable(error)}.") from None
+        try:  # another process may have finished it a moment ago
+            if not options.force and store.read(run, options.root) is not None:
+                raise Skipped("has a record already")
+            kept = options.checkpoints_kept or (checkpoints.KEPT if options.until is None else 1)
+            every = options.checkpoint_seconds, options.checkpoint_epochs
+            keeper = DiskKeeper(run, options.root, *every, lock.check, kept)
+            status = StatusFile(run, options.root, options.engine, str(devices.choose(options.device)))
+            return cls(run, options.root, lock, keeper, status)
+        except BaseException:
+            lock.release()
+            raise
+
+    def write(self, record: Record) -> None:
+        """Keep the run's record, and nothing else of it.
+
+        Raises:
+            RecordError: if that cannot be; `locks.LockLost` if the run is not ours any more.
+        """
+        path = store.path_of(self.run, self.root)
+        if not path.parent.is_dir():
+            raise RecordError(f"{path.parent} vanished while {self.run} was measured: the record cannot be written.")
+        try:
+            self.lock.check()
+            store.write(record, self.run, self.root)
+        except locks.LockLost:
+            raise
+        except (OSError, RecordError) as error:
+            why = f"Cannot write to {path.parent} ({error.strerror})" if isinstance(error, OSError) else str(error)
+            kept = "; the trained network is kept: started again, the run is measured only" * bool(self.keeper.paths())
+            raise RecordError(f"{why.removesuffix('.')}{kept}.") from None
+        with contextlib.suppress(OSError):
+            self.keeper.discard()
+            for left in [*path.parent.glob(f".{path.name}.*.tmp"), log_path(self.run, self.root)]:
+                left.unlink(missing_ok=True)
+        self.status.remove()
+
+
+def described(error: Exception) -> str:
+    """What went wrong, for whoever asked for the run: a sentence, or where it is no user's to mend, with its stack."""
+    return str(error) if isinstance(error, UserError) else "".join(traceback.format_exception(error)).rstrip()
+
+
+def log_path(run: Run, root: Path | None = None) -> Path:
+    """Where the log of a failed run is."""
+    return store.lock_path(run, root).with_suffix(".log")
+
+
+def write_log(run: Run, error: Exception, root: Path | None = None) -> Path | None:
+    """What went wrong with a run, beside its checkpoints or else in the cache; where it was written, if it could be."""
+    text = f"{provenance.now()} {locks.here()}: {run} failed\n" + "".join(traceback.format_exception(error))
+    path, cache = log_path(run, root), locations.cache() / "logs"
+    for place in (path, cache / f"{run.scale}-{run.name}-{path.name}"):
+        with contextlib.suppress(OSError):
+            if place is not path:
+                cache.mkdir(parents=True, exist_ok=True)
+            with open(place, "a", encoding="utf-8") as file:
+                file.write(text)
+            return place
+    return None
 
 
 class Bench:
@@ -56,25 +157,16 @@ class Bench:
 
 
 class Job:
-    """A run under way.
+    """A run under way, with a keeper of its checkpoints or none.
 
-    Args:
-        config: the run.
-        bench: what it shares with others.
-        keeper: of its checkpoints; None: it has none.
-        reuse: kept weights: True: nothing is trained, None: where only the measuring differs, False: never.
+    With `reuse` kept weights are measured and nothing is trained; with None that is so where only the measuring differs.
     """
 
     def __init__(self, config: Run, bench: Bench, keeper: DiskKeeper | None, reuse: bool | None) -> None:
         self.config, self.bench, self.keeper = config, bench, keeper
-        origin = {
-            **bench.code,
-            **provenance.machine(bench.device),
-            "precision": config.precision,
-            "at_once": bench.at_once,
-            "acceleration": dataclasses.asdict(bench.acceleration),
-            "start": provenance.now(),
-        }
+        origin = bench.code | provenance.machine(bench.device) | {"precision": config.precision}
+        origin |= {"at_once": bench.at_once, "acceleration": dataclasses.asdict(bench.acceleration)}
+        origin["start"] = provenance.now()
         seconds = {"compile": 0.0, "train": 0.0, "evaluate": 0.0, "measure": 0.0}
         self.so_far = State(
             epoch=0, step=0, done=None, history=[], seconds=seconds, cpu_seconds=0.0, networks=0.0, origin=origin
@@ -96,11 +188,11 @@ class Job:
                 raise RecordError(f"{self.config}: no weights of such a training are kept here; sweep trains it first.")
             return
         tensors, found = kept
-        self.trainer.start(self.config.seed, tensors)
-        self.trainer.epoch, self.trainer.done = found.epoch, found.done
-        self.trainer.step = found.epoch * self.trainer.steps_per_epoch
+        trainer = self.trainer
+        trainer.start(self.config.seed, tensors)
+        trainer.epoch, trainer.done, trainer.step = found.epoch, found.done, found.epoch * trainer.steps_per_epoch
         self._resume(found)
-        self.so_far.history = self.so_far.history[:-1]
+        self.so_far.history.pop()
         self._evaluate(found.epoch)
 
     def _resume(self, found: State) -> None:
@@ -124,20 +216,16 @@ class Job:
 
     def save(self, spent: Spent | None = None, shared_by: int = 1) -> None:
         """A checkpoint, `spent` after the last epoch; that the run is not ours any more ends it, beside others."""
-        if self.keeper is None:
-            return
-        tensors, state = checkpoints.capture(self.trainer), self.state(spent, shared_by)
-        try:
-            self.keeper.save(tensors, state, self.bench.data.dataset.fingerprint)
-        except UserError as error:
-            self.trainer.error = error
+        if self.keeper is not None:
+            tensors, state = checkpoints.capture(self.trainer), self.state(spent, shared_by)
+            with self.alone():
+                self.keeper.save(tensors, state, self.bench.data.dataset.fingerprint)
 
     def keep_weights(self, epoch: int | None = None) -> None:
         """Keep the network as it is now, for whoever measures it again."""
         data, state = self.bench.data, self.state() if epoch is None else None
-        shape = data.train.images.shape[1:]
-        model, fingerprint = self.trainer.model, data.dataset.fingerprint
-        weights.save_network(model, self.config, fingerprint, epoch=epoch, image_shape=shape, state=state)
+        shape, fingerprint = data.train.images.shape[1:], data.dataset.fingerprint
+        weights.save_network(self.trainer.model, self.config, fingerprint, epoch=epoch, image_shape=shape, state=state)
 
     def state(self, spent: Spent | None = None, shared_by: int = 1) -> State:
         """How far the run is, `spent` after the last epoch."""

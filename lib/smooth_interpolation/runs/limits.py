@@ -22,11 +22,7 @@ class TimeUp(KeyboardInterrupt):
 
 
 class Limit:
-    """How much time a process has.
-
-    Args:
-        until: when everything must be over, by `time.monotonic`, which the processes of a machine share; None: never.
-    """
+    """How much time a process has until everything must be over, by `time.monotonic`; None: as much as it takes."""
 
     def __init__(self, until: float | None = None):
         self.until = until
@@ -57,9 +53,8 @@ class Limit:
         self.writing = max(self.writing, seconds)
 
     def _short(self, more: float) -> bool:
-        if self.until is None:
-            return False
-        return time.monotonic() + more + self.busy + 2 * self.writing * self.networks + SPARE >= self.until
+        needed = more + self.busy + 2 * self.writing * self.networks + SPARE
+        return self.until is not None and time.monotonic() + needed >= self.until
 
 
 class Signals:

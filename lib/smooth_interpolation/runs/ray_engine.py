@@ -21,7 +21,7 @@ from typing import Any
 from .. import locations
 from ..config import Run
 from ..errors import ConfigError, UserError
-from . import cluster, holds, limits, locks, provenance, store, sweep, watching, work
+from . import cluster, jobs, limits, locks, provenance, store, sweep, watching, work
 from .cluster import Node, Request
 from .watching import Outcome, Status
 
@@ -227,7 +227,7 @@ def _task(run: Run, options: work.Options, token: Path) -> tuple[str, Any]:
     except Exception as error:
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # as PyTorch says it on a CPU
             return "memory", str(error)
-        return "failed", f"{holds.described(error)}\nIts log: {holds.log_path(run, options.root)}"
+        return "failed", f"{jobs.described(error)}\nIts log: {jobs.log_path(run, options.root)}"
     return told[-1]
 
 

@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, Field, FiniteFloat
+from pydantic import BaseModel, FiniteFloat
 
 from .. import files
 from ..config import Run
@@ -26,7 +26,6 @@ from . import locks, store
 INTERVAL = 2.0  # seconds between rewritings
 LARGEST = 10_000  # bytes of a status file
 UNDER_WAY = ("start", "train", "measure")
-Text = Annotated[str, Field(max_length=LARGEST)]
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,10 @@ class Found(BaseModel, strict=True, extra="forbid"):
     width: int
     seed: int
     epochs: int
-    engine: Text
-    host: Text
+    engine: str
+    host: str
     pid: int
-    stage: Text = "start"
+    stage: str = "start"
     done: int = 0
     total: int = 1
     loss: FiniteFloat | None = None
@@ -61,8 +60,8 @@ class Found(BaseModel, strict=True, extra="forbid"):
     per_second: FiniteFloat | None = None  # epochs, or points
     started: FiniteFloat
     updated: FiniteFloat = 0.0
-    log: Text | None = None
-    device: Text = "cpu"  # such as "cuda:1"
+    log: str | None = None
+    device: str = "cpu"  # such as "cuda:1"
     alive: bool | None = None  # None: on another machine that has not touched its lock for long
 
     @property
@@ -82,14 +81,7 @@ class Found(BaseModel, strict=True, extra="forbid"):
 
 
 class StatusFile:
-    """What a run of this process is doing.
-
-    Args:
-        run: which.
-        root: of the records.
-        engine: that does it.
-        device: that it is done on.
-    """
+    """What a run of this process is doing: by which engine, on which device, for records below a root."""
 
     def __init__(self, run: Run, root: Path | None = None, engine: str = "processes", device: str = "cpu"):
         record, owner = store.path_of(run, root), locks.here()
@@ -143,10 +135,11 @@ def _alive(lock: Path, stage: str) -> bool | None:
         return False
     with contextlib.suppress(OSError):
         state, _ = locks.Observer().state(lock)
-        if state == "undecided":
-            touched = locks.look(lock)
-            return True if touched and time.time() - touched[1] / 1e9 < locks.STALE else None
-        return state == "alive"
+        if state != "undecided":
+            return state == "alive"
+        touched = locks.look(lock)
+        if touched and time.time() - touched[1] / 1e9 < locks.STALE:
+            return True
     return None
 
 
@@ -175,26 +168,7 @@ def line() -> Callable[..., None]:
 
     In a cell of a notebook, or on a terminal on its standard error; nowhere where there is neither.
     """
-    with contextlib.suppress(ImportError, AttributeError):
-        from IPython import get_ipython
-
-        if get_ipython().has_trait("kernel"):
-            return _at_times(_of_cell(get_ipython().execution_count))
-    if sys.stderr.isatty():
-        return _at_times(lambda text: print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True))
-    return lambda text, now=False: None
-
-
-@functools.lru_cache(maxsize=1)
-def _of_cell(number: int) -> Callable[[str], None]:
-    from IPython.display import display
-
-    handle = display({"text/plain": ""}, raw=True, display_id=True)
-    return lambda text: handle.update({"text/plain": text}, raw=True)
-
-
-def _at_times(tell: Callable[[str], None]) -> Callable[..., None]:
-    told = 0.0
+    told, tell = 0.0, _place()
 
     def say(text: str, now: bool = False) -> None:
         nonlocal told
@@ -203,3 +177,22 @@ def _at_times(tell: Callable[[str], None]) -> Callable[..., None]:
             told = time.monotonic()
 
     return say
+
+
+def _place() -> Callable[[str], object]:
+    with contextlib.suppress(ImportError, AttributeError):
+        from IPython import get_ipython
+
+        if get_ipython().has_trait("kernel"):
+            return _of_cell(get_ipython().execution_count)
+    if sys.stderr.isatty():
+        return lambda text: print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+    return lambda text: None
+
+
+@functools.lru_cache(maxsize=1)
+def _of_cell(number: int) -> Callable[[str], None]:
+    from IPython.display import display
+
+    handle = display({"text/plain": ""}, raw=True, display_id=True)
+    return lambda text: handle.update({"text/plain": text}, raw=True)

@@ -1,4 +1,4 @@
-"""Final weights, so that a network can be measured again without training: in the cache, and for a few beside their record."""
+"""Final weights, with which a network is measured again without training: in the cache, and for a few beside their record."""
 
 from __future__ import annotations
 
@@ -6,33 +6,32 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from .. import files, locations
 from ..config import SCHEMA, Measurement, Run, build
-from ..errors import RecordError
+from ..data.preparation import Prepared, prepare
+from ..errors import ConfigError, RecordError
 from ..train import models
-from ..train.evaluation import AT_POINTS
-from . import store
+from ..train.evaluation import AT_POINTS, Evaluator
+from . import devices, store
 from .checkpoints import State
+from .record_format import Record
+from .tables import rms_factor
 
 log = logging.getLogger(__name__)
 
-
+KINDS = (".csv", ".parquet")  # of tables' files
 APART = {*Measurement.model_fields, "overrides", "keep_epochs"}  # training does not depend on these
 PLACE = {"experiment", "scale", "n_evaluations", "n_last_evaluations"}  # nor on these, which older keys have
-NEAR = (
-    "points_from",
-    "n_clean_points",
-    "n_noisy_points",
-    "n_tangents",
-    "delta",
-)  # what the history's sharpness depends on
+# What the history's sharpness depends on.
+NEAR = ("points_from", "n_clean_points", "n_noisy_points", "n_tangents", "delta")
 
 
 def weights_path(config: Run, fingerprint: str = "", epoch: int | None = None) -> Path:
@@ -76,15 +75,9 @@ def save_network(
     image_shape: Sequence[int] = (3, 32, 32),
     state: State | None = None,
 ) -> None:
-    """Keep the weights in the cache; a full disk there is no reason to lose the record.
+    """Keep the weights in the cache, after an epoch or the last, with the fingerprint of the images trained on.
 
-    Args:
-        model: the network.
-        config: the run that trained it.
-        fingerprint: of the images that it was trained on.
-        epoch: None: the last.
-        image_shape: (C, H, W).
-        state: how the training went, for a record of the network measured again.
+    `state` is how the training went, for a record of the network measured again. A full disk is no reason to lose the record.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     text = {"run": str(config), "training": _training_key(config), "fingerprint": fingerprint}
@@ -174,3 +167,71 @@ def _kept(config: Run, fingerprint: str = "", epoch: int | None = None) -> tuple
     where = f"{places[-1].parent} or at {committed_path(config)}"
     at = "" if epoch is None else f" after epoch {epoch}"
     raise RecordError(f"No weights of {config}{at} in {where}: run it again to make them.")
+
+
+def points_table(
+    runs: Iterable[Run | Record],
+    *,
+    epoch: int | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    prepared: Prepared | None = None,
+) -> pd.DataFrame:
+    """A row per network, measured point and volume size.
+
+    Args:
+        runs: of one experiment, or their records; what is measured, and at which points, are the settings' own:
+            `si.find("demo", "convnet-noise20", {"points_from": "test"}).runs()`.
+        epoch: one of the runs' `keep_epochs`; None: the trained networks.
+        device: "auto", "cpu", "cuda" or another of PyTorch's names.
+        threads: CPU threads.
+        prepared: the data, if it is at hand already.
+
+    Returns:
+        Columns: width, seed, id (the image's place in the dataset's training or test split), label (trained on),
+        true_label, noisy, size (augmentations per path), strength, and the metrics of `volumes.VolumeMetrics` with
+        `tangent_hessian_rms`; units are in `tables.UNITS`.
+
+    Raises:
+        RecordError: if weights are not kept.
+        ConfigError: for no runs.
+
+    Example:
+        >>> from smooth_interpolation import config
+        >>> few = config.find("demo", "convnet-noise20", {"n_clean_points": 2, "n_noisy_points": 1, "strengths": [5]})
+        >>> table = points_table([few.run(width=8, seed=0)])
+        >>> table[["id", "noisy", "size"]].drop_duplicates().shape, bool((table.label != table.true_label).any())
+        ((6, 3), True)
+    """
+    chosen = [run if isinstance(run, Run) else build(Run, run["config"], "the record") for run in runs]
+    if not chosen:
+        raise ConfigError("There is no run to measure the points of.")
+    place = devices.choose(device)
+    data = prepared or prepare(chosen[0])
+    evaluator, points = Evaluator(data, chosen[0], place), data.points_table()
+    parts, before = [], torch.get_num_threads()
+    for run in chosen:
+        torch.set_num_threads(threads)
+        try:
+            found = evaluator.at_points(network(run, data.dataset.fingerprint, epoch).to(place))
+        finally:
+            torch.set_num_threads(before)
+        for size, strength in enumerate((0, *run.strengths)):
+            columns = {name: values[:, size].numpy() for name, values in found._asdict().items()}
+            columns["tangent_hessian_rms"] = columns["tangent_hessian_norm"] * rms_factor(run.n_tangents, run.delta)
+            parts.append(points.assign(width=run.width, seed=run.seed, size=size, strength=strength, **columns))
+    table = pd.concat(parts, ignore_index=True)
+    return table[["width", "seed", *(name for name in table if name not in ("width", "seed"))]]
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """A table as CSV or, where pandas can write it, Parquet: as the file's name ends.
+
+    Raises:
+        ConfigError: where Parquet cannot be written.
+    """
+    try:
+        content = table.to_csv(index=False).encode() if path.suffix == ".csv" else table.to_parquet(index=False)
+    except ImportError:
+        raise ConfigError(f"{path}: Parquet needs pyarrow (pip install pyarrow); a .csv needs nothing.") from None
+    files.write_atomically(path, lambda file: file.write(content))

@@ -39,8 +39,7 @@ from ..errors import ConfigError
 from ..train import graphs, loop
 from ..train.loop import Acceleration
 from . import checkpoints, devices, locks
-from .holds import Hold, Skipped, described, write_log
-from .jobs import Bench, Job
+from .jobs import Bench, Hold, Job, Skipped, described, write_log
 from .limits import Limit, Signals, TimeUp
 from .provenance import Spent, timed
 from .watching import Report, Status
