@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from smooth_interpolation import config, locations
-from smooth_interpolation.cli import bars, commands
+from smooth_interpolation.cli import commands, display
 from smooth_interpolation.config import FIELDS
 from smooth_interpolation.runs import cost, store, sweep
 
@@ -143,7 +143,7 @@ def _parsed(text):
 def test_a_run_has_bars_on_a_terminal_alone(tmp_path, terminal):
     experiment = config.find("demo", "convnet-noise20", dict(_parsed(t) for t in TINY))
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
-    record = bars.measure(experiment.run(1, 0), tmp_path, console, device="cpu")
+    record = display.measure(experiment.run(1, 0), tmp_path, console, device="cpu")
     shown = console.file.getvalue()
     assert record["status"] == "complete" and bool(shown) == terminal
     assert not terminal or ("w = 1, seed 0" in shown and "1/1 runs" in re.sub(r"\x1b\[[\d;]*m", "", shown))
@@ -172,12 +172,12 @@ def test_time_left_is_predicted_from_the_runs_done():
         (["sweep", PARAMS, "--set", "epochs"], "FIELD=VALUE"),
         (["sweep", PARAMS, "--set", "epochs=0"], "epochs = 0"),
         (["sweep", PARAMS, "--workers", "0"], "--workers"),
-        (["run", PARAMS, "--width", "0"], "--width is '0': it must be a whole number from 1 to 1,024"),
+        (["run", PARAMS, "--width", "0"], "'--width': Input should be greater than or equal to 1"),
         (["run", PARAMS, "--width", "2", "--threads", "0"], "--threads"),
         (["run", PARAMS, "--width", "2", "--device", "tpu9"], "no device"),
         (["run", "params/laptop/convnet-noise20.yaml", "--width", "2", "--results", "{tmp}", "--yes"], "-p scale demo"),
-        (["run", PARAMS, "--width", "2", "--threads", "many"], "--threads is 'many': it must be a whole number from 1"),
-        (["run", PARAMS, "--width", str(10**12)], "from 1 to 1,024"),
+        (["run", PARAMS, "--width", "2", "--threads", "many"], "'--threads': Input should be a valid integer"),
+        (["run", PARAMS, "--width", str(10**12)], "less than or equal to 1024"),
         (["status", PARAMS, "--set", "epochs=[[1]]"], "--set epochs='[[1]]': a list"),
         (["status", PARAMS, "--set", "epochs="], "write a value"),
         (["status", PARAMS, "--set", "noise=symetric"], "did you mean 'symmetric'?"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from smooth_interpolation import config, locations
-from smooth_interpolation.config import counts
+from smooth_interpolation.config.settings import corrupted_labels
 from smooth_interpolation.data import datasets, preparation
 from smooth_interpolation.errors import ConfigError
 
@@ -44,7 +44,7 @@ def test_what_a_params_file_asks_for_is_there(path):
     else:
         expected = share * asked["n_train"]
     assert mask.sum() == (noisy != labels).sum() == expected == round(expected)
-    assert counts.corrupted(experiment, asked["n_train"]) == (expected, expected)
+    assert corrupted_labels(experiment, asked["n_train"]) == (expected, expected)
     assert asked["n_noisy_points"] <= expected and asked["n_clean_points"] <= asked["n_train"] - expected
     points = preparation._draw_points(mask, experiment, asked["n_test"])
     assert len(points.unique()) == len(points) and mask[points].sum() == asked["n_noisy_points"]
@@ -54,7 +54,7 @@ def test_what_a_params_file_asks_for_is_there(path):
 def test_asymmetric_noise_at_the_larger_scales_is_a_sixth_of_the_labels_and_no_fifth():
     for scale, n_noisy in (("laptop", 640), ("gpu", 8_000), ("paper", 8_000)):
         experiment = config.find(scale, "convnet-asymmetric")
-        assert counts.corrupted(experiment, experiment.n_train)[0] == n_noisy == 0.16 * experiment.n_train
+        assert corrupted_labels(experiment, experiment.n_train)[0] == n_noisy == 0.16 * experiment.n_train
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_unequal_classes_corrupt_between_the_least_and_the_most(n_train, fractio
         experiment = config.find("demo", "convnet-asymmetric", {**changes, "data_seed": seed})
         labels = torch.arange(n_train) % 10
         found.add(int(preparation._corrupt(labels, experiment)[1].sum()))
-    assert (min(found), max(found)) == counts.corrupted(experiment, n_train)
+    assert (min(found), max(found)) == corrupted_labels(experiment, n_train)
 
 
 def test_what_depends_on_the_classes_of_a_folder_is_not_refused():

@@ -17,7 +17,7 @@ from ..config import validation
 from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError, UserError
 from ..runs import store
-from . import bars, display, options
+from . import display, options
 from .display import console, errors
 from .records import claims, figure, measure, show
 
@@ -30,28 +30,20 @@ app = typer.Typer(
     "An experiment is a file, params/<scale>/<experiment>.yaml. Start with the built-in images, which need no download:\n\n"
     "[bold]smooth-interpolation sweep params/demo/convnet-noise20.yaml[/bold]",
 )
+MANY = 1024  # processes, threads or networks side by side
 _began: float | None = None  # when the process did
 
 
 @app.command()
 def run(
     params: options.Params,
-    width: Annotated[
-        int,
-        typer.Option(help="Base width of the network.", show_default=False, **options.whole("--width", 1, MAX_WIDTH)),
-    ],
-    seed: Annotated[
-        int, typer.Option(help="Of initialisation and batches.", **options.whole("--seed", 0, MAX_SEED))
-    ] = 0,
+    width: Annotated[int, typer.Option(help="Base width of the network.", show_default=False, min=1, max=MAX_WIDTH)],
+    seed: Annotated[int, typer.Option(help="Of initialisation and batches.", min=0, max=MAX_SEED)] = 0,
     set_: options.Set = None,
     device: options.Device = "auto",
     results: options.Results = None,
     threads: Annotated[
-        int,
-        typer.Option(
-            help="CPU threads; results are the same bits only for the same number.",
-            **options.whole("--threads", 1, options.MAX_WORKERS),
-        ),
+        int, typer.Option(help="CPU threads; results are the same bits only for the same number.", min=1, max=MANY)
     ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Measure again although there is a record.")] = False,
     without: options.Without = None,
@@ -76,7 +68,7 @@ def run(
     options.agree([one], yes or until is not None, 1, kind)
     how = {"device": device, "threads": threads, "acceleration": acceleration, "force": force, "until": until}
     with options.interruptible():
-        record = bars.measure(one, results, errors, **how)
+        record = display.measure(one, results, errors, **how)
     console.print(*display.record_summary(record), sep="\n", highlight=False)
     console.print(f"Record: {store.path_of(one, results)}", soft_wrap=True)
 
@@ -94,14 +86,14 @@ def sweep(
         int | None,
         typer.Option(
             help="Processes side by side, each on one thread; by default one per core, or one on each GPU.",
-            **options.whole("--workers", 1, options.MAX_WORKERS),
+            min=1,
+            max=MANY,
         ),
     ] = None,
     at_once: Annotated[
         int | None,
         typer.Option(
-            help="Networks that a process trains side by side; by default 1, or 16 on a GPU.",
-            **options.whole("--at-once", 1, options.MAX_WORKERS),
+            help="Networks that a process trains side by side; by default 1, or 16 on a GPU.", min=1, max=MANY
         ),
     ] = None,
     device: options.Device = "auto",
@@ -128,12 +120,7 @@ def sweep(
     memory_per_run: Annotated[
         str | None, typer.Option(help="Ray: memory that a run needs, such as 2GB.", show_default=False)
     ] = None,
-    in_flight: Annotated[
-        int | None,
-        typer.Option(
-            help="Ray: at most so many runs at a time.", **options.whole("--in-flight", 1, options.MAX_IN_FLIGHT)
-        ),
-    ] = None,
+    in_flight: Annotated[int | None, typer.Option(help="Ray: at most so many runs at a time.", min=1)] = None,
 ) -> None:
     """Do all runs of an experiment that have no record yet: on CPUs narrow networks first, on GPUs the longest runs.
 
@@ -187,7 +174,7 @@ def sweep(
             do, how["workers"] = engines.sweep, workers
             how |= {} if kind == "cpu" else {"devices": places, "costs": costs}
     title, directory = f"{experiment.scale}/{experiment.name}", store.path_of(todo[0], results).parent
-    with options.interruptible(), bars.shown(title, done + len(todo), done, errors) as watch:
+    with options.interruptible(), display.bars(title, done + len(todo), done, errors) as watch:
         outcome = do(todo, watch=watch, **how)
     for name in ("complete", "diverged", "failed"):
         if n := len(getattr(outcome, name)):

@@ -1,23 +1,30 @@
-"""Records and claims as a person reads them on a terminal."""
+"""What a person sees on a terminal: records, claims, and bars of runs under way."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ..claims import APART, verdicts
-from ..runs import cost, record_format, store, tables
+from ..config import Run
+from ..runs import cost, store, tables
+from ..runs.record_format import Record
+from ..runs.watching import Report
 
 console, errors = Console(), Console(stderr=True)
 SHORT = {"supported": "yes", "contradicted": "no", "inconclusive": "open", "not measured": "-"}
 COLOURS = {"supported": "green", "contradicted": "red", "inconclusive": "yellow", "not measured": "dim"}
 
 
-def record_summary(record: record_format.Record) -> Iterator[str | Table]:
+def record_summary(record: Record) -> Iterator[str | Table]:
     """What was run, how it went, its volumes, and where it comes from."""
     settings, data, origin = record["config"], record["data"], record["provenance"]
     yield (
@@ -29,9 +36,7 @@ def record_summary(record: record_format.Record) -> Iterator[str | Table]:
         train = ", ".join(f"{subset} {value:.2f}%" for subset, value in last["train_error"].items())
         yield f"Epoch {last['epoch']}: test error {last['test_error']:.2f}%; training error {train}"
     if record["volumes"]:
-        names = [
-            name.replace("residual norm", "residual") for name in tables.METRICS.values()
-        ]  # 80 characters are a line
+        names = [name.replace("residual norm", "residual") for name in tables.METRICS.values()]  # to fit into a line
         table = Table("points", *names, box=None, padding=(0, 1, 0, 0), header_style="bold")
         for row in sorted(record["volumes"], key=lambda r: (r["subset"], r["size"])):
             means = (f"{row[metric]['mean']:.4g}" for metric in tables.METRICS)
@@ -93,3 +98,48 @@ def claims_of_one(table: pd.DataFrame) -> Iterator[str | Table]:
     for why, others in table[apart].groupby("sentence", sort=False):
         yield f"{why} ({', '.join(others.index)})"
     yield f"{verdicts.count(table).replace('**', '').capitalize()}."
+
+
+@contextlib.contextmanager
+def bars(title: str, total: int, done: int, console: Console, disable: bool = False) -> Iterator[Report]:
+    """A bar for so many runs, of which some are done, and one for each under way, as what is reported moves them."""
+    shown = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed}/{task.total} {task.fields[news]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=disable,
+    )
+    tasks: dict[Run, TaskID] = {}
+
+    def watch(run: Run, kind: str, status: Any) -> None:
+        if kind != "status":
+            if run in tasks:
+                shown.remove_task(tasks.pop(run))
+            shown.advance(whole)
+            if not disable:
+                shown.console.print(f"{run}: {kind}")
+            return
+        if run not in tasks:
+            where = f", {status.device}" if status.device != "cpu" else ""
+            tasks[run] = shown.add_task(f"  w = {run.width}, seed {run.seed}{where}", total=run.epochs, news="")
+        news = "starting" if status.stage == "start" else f"images measured, of {status.total}"
+        if status.stage == "train":
+            news = f"epochs, loss {status.loss:.3f}, error {status.error:.1f}%"
+        shown.update(tasks[run], completed=status.done, total=status.total, news=news)
+
+    with shown:
+        whole = shown.add_task(title, total=total, completed=done, news="runs")
+        yield watch
+
+
+def measure(run: Run, root: Path | None, console: Console, **options: Any) -> Record:
+    """`single.measure` with bars on a terminal."""
+    from ..runs import single  # it needs PyTorch, which looking at files does not
+
+    with bars(f"{run.scale}/{run.name}", 1, 0, console, disable=not console.is_terminal) as watch:
+        record = single.measure(run, root, partial(watch, run, "status"), **options)
+        watch(run, record["status"], None)
+    return record

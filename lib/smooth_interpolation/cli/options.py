@@ -67,31 +67,11 @@ def parse_bytes(text: str) -> int:
     return size
 
 
-MAX_WORKERS = 1024  # processes, threads or networks side by side
-MAX_IN_FLIGHT = 100_000
 ENGINES = ("processes", "serial", "ray")
 
 Params = Annotated[
     Path, typer.Argument(help="The experiment, such as params/demo/convnet-noise20.yaml.", show_default=False)
 ]
-
-
-def whole(name: str, least: int, most: int) -> dict[str, Any]:
-    """An option that takes a whole number from `least` to `most`: how it is checked and called."""
-
-    def parse(given: str | int) -> int:
-        try:
-            found = int(given) if isinstance(given, int) or len(given) <= 20 else None
-        except ValueError:
-            found = None
-        if found is None or not least <= found <= most:
-            text = given if isinstance(given, int) else validation.quoted(given)
-            raise ConfigError(f"{name} is {text}: it must be a whole number from {least:,} to {most:,}.")
-        return found
-
-    return {"parser": parse, "metavar": "NUMBER"}
-
-
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Set a field apart from the file; can be repeated."),
@@ -100,7 +80,7 @@ Device = Annotated[str, typer.Option(help="cpu, one GPU such as cuda:1, cuda, or
 Without = Annotated[
     list[str] | None,
     typer.Option(
-        help="Turn off channels_last, data_on_device, cuda_graph, compile or stack, to compare; can be repeated."
+        help="Turn off channels_last, data_on_device, cuda_graph, compile or stack to compare; can be repeated."
     ),
 ]
 Results = Annotated[
@@ -112,7 +92,6 @@ Results = Annotated[
         callback=lambda path: path and locations.expanded(path),  # which a shell leaves in --results=~/mine
     ),
 ]
-
 TimeLimit = Annotated[
     float | None,
     typer.Option(
@@ -122,25 +101,13 @@ TimeLimit = Annotated[
         show_default=False,
     ),
 ]
-
-
-Width = Annotated[
-    list[int] | None, typer.Option(help="Only this width; can be repeated.", **whole("--width", 1, MAX_WIDTH))
-]
-Seed = Annotated[
-    list[int] | None, typer.Option(help="Only this seed; can be repeated.", **whole("--seed", 0, MAX_SEED))
-]
+Width = Annotated[list[int] | None, typer.Option(help="Only this width; can be repeated.", min=1, max=MAX_WIDTH)]
+Seed = Annotated[list[int] | None, typer.Option(help="Only this seed; can be repeated.", min=0, max=MAX_SEED)]
 Yes = Annotated[bool, typer.Option("--yes", help="Train for longer than two minutes without asking.")]
 
 
 def agree(todo: Sequence[Run], yes: bool, workers: int, kind: str) -> None:
-    """Ask, or say how to agree, before anything is trained that by prediction takes longer than two minutes.
-
-    Args:
-        todo: the runs.
-        yes: whether it was agreed to.
-        workers, kind: as of `single.agreed`.
-    """
+    """Ask, or say how to agree, before anything is trained that by prediction takes longer than two minutes."""
     from ..runs import single
     from ..runs.records import TRAIN_MINUTES
 

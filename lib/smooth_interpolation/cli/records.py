@@ -13,9 +13,9 @@ from ..config.fields import MAX_WIDTH
 from ..errors import ConfigError
 from ..runs import store
 from ..runs.records import Records
-from . import bars, display
+from . import display
 from .display import console, errors
-from .options import Device, Params, Results, Seed, Set, Width, chosen, experiment_of, interruptible, whole
+from .options import Device, Params, Results, Seed, Set, Width, chosen, experiment_of, interruptible
 
 
 def show(
@@ -73,7 +73,7 @@ def figure(
         Path | None, typer.Argument(help="The experiment; fig1ab, trained in seconds, needs none.", show_default=False)
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help="Mark this width.", show_default=False, **whole("--width", 1, MAX_WIDTH))
+        int | None, typer.Option(help="Mark this width.", show_default=False, min=1, max=MAX_WIDTH)
     ] = None,
     set_: Set = None,
     results: Results = None,
@@ -117,10 +117,7 @@ def measure(
         Path | None,
         typer.Option(help="Write a row per network, point and volume size to a .csv or .parquet.", show_default=False),
     ] = None,
-    epoch: Annotated[
-        int | None,
-        typer.Option(help="With --table: after this one of keep_epochs.", **whole("--epoch", 1, 1_000_000)),
-    ] = None,
+    epoch: Annotated[int | None, typer.Option(help="With --table: after this one of keep_epochs.", min=1)] = None,
     device: Device = "auto",
     results: Results = None,
 ) -> None:
@@ -147,7 +144,7 @@ def measure(
     todo = [] if epoch else [run for run in there if store.read(run, results) is None]
     with interruptible():
         for run in todo:
-            bars.measure(run, results, errors, device=device, reuse=True)
+            display.measure(run, results, errors, device=device, reuse=True)
     console.print(
         f"{len(there)} networks are measured, {len(todo)} of them now: {store.path_of(there[0], results).parent}"
     )

@@ -17,39 +17,29 @@ from ..runs.watching import Found, under_way
 def plan(
     todo: list[Run], planned: list[Run], workers: int, device: str, root: Path | None = None
 ) -> Iterator[str | Table]:
-    """What a sweep would do: each run with its predicted cost, where it would begin, and the whole.
+    """What a sweep would do, so many runs side by side: each with its predicted cost and where it would begin, and the whole.
 
-    Args:
-        todo: the runs that it would do.
-        planned: runs of the same experiment, whose records on the same kind of device tell the cost.
-        workers: runs side by side.
-        device: "cpu" or "cuda".
-        root: of the records.
+    The cost is told by the records of `planned`, runs of the same experiment, on the same kind of device, "cpu" or "cuda".
     """
     records = store.read_all(planned, root)
     table = Table("run", "begins", "predicted time")
-    total, known, n = 0.0, True, 0
+    times: list[float | None] = []
     for run in todo:
         state, owner = locks.Observer().state(store.lock_path(run, root))
         name = f"w = {run.width}, seed {run.seed}"
         if state in ("alive", "undecided"):
             table.add_row(name, f"in progress on {owner}: left out", "-")
             continue
-        begins = _reached(run, root)[1]
-        seconds = seconds_left([run], records, device, root)
-        n += 1
-        if seconds is None:
-            known = False
-        else:
-            total += seconds
-        table.add_row(name, begins, "unknown" if seconds is None else duration(seconds))
+        times.append(seconds := seconds_left([run], records, device, root))
+        table.add_row(name, _reached(run, root)[1], "unknown" if seconds is None else duration(seconds))
     yield table
-    runs = "1 run" if n == 1 else f"{n} runs"
-    if not known:
+    runs = "1 run" if len(times) == 1 else f"{len(times)} runs"
+    if None in times:
         yield f"{runs} would be done; none like them has been measured on this kind of device, so their time is unknown."
     else:
-        beside = max(1, min(workers, n))
-        yield f"{runs} would be done, in about {duration(total / beside)} on {cost.workers(beside, device)}. Nothing was started."
+        beside = max(1, min(workers, len(times)))
+        time = duration(sum(filter(None, times)) / beside)
+        yield f"{runs} would be done, in about {time} on {cost.workers(beside, device)}. Nothing was started."
 
 
 def seconds_left(
@@ -81,13 +71,7 @@ def costs(
 def left(
     missing: Sequence[Run], n: int, planned: Sequence[Run], workers: int, device: str, root: Path | None = None
 ) -> str:
-    """What a limit of time left of a sweep, in words.
-
-    Args:
-        missing: the runs that it did not finish.
-        n: how many it was asked for.
-        planned, workers, device, root: as of `plan`.
-    """
+    """What a limit of time left of the n runs of a sweep, in words; the other arguments are those of `plan`."""
     seconds = seconds_left(missing, store.read_all(planned, root), device, root)
     beside = min(workers, len(missing))
     time = "" if seconds is None else f", about {duration(seconds / beside)} on {cost.workers(beside, device)}"
@@ -119,11 +103,9 @@ def in_words(runs: Iterable[Run]) -> str:
 def besides(directory: Path, planned: Set[Path]) -> str:
     """The records of an experiment that its params file does not plan: other widths and seeds, and fields set apart from it."""
     widths = [path.stem for path in sorted(directory.glob("w*-s*.json")) if path not in planned]
-    others = {path.name: len(list(path.glob("w*-s*.json"))) for path in directory.parent.glob(f"{directory.name}+*")}
-    found = [f"{name}: {number}" for name, number in sorted(others.items()) if number]
-    parts = ([f"records of {', '.join(widths)}"] if widths else []) + (
-        [f"records with {', '.join(found)}"] if found else []
-    )
+    others = [(path.name, len(list(path.glob("w*-s*.json")))) for path in directory.parent.glob(f"{directory.name}+*")]
+    found = [f"{name}: {number}" for name, number in sorted(others) if number]
+    parts = [f"records of {', '.join(widths)}"] * bool(widths) + [f"records with {', '.join(found)}"] * bool(found)
     where = f"{directory.parent.name}/{directory.name}"
     return f"{where}, besides the file, in no verdict: {'; '.join(parts)}" if parts else ""
 
@@ -145,17 +127,15 @@ def _reached(run: Run, root: Path | None) -> tuple[int, str]:
 def in_progress(directories: Iterable[Path]) -> Iterator[str | Table]:
     """For each of these directories of records a table of the runs in progress there, and those that stopped or failed."""
     for directory in directories:
-        title = f"{directory.parent.name}/{directory.name}, in progress"
-        table, others = (
-            Table("run", "doing", "error", "speed", "time left", "where", title=title, title_justify="left"),
-            [],
-        )
+        place, others = f"{directory.parent.name}/{directory.name}", []
+        table = Table("run", "doing", "error", "speed", "time left", "where", title=f"{place}, in progress")
+        table.title_justify = "left"
         for found in under_way(directory):
             if (directory / f"w{found.width:03d}-s{found.seed}.json").exists():
                 continue  # it was killed just after its record was written
             name = f"w{found.width}-s{found.seed}"
             if found.alive is False:
-                others.append(f"{directory.parent.name}/{directory.name} {name}: {found}")
+                others.append(f"{place} {name}: {found}")
             else:
                 table.add_row(name, *_row(found))
         if table.row_count:

@@ -79,16 +79,10 @@ def _place_name(name: str) -> str:
 
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Means = Annotated[
-    tuple[Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)], ...],
-    BeforeValidator(_as_tuple),
-    AfterValidator(_per_channel),
-]
-Deviations = Annotated[
-    tuple[Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)], ...],
-    BeforeValidator(_as_tuple),
-    AfterValidator(_per_channel),
-]
+Mean = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Deviation = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
+Means = Annotated[tuple[Mean, ...], BeforeValidator(_as_tuple), AfterValidator(_per_channel)]
+Deviations = Annotated[tuple[Deviation, ...], BeforeValidator(_as_tuple), AfterValidator(_per_channel)]
 Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
 Images = Annotated[int, Field(ge=1, le=1_000_000)]
 Points = Annotated[int, Field(ge=0, le=1_000_000)]

@@ -62,11 +62,7 @@ _Loader.add_implicit_resolver(
 
 
 def fields(text: str) -> tuple[dict[str, Any], dict[str, int]]:
-    """The fields of a text and their lines, counted from 1.
-
-    Raises:
-        FlatYamlError: if it is anything but one flat mapping with distinct names.
-    """
+    """The fields of a text, which must be one flat mapping with distinct names, and their lines, counted from 1."""
     node = _compose(text)
     if not isinstance(node, yaml.MappingNode):
         raise FlatYamlError(EXPECTED)
@@ -83,11 +79,7 @@ def fields(text: str) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def value(text: str) -> Any:
-    """One value or one list of values.
-
-    Raises:
-        FlatYamlError: if it is neither.
-    """
+    """One value or one list of values; FlatYamlError for anything else."""
     node = _compose(text)
     if isinstance(node, yaml.MappingNode):
         raise FlatYamlError("write one value, or a list such as [1, 2]")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
-from . import counts, fields
+from . import fields
 from .fields import (
     MAX_ANCHORS,
     MAX_DRAWN,
@@ -46,6 +46,9 @@ from .validation import build
 
 SCALES = ("demo", "laptop", "gpu", "paper")  # of the book; one of your own may be any other word
 SCHEMA = 3  # of records; raise it whenever the numerics of training or measuring change; new fields: `fields.added`
+
+
+CIFAR = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}  # training and test images, as many of each class
 
 
 class Measurement(BaseModel):
@@ -115,20 +118,18 @@ class Settings(Measurement):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        if self.noise == "none" and (self.noise_fraction or self.n_noisy_points):
+        n_noisy, n_corrupted = self.n_noisy_points, self.n_corrupted_classes
+        if self.noise == "none" and (self.noise_fraction or n_noisy):
             raise ValueError(
-                f"noise_fraction {self.noise_fraction} and n_noisy_points {self.n_noisy_points} must both be 0 "
-                "with noise 'none'"
+                f"noise_fraction {self.noise_fraction} and n_noisy_points {n_noisy} must both be 0 with noise 'none'"
             )
-        if (self.noise == "asymmetric") != (self.n_corrupted_classes > 0):
+        if (self.noise == "asymmetric") != (n_corrupted > 0):
             raise ValueError(
-                f"n_corrupted_classes {self.n_corrupted_classes} with noise '{self.noise}': it must be above 0 for "
-                "noise 'asymmetric' and 0 for any other"
+                f"n_corrupted_classes {n_corrupted} with noise '{self.noise}': it must be above 0 for noise 'asymmetric' and 0 "
+                "for any other"
             )
-        if self.n_corrupted_classes > self.n_classes:
-            raise ValueError(
-                f"n_corrupted_classes {self.n_corrupted_classes} cannot exceed n_classes, {self.n_classes}"
-            )
+        if n_corrupted > self.n_classes:
+            raise ValueError(f"n_corrupted_classes {n_corrupted} cannot exceed n_classes, {self.n_classes}")
         known = {"cifar10": 10, "cifar100": 100}.get(self.dataset, self.n_classes)
         if self.n_classes != known:
             raise ValueError(f"n_classes {self.n_classes}: {self.dataset} has {known} classes, set it to {known}")
@@ -144,7 +145,7 @@ class Settings(Measurement):
             raise ValueError(f"keep_epochs {self.keep_epochs[-1]}: there are {self.epochs} epochs, keep earlier ones")
         if self.warmup_epochs >= self.epochs and self.schedule != "constant":
             raise ValueError(f"schedule '{self.schedule}' begins after the warm-up: warmup_epochs must be below epochs")
-        counts.check(self)
+        self._check_counts()
         return self
 
     def _check_drawn(self) -> None:
@@ -154,6 +155,21 @@ class Settings(Measurement):
             raise ValueError(f"n_train and n_test can be at most {MAX_DRAWN:,} for dead_leaves")
         if not 10 <= self.n_classes <= 100:
             raise ValueError(f"n_classes {self.n_classes}: dead_leaves has 10 to 100 classes")
+
+    def _check_counts(self) -> None:
+        """Refuse to ask for more images or points than there are, where that is known without the images."""
+        images = CIFAR.get(self.dataset, (None, None))
+        for field, split, there in zip(("n_train", "n_test"), ("training", "test"), images, strict=True):
+            if there is not None and (wanted := getattr(self, field) or 0) > there:
+                raise ValueError(f"{field} {wanted:,}: {self.dataset} has {there:,} {split} images, ask for fewer")
+        if (n_train := self.n_train or images[0]) is None:
+            return
+        least, most = corrupted_labels(self, n_train)
+        for subset, there in (("clean", n_train - least), ("noisy", most)):
+            if (wanted := getattr(self, f"n_{subset}_points")) > there:
+                raise ValueError(
+                    f"n_{subset}_points {wanted:,}: there are {there:,} {subset} training points, ask for fewer"
+                )
 
     @property
     def measured_otherwise(self) -> bool:
@@ -173,6 +189,24 @@ class Settings(Measurement):
         if len(suffix) > 80:
             suffix = f"+{hashlib.sha256(suffix.encode()).hexdigest()[:12]}"
         return self.experiment + suffix
+
+
+def corrupted_labels(settings: Settings, n_train: int) -> tuple[int, int]:
+    """The least and the most labels that the noise can corrupt; they are equal where every class has as many images.
+
+    Symmetric noise corrupts round(fraction * n_train). Asymmetric noise corrupts round(fraction * n) of each of its classes, where
+    n is n_train / n_classes, rounded down for some classes and up for others; of the images of a folder it is unknown.
+    """
+    if settings.noise != "asymmetric":
+        exactly = round(settings.noise_fraction * n_train) if settings.noise == "symmetric" else 0
+        return exactly, exactly
+    if settings.dataset not in (*CIFAR, "dead_leaves"):
+        return 0, n_train
+    n, n_larger = divmod(n_train, settings.n_classes)
+    chosen = settings.n_corrupted_classes
+    small, large = (round(settings.noise_fraction * size) for size in (n, n + 1))
+    fewest, most = max(0, chosen - (settings.n_classes - n_larger)), min(chosen, n_larger)  # of the larger classes
+    return chosen * small + fewest * (large - small), chosen * small + most * (large - small)
 
 
 class Run(Settings):

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..config import Run, counts
+from ..config import CIFAR, Run
 from ..errors import RecordError
 from . import record_format
 from .record_format import Record
@@ -98,7 +98,7 @@ def expected(run: Run, records: Iterable[Record], device: str = "cpu") -> tuple[
     ]
     if not scaled:
         return None
-    n_train = run.n_train or (counts.CIFAR.get(run.dataset) or (10_000, 0))[0]
+    n_train = run.n_train or (CIFAR.get(run.dataset) or (10_000, 0))[0]
     return _at(run.width, scaled) * n_train * run.epochs, len(scaled)
 
 
