@@ -19,10 +19,8 @@ MAX_TENSORS = 8 << 30  # bytes of a safetensors file
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """The content of a file of at most `limit` bytes.
-
-    Raises:
-        OSError: if it cannot be read, is larger, or is no regular file (a pipe would be waited for, a device never ends).
+    """The content of a file of at most `limit` bytes. Raises OSError if it cannot be read, is larger, or is no regular
+    file (a pipe would be waited for, a device never ends).
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

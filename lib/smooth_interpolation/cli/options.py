@@ -30,10 +30,7 @@ MOST_BYTES = 1 << 60
 
 
 def parse_time(text: str) -> float:
-    """Seconds of a time such as 90, 90s, 9m or 1h30m.
-
-    Raises:
-        ConfigError: if it is none.
+    """Seconds of a time such as 90, 90s, 9m or 1h30m. Raises ConfigError if it is none.
 
     Example:
         >>> parse_time("90s"), parse_time("9m"), parse_time("1h30m"), parse_time("0.5h")
@@ -53,11 +50,7 @@ def parse_time(text: str) -> float:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes of a size such as 2GB, 500 MB or 1.5GiB.
-
-    Raises:
-        ConfigError: if it is none.
-    """
+    """Bytes of a size such as 2GB, 500 MB or 1.5GiB. Raises ConfigError if it is none."""
     try:
         size = TypeAdapter(ByteSize).validate_python(text.strip().upper().removesuffix("B") + "B")
     except ValidationError:

@@ -113,10 +113,8 @@ def _construct(node: yaml.Node) -> Any:
 
 
 def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
-    """The fields of a params file, and the lines they are on.
-
-    Raises:
-        ConfigError: if the file is missing or is not flat YAML.
+    """The fields of a params file, and the lines they are on. Raises ConfigError if the file is missing or is not flat
+    YAML.
     """
     path = locations.given(path)
     try:

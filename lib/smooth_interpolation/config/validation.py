@@ -39,10 +39,8 @@ WITH_BOUND = {
 def build(
     kind: type[Model], values: Mapping[str, Any], where: str, lines: Mapping[str, int] = MappingProxyType({})
 ) -> Model:
-    """`kind(**values)`, with what is wrong said in one sentence.
-
-    Raises:
-        ConfigError: naming the place, the line where `lines` has it, the field, the value and what is allowed.
+    """`kind(**values)`, with what is wrong said in one sentence. Raises ConfigError, naming the place, the line where
+    `lines` has it, the field, the value and what is allowed.
     """
     unknown = [key for key in values if key not in kind.model_fields]
     if unknown:
@@ -131,11 +129,7 @@ def number(value: Any) -> str:
 
 
 def gpus(value: str | float) -> float:
-    """A run's share of one GPU, as `--gpus-per-run` takes it; 0: none.
-
-    Raises:
-        ConfigError: for anything else.
-    """
+    """A run's share of one GPU, as `--gpus-per-run` takes it; 0: none. Raises ConfigError for anything else."""
     try:
         found = float(value)
     except ValueError:

@@ -90,10 +90,8 @@ def load(
 
 
 def look(name: str) -> Listing | None:
-    """What is in the folder or zip of a dataset; None where there is none and none is needed. Nothing is written or fetched.
-
-    Raises:
-        DataError: as `load`, as far as names tell.
+    """What is in the folder or zip of a dataset; None where there is none and none is needed. Nothing is written or
+    fetched. Raises DataError as `load`, as far as names tell.
     """
     if name == "dead_leaves":
         return None

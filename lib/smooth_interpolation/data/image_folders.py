@@ -58,10 +58,8 @@ class Listing:
 
 
 def find(place: Path, splits: tuple[str, ...] = SPLITS) -> Listing:
-    """List the images of a folder or zip; `splits=()` for one that holds classes only.
-
-    Raises:
-        DataError: for anything that cannot be read whole, by name.
+    """List the images of a folder or zip; `splits=()` for one that holds classes only. Raises DataError for anything
+    that cannot be read whole, by name.
     """
     try:
         items = list(_in_folder(place, splits) if place.is_dir() else _in_zip(place))
@@ -190,11 +188,7 @@ def _in_zip(place: Path) -> Iterator[Item]:
 
 
 def open_zip(place: Path) -> zipfile.ZipFile:
-    """A zip that can be read.
-
-    Raises:
-        DataError: if it cannot.
-    """
+    """A zip that can be read. Raises DataError if it cannot."""
     try:
         return zipfile.ZipFile(place)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):
@@ -244,10 +238,8 @@ def read(listing: Listing) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.n
 
 
 def read_image(place: Path, archive: zipfile.ZipFile | None, name: str, grey: bool = False) -> np.ndarray:
-    """The pixels (H, W, 3) uint8 of an image in a folder or an open zip; with `grey` (H, W, 1) of one stored as grey values.
-
-    Raises:
-        DataError: if it is damaged, no image, or none that has a meaning here.
+    """The pixels (H, W, 3) uint8 of an image in a folder or an open zip; with `grey` (H, W, 1) of one stored as grey
+    values. Raises DataError if it is damaged, no image, or none that has a meaning here.
     """
     try:
         if not archive and not (place / name).is_file():  # a pipe would be waited for

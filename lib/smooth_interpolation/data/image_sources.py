@@ -23,10 +23,8 @@ ARCHIVES = {".zip", ".gz", ".tgz", ".tar"}
 
 
 def find(name: str) -> Path | None:
-    """The image folder `name/` or zip `name.zip` in the first data directory that has one; for CIFAR it may be that itself.
-
-    Raises:
-        DataError: if there are two in one directory, or a link to nothing.
+    """The image folder `name/` or zip `name.zip` in the first data directory that has one; for CIFAR it may be that
+    itself. Raises DataError if there are two in one directory, or a link to nothing.
     """
     for directory in locations.data_directories():
         here = [path for path in (directory / name, directory / f"{name}.zip") if os.path.lexists(path)]
@@ -48,11 +46,7 @@ def find(name: str) -> Path | None:
 
 
 def listing_of(name: str, place: Path) -> image_folders.Listing:
-    """What is in it, of as many classes as the name says.
-
-    Raises:
-        DataError: naming the place.
-    """
+    """What is in it, of as many classes as the name says. Raises DataError, naming the place."""
     listing = image_folders.find(place)
     classes = listing.classes["train"]
     if name in CIFAR and len(classes) != CIFAR[name][-1]:
@@ -64,10 +58,8 @@ def listing_of(name: str, place: Path) -> image_folders.Listing:
 
 
 def find_archive(name: str) -> Path:
-    """The directory with torchvision's archive, or the one that it is downloaded to.
-
-    Raises:
-        DataError: if something is there that looks like these images, but is not whole or has another name.
+    """The directory with torchvision's archive, or the one that it is downloaded to. Raises DataError if something is
+    there that looks like these images, but is not whole or has another name.
     """
     directories = locations.data_directories()
     for directory in directories:
@@ -79,10 +71,8 @@ def find_archive(name: str) -> Path:
 
 
 def refuse_similar(name: str) -> None:
-    """Refuse to go on without, or to download, images that may be there under nearly the same name.
-
-    Raises:
-        DataError: naming what is there.
+    """Refuse to go on without, or to download, images that may be there under nearly the same name. Raises DataError,
+    naming what is there.
     """
     letters = r"[\W_]*".join(re.sub(r"[\W_]", "", name))
     alike = re.compile(letters + r"(?![^\W_])", re.IGNORECASE)  # of cifar10: CIFAR-10 and cifar10_png, not cifar100
@@ -112,9 +102,7 @@ def _archives(name: str, directory: Path) -> list[Path]:
 
 def read_archive(name: str) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.ndarray]]]:
     """torchvision's CIFAR-10 or CIFAR-100, as `image_folders.read` returns images; downloaded where it is not there.
-
-    Raises:
-        DataError: if it is damaged, or cannot be had.
+    Raises DataError if it is damaged, or cannot be had.
     """
     import torchvision.datasets as sources
 

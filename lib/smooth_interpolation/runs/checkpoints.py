@@ -135,10 +135,8 @@ class DiskKeeper:
 
 
 def write(path: Path, tensors: dict[str, Tensor], state: State, run: Run, fingerprint: str) -> None:
-    """Save a checkpoint atomically, in a directory that exists.
-
-    Raises:
-        OSError: if it cannot be written; earlier ones are left as they were.
+    """Save a checkpoint atomically, in a directory that exists. Raises OSError if it cannot be written; earlier ones
+    are left as they were.
     """
     from safetensors.torch import save
 
@@ -179,10 +177,8 @@ def read(path: Path, run: Run, fingerprint: str) -> tuple[dict[str, Tensor], Sta
 
 
 def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and text of a checkpoint whose checksum is right, whatever run it is of.
-
-    Raises:
-        ValueError: if it is damaged, or cannot be read.
+    """Tensors and text of a checkpoint whose checksum is right, whatever run it is of. Raises ValueError if it is
+    damaged, or cannot be read.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load

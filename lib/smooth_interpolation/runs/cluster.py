@@ -120,11 +120,7 @@ def nodes(ray: Any) -> list[Node]:
 
 
 def wait_for_room(ray: Any, request: Request, patience: float = PATIENCE) -> None:
-    """Return once some node could hold a run.
-
-    Raises:
-        ConfigError: if none does for `patience` seconds.
-    """
+    """Return once some node could hold a run. Raises ConfigError if none does for `patience` seconds."""
     deadline = time.monotonic() + patience
     while not any(request.fits(node) for node in nodes(ray)):
         if time.monotonic() >= deadline:

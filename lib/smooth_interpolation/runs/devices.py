@@ -26,10 +26,8 @@ def named(name: str = "auto") -> list[str]:
 
 
 def choose(name: str) -> torch.device:
-    """The device of a name: "auto" (a GPU if there is one), "cpu", "cuda" or another of PyTorch's.
-
-    Raises:
-        ConfigError: if it is not there.
+    """The device of a name: "auto" (a GPU if there is one), "cpu", "cuda" or another of PyTorch's. Raises ConfigError
+    if it is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

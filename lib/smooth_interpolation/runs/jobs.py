@@ -77,10 +77,8 @@ class Hold:
             raise
 
     def write(self, record: Record) -> None:
-        """Keep the run's record, and nothing else of it.
-
-        Raises:
-            RecordError: if that cannot be; `locks.LockLost` if the run is not ours any more.
+        """Keep the run's record, and nothing else of it. Raises RecordError if that cannot be; `locks.LockLost` if the
+        run is not ours any more.
         """
         path = store.path_of(self.run, self.root)
         if not path.parent.is_dir():

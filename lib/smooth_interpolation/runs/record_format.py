@@ -128,31 +128,21 @@ STRUCTURE = TypeAdapter(_Record)
 
 
 def encode(record: Record) -> bytes:
-    """A record as its file holds it, with its checksum.
-
-    Raises:
-        ValueError: for a NaN or an infinity in it.
-    """
+    """A record as its file holds it, with its checksum. Raises ValueError for a NaN or an infinity in it."""
     body = {**record, "checksum": checksum(record)}
     return json.dumps(body, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def checksum(record: Record) -> str:
-    """SHA-256 of the record's content, whatever its layout.
-
-    Raises:
-        ValueError: for a NaN or an infinity in it.
-    """
+    """SHA-256 of the record's content, whatever its layout. Raises ValueError for a NaN or an infinity in it."""
     body = {k: v for k, v in record.items() if k != "checksum"}
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def read_file(path: Path) -> Record:
-    """The record in a file, verified.
-
-    Raises:
-        RecordError: if it is missing, too large, damaged, changed by hand, of another schema or of another structure.
+    """The record in a file, verified. Raises RecordError if it is missing, too large, damaged, changed by hand, of
+    another schema or of another structure.
     """
     try:
         record: Record = json.loads(files.read_bytes(path, MAX_BYTES), object_pairs_hook=_distinct)
@@ -183,10 +173,8 @@ def _distinct(pairs: list[tuple[str, Any]]) -> Record:
 
 
 def check(record: Any) -> None:
-    """Refuse a record without the structure that tables, claims and displays rely on.
-
-    Raises:
-        ValueError: saying what is wrong and where.
+    """Refuse a record without the structure that tables, claims and displays rely on. Raises ValueError, saying what is
+    wrong and where.
     """
     try:
         STRUCTURE.validate_python(record, strict=True)

@@ -198,11 +198,7 @@ def records(
 
 
 def listed(found: Any) -> Sequence[Record]:
-    """Records as a sequence.
-
-    Raises:
-        RecordError: if they are something else, such as a table.
-    """
+    """Records as a sequence. Raises RecordError if they are something else, such as a table."""
     records = found if isinstance(found, Sequence) or not isinstance(found, Iterable) else list(found)
     if not isinstance(records, Sequence) or not all(
         isinstance(record, Mapping) and "config" in record for record in records
