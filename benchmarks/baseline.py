@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from smooth_interpolation.config import Settings
-from smooth_interpolation.data import inputs
+from smooth_interpolation.data import preparation
 from smooth_interpolation.measure import tangents
 from smooth_interpolation.train.step import Recipe, learning_rate
 
@@ -41,7 +41,12 @@ class Images(Dataset):
 
 
 def train(
-    model: nn.Module, images: Tensor, labels: Tensor, settings: Settings, normalize: inputs.Normalization, seed: int
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    settings: Settings,
+    normalize: preparation.Normalization,
+    seed: int,
 ) -> Iterator[float]:
     """Train in place; yields the mean loss of each epoch, as `training.train` reports it."""
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(normalize.mean, normalize.std)])
@@ -76,7 +81,7 @@ class Anchors(Dataset):
         self,
         images: Tensor,
         labels: Tensor,
-        normalize: inputs.Normalization,
+        normalize: preparation.Normalization,
         strengths: Sequence[int],
         n_paths: int,
         jitters: Tensor | None = None,
@@ -124,7 +129,7 @@ def volume_metrics(
     images: Tensor,
     labels: Tensor,
     *,
-    normalize: inputs.Normalization,
+    normalize: preparation.Normalization,
     strengths: Sequence[int],
     n_paths: int,
     n_tangents: int,

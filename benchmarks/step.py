@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from smooth_interpolation import config
-from smooth_interpolation.data import inputs
+from smooth_interpolation.data import preparation
 from smooth_interpolation.runs import cost, sweep
 from smooth_interpolation.train import loop, models, stacks
 from smooth_interpolation.train.step import Recipe
 
 from . import flops, timing
 
-NORMALIZE = inputs.Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
+NORMALIZE = preparation.Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 EAGER, COMPILED = "eager", "compiled"
 # As the book calls them, which is not imported: a GPU's host may lack Jupyter.
 BEFORE, AFTER = "captured", "compiled, as one"
@@ -41,8 +41,8 @@ def random_images(n: int) -> tuple[Tensor, Tensor]:
     return images, torch.randint(0, 10, (n,), generator=generator)
 
 
-def data_of(images: Tensor, labels: Tensor, precision: str, device: str) -> inputs.TrainingData:
-    return inputs.TrainingData.of(images, labels, NORMALIZE, precision, torch.device(device))
+def data_of(images: Tensor, labels: Tensor, precision: str, device: str) -> preparation.TrainingData:
+    return preparation.TrainingData.of(images, labels, NORMALIZE, precision, torch.device(device))
 
 
 def epochs_of(trainers: Sequence[loop.Trainer]) -> None:

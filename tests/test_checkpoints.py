@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from smooth_interpolation import config
-from smooth_interpolation.data import inputs, preparation
+from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import RecordError
 from smooth_interpolation.runs import checkpoints, jobs, locks, single, store, weights, work
 from smooth_interpolation.runs.checkpoints import DiskKeeper
@@ -113,7 +113,9 @@ def test_a_stop_while_one_network_is_measured_keeps_how_far_the_others_are(tmp_p
 
 def trainer_of(settings, seed=0):
     data = preparation.prepare(settings)
-    there = inputs.TrainingData.of(data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu"))
+    there = preparation.TrainingData.of(
+        data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu")
+    )
     return loop.Trainer(models.create("convnet", 2, 10, seed), there, Recipe.of(settings), seed)
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from smooth_interpolation import config, locations
 from smooth_interpolation.config import fields
-from smooth_interpolation.data import inputs, preparation
+from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import ConfigError, DataError
 from smooth_interpolation.runs import single, weights
 from smooth_interpolation.train import graphs, loop, models, train
@@ -68,7 +68,9 @@ def test_training_with_every_dial_is_pytorchs(optimizer, schedule, captured):
         "step": lambda: torch.optim.lr_scheduler.MultiStepLR(opt, [2 * n, 4 * n]),  # after 4 and 6 epochs, 2 of warm-up
     }
     theirs(reference, data, settings, opt, schedules[schedule](), 1, 0.2)
-    there = inputs.TrainingData.of(data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu"))
+    there = preparation.TrainingData.of(
+        data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu")
+    )
     there = dataclasses.replace(there, images=there.images.double())
     uncompiled = loop.Acceleration(compile=False)
     trainer = loop.Trainer(models.of_run(run).double(), there, Recipe.of(settings), 1, uncompiled)
@@ -116,7 +118,9 @@ def test_dropout_drops_a_share_scales_the_rest_and_is_repeated():
 def test_dropout_in_a_captured_step_is_that_of_the_plain_one():
     settings = settings_of(dropout=0.5)
     data = preparation.prepare(settings)
-    there = inputs.TrainingData.of(data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu"))
+    there = preparation.TrainingData.of(
+        data.train.images, data.train.labels, data.normalize, "fp32", torch.device("cpu")
+    )
     ends = []
     for captured in (False, True):
         network = models.of_run(settings.run(2, 0))

@@ -10,7 +10,7 @@ import torchvision
 from torch.nn import functional as F
 
 from smooth_interpolation import config
-from smooth_interpolation.data import inputs, preparation
+from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import ConfigError, UserError
 from smooth_interpolation.runs import checkpoints
 from smooth_interpolation.train import graphs, loop, models, stacks, step
@@ -103,7 +103,7 @@ def test_a_trainer_starts_anew_for_another_seed(optimizer, augment):
     settings = settings_of(model="resnet18", optimizer=optimizer, augment=augment, epochs=2)
     data = preparation.prepare(settings)
     train = data.train
-    there = inputs.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
+    there = preparation.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
     trainer = loop.Trainer(models.create("resnet18", 1, 10, seed=0), there, Recipe.of(settings), 0)
     trainer.launch()
     trainer.finish()
@@ -119,7 +119,7 @@ def test_a_trainer_starts_anew_for_another_seed(optimizer, augment):
 def in_a_stack(data, settings, seeds=(0, 1, 2), dtype=torch.float32):
     """Trainers as on a GPU, where they share a graph; here its replay does the step."""
     train = data.train
-    there = inputs.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
+    there = preparation.TrainingData.of(train.images, train.labels, data.normalize, "fp32", torch.device("cpu"))
     there = dataclasses.replace(there, images=there.images.to(dtype))
     uncompiled = loop.Acceleration(compile=False)
     networks = [models.create(settings.model, 1 + seed, 10, seed).to(dtype) for seed in seeds]
@@ -358,7 +358,7 @@ def test_crops_are_windows_of_the_padded_image():
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(64, 32, 32, 3)
     black = torch.tensor([-1.0, -2.0, -3.0])
-    crops = inputs.crop_and_flip(images, black, generator)
+    crops = preparation.crop_and_flip(images, black, generator)
     padded = black.expand(64, 40, 40, 3).clone()
     padded[:, 4:-4, 4:-4] = images
     found = set()

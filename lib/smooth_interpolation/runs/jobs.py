@@ -16,8 +16,7 @@ import torch
 
 from .. import files, locations
 from ..config import SCHEMA, Run
-from ..data.inputs import TrainingData
-from ..data.preparation import Prepared
+from ..data.preparation import Prepared, TrainingData
 from ..errors import ConfigError, RecordError, UserError
 from ..train import loop, models
 from ..train.evaluation import Evaluator

@@ -14,8 +14,7 @@ import torch
 
 from .. import locations
 from ..config import Run
-from ..data.inputs import TrainingData
-from ..data.preparation import Prepared, prepare
+from ..data.preparation import Prepared, TrainingData, prepare
 from ..errors import ConfigError, RecordError
 from ..train import models
 from ..train.loop import Acceleration, Trainer

@@ -63,7 +63,7 @@ def walk(runs: Records) -> Walk | None:
     import torch
     from PIL import Image
 
-    from ..data.inputs import Normalization
+    from ..data.preparation import Normalization
     from ..measure.paths import svd_paths
     from ..runs import weights
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import Run
-from ..data import inputs
+from ..data import preparation
 from ..data.preparation import Prepared
 from ..measure import anchors, volumes
 from ..measure.precision import full_precision
@@ -21,21 +21,12 @@ KEPT_INPUTS = 1 << 29  # bytes; larger sets of normalised images are made anew a
 
 
 class Evaluator:
-    """Evaluates networks of one run or of several on the same data; what does not depend on them is made once.
-
-    Args:
-        data: the data of the run.
-        config: the run, or one of several with the same measurement.
-        device: where the networks are.
-    """
+    """Evaluates networks of one run, or of several with the same data and measurement; what does not depend on them is made once."""
 
     def __init__(self, data: Prepared, config: Run, device: torch.device):
         self.data, self.config = data, config
         self.points, self.corrupted, self.noisy_share = data.measured
-        self._inputs = {
-            "train": self._keep(data.train.images, device),
-            "test": self._keep(data.test.images, device),
-        }
+        self._inputs = {"train": self._keep(data.train.images, device), "test": self._keep(data.test.images, device)}
         # Copies: a view would keep its whole group in memory.
         near = [(group.anchors[:, :1].clone(), group.jitters[:, :1].clone()) for _, group in self._neighbourhoods()]
         self._anchors, self._jitters = (torch.cat(parts) for parts in zip(*near, strict=True))
@@ -71,9 +62,7 @@ class Evaluator:
     ) -> list[dict[str, Any]]:
         """Mean and standard deviation over points of every metric, for each volume size and subset.
 
-        Args:
-            model: the network.
-            progress: called with the number of points done, and of all.
+        `progress` is called with the number of points done, and of all.
         """
         whole = self.at_points(model, progress)
         n_points = len(self.points)
@@ -92,13 +81,9 @@ class Evaluator:
     def at_points(self, model: nn.Module, progress: Callable[[int, int], None] = lambda done, n: None) -> VolumeMetrics:
         """Every metric of each point, over every volume size: (N, K + 1) each, as `volumes.volume_metrics`."""
         parts, n_points = [], len(self.points)
+        how: dict[str, Any] = {"normalize": self.data.normalize, "delta": self.config.delta}
         for part, near in self._neighbourhoods():
-            labels = self.points.labels[part]
-            parts.append(
-                volumes.neighbourhood_metrics(
-                    model, near, labels, normalize=self.data.normalize, delta=self.config.delta
-                )
-            )
+            parts.append(volumes.neighbourhood_metrics(model, near, self.points.labels[part], **how))
             progress(min(part.stop, n_points), n_points)
         return VolumeMetrics(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
@@ -117,7 +102,7 @@ class Evaluator:
         """The images on the device: normalised if they are few, as they are otherwise."""
         if images.numel() * 4 > KEPT_INPUTS:
             return images.to(device)
-        parts = [inputs.network_inputs(part, self.data.normalize, device) for part in images.split(1000)]
+        parts = [preparation.network_inputs(part, self.data.normalize, device) for part in images.split(1000)]
         return torch.cat(parts)
 
     def _logits(self, model: nn.Module, which: str) -> Tensor:
@@ -126,7 +111,7 @@ class Evaluator:
 
 @torch.no_grad()
 @full_precision()
-def predict(model: nn.Module, images: Tensor, normalize: inputs.Normalization) -> Tensor:
+def predict(model: nn.Module, images: Tensor, normalize: preparation.Normalization) -> Tensor:
     """Logits (N, n_classes), float32, in evaluation mode; the training mode is put back.
 
     Args:
@@ -140,7 +125,9 @@ def predict(model: nn.Module, images: Tensor, normalize: inputs.Normalization) -
     try:
         parts = []
         for x in images.split(64 if device.type == "cpu" else 4096):
-            parts.append(model(inputs.network_inputs(x, normalize, device) if x.dtype == torch.uint8 else x.to(device)))
+            parts.append(
+                model(preparation.network_inputs(x, normalize, device) if x.dtype == torch.uint8 else x.to(device))
+            )
         return torch.cat(parts)
     finally:
         model.train(was_training)

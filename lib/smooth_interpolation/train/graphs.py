@@ -63,8 +63,7 @@ def _kind(trainer: Trainer) -> object:
 class GraphedEpoch:
     """Replays the steps of trainers on a stream of its own; full batches are one graph, a shorter last one another.
 
-    Args:
-        trainers: of one family, with the same data and recipe, at the same step; several are trained as one.
+    The trainers are of one family, with the same data and recipe, at the same step; several are trained as one.
     """
 
     def __init__(self, trainers: Sequence[Trainer]):
@@ -213,9 +212,8 @@ class GraphedEpoch:
         """One step as a pure function of tensors on the device."""
         take = compiled(_next_batch) if compile_it else _next_batch
         losses = compiled(losses_of) if compile_it else losses_of
-        images, labels = take(
-            self.inputs, self.data.labels, self.orders, self.position, self.step, self.rates, self.rate, size
-        )
+        places = self.orders, self.position, self.step, self.rates, self.rate
+        images, labels = take(self.inputs, self.data.labels, *places, size)
         loss, sums = losses(self.model, images, labels, self.recipe.precision, self.recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -268,9 +266,7 @@ def compiled(function: Any) -> Any:
 
 @cache
 def _say_once(why: str) -> None:
-    log.warning(
-        "Steps are captured without being compiled, which is slower: the compiler does not work here (%s).", why
-    )
+    log.warning("Steps are captured uncompiled, which is slower: the compiler does not work here (%s).", why)
 
 
 def _copies(trainer: Trainer) -> dict[Any, Any]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import unknown_name
-from ..data.inputs import Normalization, TrainingData, crop_and_flip
+from ..data.preparation import Normalization, TrainingData, crop_and_flip
 from ..errors import ConfigError, DataError
 from ..measure.losses import Loss
 from ..measure.precision import full_precision
@@ -67,15 +67,10 @@ def evaluation_epochs(epochs: int, n: int, n_last: int = 0) -> list[int]:
 
 
 class Trainer:
-    """A network in training, an epoch at a time. It is trained in place, on the device it is on.
+    """A network in training, an epoch at a time, in place and on the device it is on.
 
-    Args:
-        model: from normalised images to logits.
-        data: on the model's device, or on the host without `data_on_device`.
-        recipe: how it is trained.
-        seed: of the order of the batches and of the augmentation.
-        acceleration: how it is made fast.
-        loss: from outputs and targets to one loss per sample, to be trained with instead of the crossentropy.
+    The data are there too, or on the host without `data_on_device`. A `loss`, from outputs and targets to one number per
+    sample, takes the place of the crossentropy.
     """
 
     def __init__(
@@ -124,7 +119,7 @@ class Trainer:
         return self.step < self.epoch * self.steps_per_epoch
 
     def launch(self) -> None:
-        """Start the next epoch; a GPU goes on by itself until `finish` waits for it."""
+        """Start the next epoch, see `launch`."""
         launch([self])
 
     def begin(self) -> tuple[Tensor, Tensor, int]:
@@ -198,7 +193,7 @@ class Trainer:
 
 
 def launch(trainers: Iterable[Trainer]) -> None:
-    """Start the next epoch of each; on a CPU, do it."""
+    """Start the next epoch of each; a GPU goes on by itself until `Trainer.finish` waits for it, a CPU does it."""
     for _ in steps(trainers):
         pass
 

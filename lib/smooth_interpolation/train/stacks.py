@@ -8,7 +8,7 @@ their gradient. So each network computes and learns what it would alone, but for
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -67,7 +67,7 @@ class Stack(nn.Module):
         self.network = copy.deepcopy(networks[0])
         for name, layer in networks[0].named_modules():
             if type(layer) in JOIN:
-                self.network.set_submodule(name, JOIN[type(layer)]([one.get_submodule(name) for one in networks]))
+                self.network.set_submodule(name, _joined([one.get_submodule(name) for one in networks]))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(images).unflatten(1, (self.n, -1))
@@ -100,24 +100,31 @@ class _Linear(nn.Linear):
 
 
 def _convolution(layers: Sequence[Any]) -> nn.Module:
-    first = layers[0]
-    sizes = (sum(layer.in_channels for layer in layers), sum(layer.out_channels for layer in layers))
-    joined = _Convolution(*sizes, first.kernel_size, first.stride, first.padding, bias=first.bias is not None)
-    return _filled(joined, layers)
+    first, sizes = layers[0], (_total(layers, "in_channels"), _total(layers, "out_channels"))
+    return _Convolution(*sizes, first.kernel_size, first.stride, first.padding, bias=first.bias is not None)
 
 
 def _linear(layers: Sequence[Any]) -> nn.Module:
-    sizes = (sum(layer.in_features for layer in layers), sum(layer.out_features for layer in layers))
-    return _filled(_Linear(*sizes, bias=layers[0].bias is not None), layers)
+    return _Linear(_total(layers, "in_features"), _total(layers, "out_features"), bias=layers[0].bias is not None)
 
 
 def _batch_norm(layers: Sequence[Any]) -> nn.Module:
-    first = layers[0]
-    return _filled(nn.BatchNorm2d(sum(layer.num_features for layer in layers), first.eps, first.momentum), layers)
+    return nn.BatchNorm2d(_total(layers, "num_features"), layers[0].eps, layers[0].momentum)
 
 
-def _filled(joined: Any, layers: Sequence[Any]) -> nn.Module:
-    joined.to(layers[0].weight)
+JOIN: dict[type, Callable[[Sequence[Any]], Any]] = {
+    nn.Conv2d: _convolution,
+    nn.Linear: _linear,
+    nn.BatchNorm2d: _batch_norm,
+}
+
+
+def _total(layers: Sequence[Any], name: str) -> int:
+    return sum(getattr(layer, name) for layer in layers)
+
+
+def _joined(layers: Sequence[Any]) -> nn.Module:
+    joined = JOIN[type(layers[0])](layers).to(layers[0].weight)
     joined.blocks = []
     row = column = 0
     for layer in layers:
@@ -139,6 +146,3 @@ def _filled(joined: Any, layers: Sequence[Any]) -> nn.Module:
             else:
                 state[name][rows if tensor.ndim == 1 else (rows, columns)] = tensor
     return joined
-
-
-JOIN = {nn.Conv2d: _convolution, nn.Linear: _linear, nn.BatchNorm2d: _batch_norm}
