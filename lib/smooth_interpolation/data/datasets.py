@@ -80,24 +80,28 @@ def load(
         return _cached(name, "drawn", key, lambda: _drawn(n_classes, n_train or 1000, n_test or 1000, seed))
     listing = look(name)
     if listing is not None:
-        data = _cached(
-            name, _source(listing), f"{name}-{_state(listing)}", lambda: _as_splits(*image_folders.read(listing))
-        )
+        key = f"{name}-{_state(listing)}"
+        data = _cached(name, _source(listing), key, lambda: _as_splits(*image_folders.read(listing)))
         return replace(data, place=listing.place)
-    # Its checksum is the key of what is in it.
-    key = f"{name}-{CIFAR[name][2]}"
+    key = f"{name}-{CIFAR[name][2]}"  # its checksum tells what is in it
     return _cached(name, "torchvision archive", key, lambda: _as_splits(*image_sources.read_archive(name)))
 
 
 def look(name: str) -> Listing | None:
-    """What is in the folder or zip of a dataset; None where there is none and none is needed. Nothing is written or
-    fetched. Raises DataError as `load`, as far as names tell.
+    """What is in the folder or zip of a dataset; None where there is none and none is needed. Nothing is written or fetched.
+    Raises DataError as `load`, as far as names tell.
     """
     if name == "dead_leaves":
         return None
     place = image_sources.find(name)
     if place is not None:
-        return image_sources.listing_of(name, place)
+        listing = image_folders.find(place)
+        if name in CIFAR and len(listing.classes["train"]) != CIFAR[name][-1]:
+            raise DataError(
+                f"{place} holds {len(listing.classes['train'])} classes and {name} has {CIFAR[name][-1]}: those are other images, "
+                f"or a part of them; name the place of {name} in ${locations.DATA_VARIABLE}, or put a folder {name}/ there."
+            )
+        return listing
     if name not in CIFAR:
         image_sources.refuse_similar(name)
         how = "put a folder or zip with train/<class>/* and test/<class>/* there under this name"
@@ -182,15 +186,15 @@ def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[st
         log.warning("%s is damaged: decoding the images again.", path)
     classes, (train, test) = canonical(*build())
     found = fingerprint(*tensors_of(train, test))
-    tensors = dict(
-        zip(("train_images", "train_labels", "test_images", "test_labels"), tensors_of(train, test), strict=True)
-    )
+    tensors = {
+        f"{name}_{kind}": getattr(split, kind)
+        for name, split in zip(SPLITS, (train, test), strict=True)
+        for kind in ("images", "labels")
+    }
     try:
         files.write_tensors(path, tensors, {"fingerprint": found, "classes": "\n".join(classes)})
     except OSError as error:
-        log.warning(
-            "Could not cache the images in %s (%s); they will be decoded again next time.", path, error.strerror
-        )
+        log.warning("Could not cache the images in %s (%s): next time they are decoded again.", path, error.strerror)
     return Dataset(name, source, classes, train, test, found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ ARCHIVES = {".zip", ".gz", ".tgz", ".tar"}
 
 
 def find(name: str) -> Path | None:
-    """The image folder `name/` or zip `name.zip` in the first data directory that has one; for CIFAR it may be that
-    itself. Raises DataError if there are two in one directory, or a link to nothing.
+    """The image folder `name/` or zip `name.zip` in the first data directory that has one; for CIFAR it may be that itself.
+    Raises DataError if there are two in one directory, or a link to nothing.
     """
-    for directory in locations.data_directories():
+    directories = locations.data_directories()
+    for directory in directories:
         here = [path for path in (directory / name, directory / f"{name}.zip") if os.path.lexists(path)]
         if len(here) > 1:
             raise DataError(f"{here[0]} and {here[1]} are both images of '{name}': rename or remove one of them.")
@@ -35,54 +37,25 @@ def find(name: str) -> Path | None:
                 raise DataError(f"{path} is a link to nothing ({os.readlink(path)!r:.80}): remove or mend it.")
             if path.suffix != ".zip" and not path.is_dir():
                 raise DataError(f"{path} is no folder and no zip of images: rename or remove it.")
-            if archive := next((a for a in _archives(name, directory) if a.exists()), None):
+            if archive := next(_archives(name, directory), None):
                 image_folders.say(f"The images of {name} are read from {path}, not from {archive}.")
             return path
-    archives = [archive for directory in locations.data_directories() for archive in _archives(name, directory)]
-    if name in CIFAR and not any(archive.exists() for archive in archives):
-        splits = image_folders.SPLITS
-        return next((d for d in locations.data_directories() if any((d / split).is_dir() for split in splits)), None)
+    if name in CIFAR and not any(any(_archives(name, directory)) for directory in directories):
+        return next((d for d in directories if any((d / split).is_dir() for split in image_folders.SPLITS)), None)
     return None
 
 
-def listing_of(name: str, place: Path) -> image_folders.Listing:
-    """What is in it, of as many classes as the name says. Raises DataError, naming the place."""
-    listing = image_folders.find(place)
-    classes = listing.classes["train"]
-    if name in CIFAR and len(classes) != CIFAR[name][-1]:
-        raise DataError(
-            f"{place} holds {len(classes)} classes and {name} has {CIFAR[name][-1]}: those are other images, or a part of "
-            f"them; name the place of {name} in ${locations.DATA_VARIABLE}, or put a folder {name}/ there."
-        )
-    return listing
-
-
-def find_archive(name: str) -> Path:
-    """The directory with torchvision's archive, or the one that it is downloaded to. Raises DataError if something is
-    there that looks like these images, but is not whole or has another name.
-    """
-    directories = locations.data_directories()
-    for directory in directories:
-        unpacked, packed = _archives(name, directory)
-        if unpacked.exists() or packed.exists():
-            return directory
-    refuse_similar(name)
-    return directories[0]
-
-
 def refuse_similar(name: str) -> None:
-    """Refuse to go on without, or to download, images that may be there under nearly the same name. Raises DataError,
-    naming what is there.
-    """
+    """Refuse to go on without, or to download, images that may be there under nearly the same name."""
     letters = r"[\W_]*".join(re.sub(r"[\W_]", "", name))
     alike = re.compile(letters + r"(?![^\W_])", re.IGNORECASE)  # of cifar10: CIFAR-10 and cifar10_png, not cifar100
     for directory in locations.data_directories():
         for path in sorted(directory.iterdir()) if directory.is_dir() else []:
-            if image_folders.hidden(path.name) or not (path.is_dir() or path.suffix.lower() in ARCHIVES):
-                continue
-            if alike.match(path.name):
-                to_do = f"name it {name}.zip" if path.suffix.lower() == ".zip" else f"make them a folder {name}/"
-                to_do = f"name it {name}/" if path.is_dir() else to_do
+            suffix, folder = path.suffix.lower(), path.is_dir()
+            if (folder or suffix in ARCHIVES) and alike.match(path.name) and not image_folders.hidden(path.name):
+                to_do = f"make them a folder {name}/"
+                if folder or suffix == ".zip":
+                    to_do = f"name it {name}{'/' if folder else '.zip'}"
                 raise DataError(
                     f"{path} may be images of '{name}', all or a part: if they are all, {to_do}; else move it away."
                 )
@@ -96,8 +69,9 @@ def missing(name: str, how: str) -> str:
     )
 
 
-def _archives(name: str, directory: Path) -> list[Path]:
-    return [directory / part for part in CIFAR[name][:2]] if name in CIFAR else []
+def _archives(name: str, directory: Path) -> Iterator[Path]:
+    """torchvision's folder and file of CIFAR images, if they are there."""
+    return (path for part in CIFAR.get(name, ())[:2] if (path := directory / str(part)).exists())
 
 
 def read_archive(name: str) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.ndarray]]]:
@@ -106,7 +80,11 @@ def read_archive(name: str) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.
     """
     import torchvision.datasets as sources
 
-    root = find_archive(name)
+    directories = locations.data_directories()
+    root = next((directory for directory in directories if any(_archives(name, directory))), None)
+    if root is None:
+        refuse_similar(name)
+        root = directories[0]
     kind = sources.CIFAR10 if name == "cifar10" else sources.CIFAR100
     _check_archive(kind, root)
     try:
@@ -134,6 +112,5 @@ def _check_archive(kind: Any, root: Path) -> None:
     for path, checksum in checksums.items():
         if path.exists() and not (path.is_file() and cifar.check_integrity(path, checksum)):
             raise DataError(
-                f"{path} is damaged or was changed: its checksum is not the original's. "
-                "Remove it, and it is fetched again if there is a network."
+                f"{path} is damaged or was changed: its checksum is not the original's. Remove it to fetch it."
             )
