@@ -10,7 +10,7 @@ import torch
 
 from smooth_interpolation import config
 from smooth_interpolation.cli import supervision
-from smooth_interpolation.runs import cost, devices, single, store, sweep, watching, work
+from smooth_interpolation.runs import cost, resources, single, store, sweep, watching, work
 
 TINY = {
     "n_train": 160, "n_test": 40, "batch_size": 64, "epochs": 20, "n_evaluations": 2, "n_clean_points": 4,
@@ -159,10 +159,10 @@ def test_a_run_that_is_half_done_costs_half(tmp_path):
 
 
 def test_devices_are_those_that_are_visible(monkeypatch):
-    monkeypatch.setattr(devices, "choose", lambda name: torch.device("cuda" if name == "auto" else name))
+    monkeypatch.setattr(resources, "choose", lambda name: torch.device("cuda" if name == "auto" else name))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert devices.named() == devices.named("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
-    assert devices.named("cuda:1") == ["cuda:1"] and devices.named("cpu") == ["cpu"]
+    assert resources.named() == resources.named("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
+    assert resources.named("cuda:1") == ["cuda:1"] and resources.named("cpu") == ["cpu"]
 
 
 @pytest.mark.skipif(not TWO_GPUS, reason="there are no two GPUs")
@@ -177,7 +177,7 @@ def test_two_gpus_share_a_sweep(tmp_path):
             ended[where[run]] = time.monotonic()
 
     begun = time.monotonic()
-    outcome = sweep.sweep(experiment.runs(), devices=devices.named(), at_once=4, root=tmp_path, watch=watch)
+    outcome = sweep.sweep(experiment.runs(), devices=resources.named(), at_once=4, root=tmp_path, watch=watch)
     assert len(outcome.complete) == 12 and not outcome.failed
     assert {"cuda:0", "cuda:1"} <= set(where.values())
     assert abs(ended["cuda:0"] - ended["cuda:1"]) < 0.5 * (max(ended.values()) - begun)

@@ -13,7 +13,7 @@ import torch
 from smooth_interpolation import config, locations
 from smooth_interpolation.cli import options
 from smooth_interpolation.errors import ConfigError
-from smooth_interpolation.runs import limits, single, store, sweep, work
+from smooth_interpolation.runs import resources, single, store, sweep, work
 from smooth_interpolation.runs.checkpoints import DiskKeeper
 from smooth_interpolation.train import models
 
@@ -50,41 +50,41 @@ def test_nonsense_is_refused_in_a_sentence(text):
 
 def test_time_is_left_for_what_took_longest(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(limits.time, "monotonic", lambda: now[0])
-    limit = limits.Limit(100.0)
+    monkeypatch.setattr(resources.time, "monotonic", lambda: now[0])
+    limit = resources.Limit(100.0)
     limit.networks = 4
     now[0] = 3.0
     assert not limit.up() and limit.busy == 3  # an epoch of a GPU
     limit.wrote(1.0)
     limit.wrote(0.5)
     limit.began(20.0)
-    stop = 100 - limits.SPARE - 3 - 2 * 4 * 1.0
+    stop = 100 - resources.SPARE - 3 - 2 * 4 * 1.0
     now[0] = 4.0
     while now[0] < stop - 2:
         now[0] += 2.0
         assert not limit.up() and limit.too_short_to_begin() == (now[0] + 20 >= stop)
     now[0] = stop
     assert limit.up() and limit.reached
-    assert not limits.Limit().up() and not limits.Limit().too_short_to_begin()
+    assert not resources.Limit().up() and not resources.Limit().too_short_to_begin()
 
 
 def test_what_is_done_in_this_process_ends_in_time_too(tmp_path):
     todo = tiny(epochs=1_000_000, widths=[1, 2]).runs()
-    until = time.monotonic() + limits.SPARE + 5
+    until = time.monotonic() + resources.SPARE + 5
     outcome = sweep.serial(todo, root=tmp_path, device="cpu", at_once=2, until=until, checkpoint_seconds=0.5)
     assert time.monotonic() < until and outcome.left == todo
     for run in todo:
         (kept,) = DiskKeeper(run, tmp_path).paths()  # one where there is a limit
         assert kept.stat().st_size < 100_000
     assert not list(tmp_path.rglob("*.lock"))
-    with pytest.raises(limits.TimeUp):  # and is not begun for nothing
+    with pytest.raises(resources.TimeUp):  # and is not begun for nothing
         work.do(todo, work.Options(root=tmp_path, device="cpu", until=time.monotonic()))
 
 
 def test_a_process_that_cannot_stop_is_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "SPARE", -1e6)  # of this process alone: it waits until the last moment
+    monkeypatch.setattr(resources, "SPARE", -1e6)  # of this process alone: it waits until the last moment
     todo = tiny(epochs=1_000_000, widths=[1, 2]).runs()
-    until = time.monotonic() + limits.LAST + 0.5  # while they are starting
+    until = time.monotonic() + resources.LAST + 0.5  # while they are starting
     outcome = sweep.sweep(todo, workers=1, root=tmp_path, device="cpu", until=until)
     assert sorted(outcome.left, key=todo.index) == todo and time.monotonic() < until + 2
 

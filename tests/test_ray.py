@@ -16,7 +16,7 @@ from reliability import clusters, scenarios  # noqa: F401 (it adds its scenarios
 from smooth_interpolation import cli, config, locations
 from smooth_interpolation.cli import options
 from smooth_interpolation.errors import ConfigError
-from smooth_interpolation.runs import cluster, limits, locks, ray_engine, store, work
+from smooth_interpolation.runs import cluster, locks, ray_engine, resources, store, work
 from smooth_interpolation.runs.cluster import Request
 from smooth_interpolation.runs.watching import Outcome
 
@@ -241,7 +241,7 @@ def test_an_interrupted_driver_asks_its_runs_twice_for_a_checkpoint(tmp_path):
 
 def test_at_the_limit_of_time_runs_are_asked_for_a_checkpoint_and_left(tmp_path):
     first, *others = tiny(3)
-    until = time.monotonic() + ray_engine.GRACE + limits.SPARE + 1
+    until = time.monotonic() + ray_engine.GRACE + resources.SPARE + 1
 
     class Waiting(Answers):
         def wait(self, references, num_returns, timeout):

@@ -12,7 +12,7 @@ from smooth_interpolation import config, files, locations
 from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
 from smooth_interpolation.measure import volumes
-from smooth_interpolation.runs import devices, jobs, record_format, single, store, tables, weights, work
+from smooth_interpolation.runs import jobs, record_format, resources, single, store, tables, weights, work
 from smooth_interpolation.train import evaluation
 
 TINY = {
@@ -162,12 +162,12 @@ def test_a_run_that_cannot_be_measured_does_not_take_others_along(monkeypatch):
 
 
 def test_freed_memory_is_kept_where_the_c_library_can_be_told(monkeypatch):
-    kept = devices.keep_freed_blocks()
+    kept = resources.keep_freed_blocks()
     assert kept or platform.libc_ver()[0] != "glibc"
-    devices.keep_freed_blocks.cache_clear()
-    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
-    assert devices.keep_freed_blocks() is False
-    devices.keep_freed_blocks.cache_clear()
+    resources.keep_freed_blocks.cache_clear()
+    monkeypatch.setattr(resources.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
+    assert resources.keep_freed_blocks() is False
+    resources.keep_freed_blocks.cache_clear()
 
 
 def test_bad_settings_end_before_training(monkeypatch):

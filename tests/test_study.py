@@ -18,7 +18,7 @@ from smooth_interpolation.cli.commands import app
 from smooth_interpolation.data import dead_leaves, preparation
 from smooth_interpolation.errors import ConfigError, DataError, RecordError
 from smooth_interpolation.measure import volumes
-from smooth_interpolation.runs import cost, devices, single, store, sweep, tables, weights
+from smooth_interpolation.runs import cost, resources, single, store, sweep, tables, weights
 from smooth_interpolation.train import loop, models
 
 MODELS = """
@@ -241,7 +241,7 @@ def test_a_table_is_written_as_its_name_ends(tmp_path, monkeypatch):
 
 
 def test_what_takes_long_is_said_and_asked_for(monkeypatch):
-    monkeypatch.setattr(devices, "choose", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(resources, "choose", lambda name: torch.device("cpu"))
     untrained(monkeypatch)
     runs = si.records("gpu", "convnet-noise20")
     with pytest.raises(ConfigError, match=r"about \d+ h \d\d min on one CPU thread.*give -p train_minutes \d+\.$"):

@@ -57,10 +57,10 @@ def run(
     Exit codes: as of sweep.
     """
     until = _until(time_limit)
-    from ..runs import devices
+    from ..runs import resources
 
     one = options.experiment_of(params, set_).run(width, seed)
-    kind = devices.choose(device).type
+    kind = resources.choose(device).type
     acceleration = options.acceleration_of(without)
     if not force and store.read(one, results) is not None:
         console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
@@ -131,7 +131,7 @@ def sweep(
     left runs to do, 130 when stopped.
     """
     until = _until(time_limit)
-    from ..runs import devices, ray_engine
+    from ..runs import ray_engine, resources
     from ..runs import sweep as engines
     from . import supervision
 
@@ -153,7 +153,7 @@ def sweep(
     if not todo:
         console.print(f"All {done} runs of {experiment.scale}/{experiment.name} are done.")
         return
-    places = devices.named(here)
+    places = resources.named(here)
     kind = places[0].partition(":")[0] if gpus_per_run is None else "cuda" if gpus_per_run else "cpu"
     workers = workers or (options.cores() if kind == "cpu" else len(places))
     beside = workers if engine == "processes" else 1  # how much a cluster does at a time is not known here

@@ -18,7 +18,7 @@ from .. import config, locations
 from ..config import Experiment, Run, params_file, validation
 from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError
-from ..runs import limits
+from ..runs import resources
 from .display import errors
 
 if TYPE_CHECKING:  # looking at records needs no PyTorch
@@ -175,7 +175,7 @@ def interruptible() -> Iterator[None]:
     """What ends the body early is said in a sentence."""
     try:
         yield
-    except limits.TimeUp:
+    except resources.TimeUp:
         errors.print(f"Time is up: the run is left. To go on: {again(sys.argv)}", highlight=False, soft_wrap=True)
         raise typer.Exit(TIME_UP) from None
     except KeyboardInterrupt:

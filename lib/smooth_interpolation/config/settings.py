@@ -134,7 +134,12 @@ class Settings(Measurement):
         if self.n_classes != known:
             raise ValueError(f"n_classes {self.n_classes}: {self.dataset} has {known} classes, set it to {known}")
         if self.dataset == "dead_leaves":
-            self._check_drawn()
+            if self.n_train is None or self.n_test is None:
+                raise ValueError("dead_leaves needs n_train and n_test")
+            if max(self.n_train, self.n_test) > MAX_DRAWN:
+                raise ValueError(f"n_train and n_test can be at most {MAX_DRAWN:,} for dead_leaves")
+            if not 10 <= self.n_classes <= 100:
+                raise ValueError(f"n_classes {self.n_classes}: dead_leaves has 10 to 100 classes")
         if self.model != "convnet" and (self.dropout or self.batch_norm):
             raise ValueError(
                 f"dropout and batch_norm are of the convnet alone: leave them out with model '{self.model}'"
@@ -147,14 +152,6 @@ class Settings(Measurement):
             raise ValueError(f"schedule '{self.schedule}' begins after the warm-up: warmup_epochs must be below epochs")
         self._check_counts()
         return self
-
-    def _check_drawn(self) -> None:
-        if self.n_train is None or self.n_test is None:
-            raise ValueError("dead_leaves needs n_train and n_test")
-        if max(self.n_train, self.n_test) > MAX_DRAWN:
-            raise ValueError(f"n_train and n_test can be at most {MAX_DRAWN:,} for dead_leaves")
-        if not 10 <= self.n_classes <= 100:
-            raise ValueError(f"n_classes {self.n_classes}: dead_leaves has 10 to 100 classes")
 
     def _check_counts(self) -> None:
         """Refuse to ask for more images or points than there are, where that is known without the images."""

@@ -134,15 +134,14 @@ def canonical(classes: tuple[str, ...], *splits: Split) -> tuple[tuple[str, ...]
     order = sorted(range(len(classes)), key=classes.__getitem__)
     numbers = torch.empty(len(order), dtype=torch.int64)
     numbers[order] = torch.arange(len(order))
-    return tuple(classes[i] for i in order), tuple(_ordered(Split(s.images, numbers[s.labels])) for s in splits)
-
-
-def _ordered(split: Split) -> Split:
-    labels, images = split.labels.numpy().astype("<i8"), split.images.contiguous().numpy()
-    digests = [
-        hashlib.sha256(label.tobytes() + image.tobytes()).digest() for label, image in zip(labels, images, strict=True)
-    ]
-    return split[torch.tensor(sorted(range(len(digests)), key=digests.__getitem__))]
+    ordered = []
+    for split in splits:
+        labels = numbers[split.labels]
+        pairs = zip(labels.numpy().astype("<i8"), split.images.contiguous().numpy(), strict=True)
+        digests = [hashlib.sha256(label.tobytes() + image.tobytes()).digest() for label, image in pairs]
+        places = torch.tensor(sorted(range(len(digests)), key=digests.__getitem__))
+        ordered.append(Split(split.images, labels)[places])
+    return tuple(classes[i] for i in order), tuple(ordered)
 
 
 def balanced_subset(labels: Tensor, n: int | None, seed: int) -> Tensor:

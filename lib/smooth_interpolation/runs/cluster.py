@@ -60,20 +60,11 @@ class Request:
 
 
 def require(alone: bool = False) -> Any:
-    """The module `ray`, told to report to nobody.
-
-    Args:
-        alone: whether this machine alone is meant: Ray then speaks on its loopback address only.
-
-    Raises:
-        ConfigError: if it is not installed.
-    """
+    """The module `ray`, told to report to nobody; if this machine alone is meant, it speaks on the loopback address only."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the coming default, and no warning of it
     if alone and "ray" not in sys.modules:
-        os.environ.setdefault(
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
-        )  # what it does on every system, despite its name
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # on every system, despite its name
     try:
         import ray
     except ImportError:
@@ -85,12 +76,8 @@ def require(alone: bool = False) -> Any:
 def connected(address: str | None = None) -> Iterator[tuple[Any, bool]]:
     """The module `ray`, connected to a cluster, and whether that is of this machine alone, made and ended here.
 
-    Args:
-        address: HOST:PORT of its head, or "auto" for the cluster that this machine is of; None: `$RAY_ADDRESS`, or else
-            a new one of this machine alone.
-
-    Raises:
-        ConfigError: if there is no such cluster, or no Ray.
+    The address is HOST:PORT of its head, or "auto" for the cluster that this machine is of; None: `$RAY_ADDRESS`, or else a new one
+    of this machine alone.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     alone = address == "local"

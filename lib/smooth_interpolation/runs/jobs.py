@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import multiprocessing
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,12 @@ import torch
 from .. import files, locations
 from ..config import SCHEMA, Run
 from ..data.preparation import Prepared, TrainingData
-from ..errors import ConfigError, RecordError, UserError
+from ..errors import RecordError, UserError
 from ..train import loop, models
 from ..train.evaluation import Evaluator
 from ..train.loop import Acceleration, Trainer
 from ..train.step import Recipe
-from . import checkpoints, devices, locks, provenance, store, weights
+from . import checkpoints, locks, provenance, resources, store, weights
 from .checkpoints import DiskKeeper, State
 from .provenance import Spent, timed
 from .record_format import Record
@@ -69,7 +69,7 @@ class Hold:
             kept = options.checkpoints_kept or (checkpoints.KEPT if options.until is None else 1)
             every = options.checkpoint_seconds, options.checkpoint_epochs
             keeper = DiskKeeper(run, options.root, *every, lock.check, kept)
-            status = StatusFile(run, options.root, options.engine, str(devices.choose(options.device)))
+            status = StatusFile(run, options.root, options.engine, str(resources.choose(options.device)))
             return cls(run, options.root, lock, keeper, status)
         except BaseException:
             lock.release()
@@ -137,12 +137,6 @@ class Bench:
         train = data.train
         self.training_data = TrainingData.of(train.images, train.labels, data.normalize, config.precision, place)
         self.idle: dict[int, list[Trainer]] = {}  # by width, for the next seed
-
-    def refuse_others(self, runs: Iterable[Run]) -> None:
-        """Raises ConfigError if they are not of this experiment."""
-        first = self.config
-        if any(run.model_copy(update={"width": first.width, "seed": first.seed}) != first for run in runs):
-            raise ConfigError("Runs side by side must be of one experiment: they may differ in width and seed alone.")
 
     def trainer(self, config: Run) -> Trainer:
         model = models.of_run(config, self.data.train.images.shape[1:])

@@ -21,7 +21,7 @@ from typing import Any
 from .. import locations
 from ..config import Run
 from ..errors import ConfigError, UserError
-from . import cluster, jobs, limits, locks, provenance, store, sweep, watching, work
+from . import cluster, jobs, locks, provenance, resources, store, sweep, watching, work
 from .cluster import Node, Request
 from .watching import Outcome, Status
 
@@ -59,9 +59,6 @@ def run_sweep(
         in_flight: at most so many runs are with the cluster at a time; None: twice as many as it has room for.
         watch: told of each run, as its files tell.
         options: of `work.Options`. At `until`, by this machine's clock, runs under way write their checkpoints, and are left.
-
-    Raises:
-        ConfigError: without Ray, without such a cluster, and where no node has room for a run.
     """
     if in_flight is not None and in_flight < 1:
         raise ConfigError(f"--in-flight is {in_flight}: it must be at least 1.")
@@ -72,7 +69,7 @@ def run_sweep(
     if until is not None:
         options["checkpoints_kept"] = 1
     chosen = work.Options(**options | {"root": root, "engine": "ray"})
-    with cluster.connected(address) as (ray, alone), limits.Signals():
+    with cluster.connected(address) as (ray, alone), resources.Signals():
         if gpus_per_run is None and chosen.device != "cpu" and any(node.get("GPU") for node in cluster.nodes(ray)):
             request = replace(request, gpus=0.25)
         if chosen.device == "auto":
@@ -116,7 +113,7 @@ class _Driver:
         flown = time.monotonic()
         try:
             while self.waiting or self.flying:
-                if self.until is not None and time.monotonic() + GRACE + limits.SPARE >= self.until:
+                if self.until is not None and time.monotonic() + GRACE + resources.SPARE >= self.until:
                     break
                 nodes = cluster.nodes(ray)
                 if self.flying and not self.warned and not any(self.request.fits(node) for node in nodes):

@@ -103,10 +103,7 @@ class Records(Sequence[Record]):
             return self
         chosen = [self.experiment.run(width, seed) for seed in self.experiment.seeds]
         if all(store.read(run) is None for run in chosen):
-            from . import single  # it needs PyTorch, which reading does not
-
-            single.agreed([chosen[0]], self.train_minutes)
-            single.measure(chosen[0])
+            self._measure(chosen[:1])
         found = store.explored(self.experiment)
         states = {record["status"] for record in found if record["config"]["width"] == width}
         if states == {"diverged"}:
@@ -122,14 +119,17 @@ class Records(Sequence[Record]):
             DataError: if images are missing.
         """
         if missing := self.missing:
-            from . import single
-
-            single.agreed(missing, self.train_minutes)
-            for run in missing:
-                single.measure(run)
+            self._measure(missing)
         found = store.explored(self.experiment)
         others = [record for record in self.found if record["digest"] not in {other["digest"] for other in found}]
         return replace(self, found=(*found, *others))
+
+    def _measure(self, runs: list[Run]) -> None:
+        from . import single  # it needs PyTorch, which reading does not
+
+        single.agreed(runs, self.train_minutes)
+        for run in runs:
+            single.measure(run)
 
     def _repr_html_(self) -> str:
         head = f"{self.experiment.scale}/{self.experiment.name}: {len(self)} of {len(self.experiment.runs())} runs"
@@ -140,21 +140,22 @@ class Records(Sequence[Record]):
 
     def summary(self) -> pd.DataFrame:
         """A row per record: width, seed, status, errors at the last epoch in percent, device, date."""
-        rows: list[dict[str, Any]] = []
+        columns = "width", "seed", "status", "training error %", "test error %", "device", "date"
+        rows = []
         for record in self:
-            last = record["history"][-1] if record["history"] else None
+            settings, origin, history = record["config"], record["provenance"], record["history"]
+            last = (history[-1]["train_error"]["all"], history[-1]["test_error"]) if history else (None, None)
             rows.append(
-                {
-                    "width": record["config"]["width"],
-                    "seed": record["config"]["seed"],
-                    "status": record["status"],
-                    "training error %": last["train_error"]["all"] if last else None,
-                    "test error %": last["test_error"] if last else None,
-                    "device": record["provenance"]["device_name"],
-                    "date": record["provenance"]["end"][:10],
-                }
+                (
+                    settings["width"],
+                    settings["seed"],
+                    record["status"],
+                    *last,
+                    origin["device_name"],
+                    origin["end"][:10],
+                )
             )
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=columns)
 
 
 def records(
@@ -189,12 +190,8 @@ def records(
     found = config.find(scale or "", experiment, fields)
     if train_minutes is not None and not (isinstance(train_minutes, int | float) and train_minutes >= 0):
         raise ConfigError(f"train_minutes is {train_minutes!r}: it must be a number of minutes.")
-    return Records(
-        found,
-        tuple(store.explored(found)),
-        None,
-        TRAIN_MINUTES if train_minutes is None else train_minutes,
-    )
+    minutes = TRAIN_MINUTES if train_minutes is None else train_minutes
+    return Records(found, tuple(store.explored(found)), None, minutes)
 
 
 def listed(found: Any) -> Sequence[Record]:
@@ -212,11 +209,9 @@ def listed(found: Any) -> Sequence[Record]:
 
 def planned(found: Sequence[Record], plan: Any) -> list[Record]:
     """The records of the plan's widths and seeds; all of them without one."""
-    return [
-        record
-        for record in found
-        if plan is None or (record["config"]["width"] in plan.widths and record["config"]["seed"] in plan.seeds)
-    ]
+    if plan is None:
+        return list(found)
+    return [r for r in found if r["config"]["width"] in plan.widths and r["config"]["seed"] in plan.seeds]
 
 
 def largest_scale(experiment: str, width: int | None = None) -> str:

@@ -19,7 +19,7 @@ from ..errors import ConfigError, RecordError
 from ..train import models
 from ..train.loop import Acceleration, Trainer
 from ..train.step import Recipe
-from . import cost, devices, store, watching, weights, work
+from . import cost, resources, store, watching, weights, work
 from .record_format import Record
 from .watching import Status
 
@@ -75,7 +75,7 @@ def measure(
         watch: told how far it is; None: a line on a terminal or in a notebook says so.
         options: the others of `work.Options`.
     """
-    devices.choose(options.get("device", "auto"))
+    resources.choose(options.get("device", "auto"))
     store.check_writable(run, root)
     prepared = prepare(run)
     store.check_same_data(run, prepared.dataset.fingerprint, root)
@@ -105,32 +105,22 @@ def agreed(
     workers: int = 1,
     kind: str | None = None,
 ) -> None:
-    """Refuse what would train for longer than so many minutes; what weights are kept of is not trained.
+    """Refuse runs of one experiment that would train for longer than so many minutes; what weights are kept of is not trained.
 
-    How long is told by committed records of networks of a kind, on a kind of device, see `cost.expected`; without any,
-    by the first steps of a network.
-
-    Args:
-        todo: the runs, of one experiment.
-        minutes: that may be spent.
-        how: more is agreed to; {minutes} is what it takes.
-        workers: side by side.
-        kind: of device, "cpu" or "cuda"; None: a GPU if there is one.
-
-    Raises:
-        ConfigError: naming the time, what tells it, and how to agree.
+    How long is told by committed records of networks of a kind, on a kind of device ("cpu" or "cuda"; None: a GPU if there is
+    one), see `cost.expected`; without any, by the first steps of a network. `how` says how to agree to more {minutes}.
     """
     new = [run for run in todo if not (run.measured_otherwise and weights.kept(run))]
     if not new:
         return
-    kind, known = kind or devices.choose("auto").type, cost.known(locations.repository() / "results")
+    kind, known = kind or resources.choose("auto").type, cost.known(locations.repository() / "results")
     guesses = [cost.expected(run, known, kind) for run in new]
     told = [guess for guess in guesses if guess]
     if told:
         times, n = [seconds for seconds, _ in told], max(n for _, n in told)
         source = "a record from such a device tells" if n == 1 else f"{n} records from such devices tell"
     else:
-        here = devices.choose("auto" if kind == "cuda" else kind)  # a cluster's GPUs may be elsewhere
+        here = resources.choose("auto" if kind == "cuda" else kind)  # a cluster's GPUs may be elsewhere
         kind, source = here.type, "their first steps tell"
         times = [_by_first_steps(run, here) for run in new]
     beside = max(1, min(workers, len(new)))

@@ -24,7 +24,7 @@ from ..config import Experiment, Run
 from ..data import datasets
 from ..data.preparation import prepare
 from ..errors import DataError
-from . import cost, devices, limits, provenance, store, work
+from . import cost, provenance, resources, store, work
 from .watching import Outcome, Report, Status
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def plan(experiment: Experiment, root: Path | None = None, device: str = "auto",
         UserError: for missing data, a device that is not there, a results directory that cannot be written, damaged
             records, and records of other images than those at hand.
     """
-    devices.choose(device)
+    resources.choose(device)
     if not dry:
         store.check_writable(experiment.runs()[0], root)
     todo = [run for run in experiment.runs() if store.read(run, root) is None]
@@ -57,7 +57,7 @@ def plan(experiment: Experiment, root: Path | None = None, device: str = "auto",
 def serial(todo: Iterable[Run], *, watch: Report = lambda run, kind, content: None, **options: Any) -> Outcome:
     """Do runs in this process, `at_once` of them side by side; `options` are those of `work.Options`."""
     outcome = Outcome(watch)
-    with contextlib.suppress(limits.TimeUp):
+    with contextlib.suppress(resources.TimeUp):
         work.do(todo, work.Options(engine="serial", **options), outcome.report)
     return outcome
 
@@ -74,15 +74,14 @@ def sweep(
     """Do runs, several processes at a time; what fails does not stop the others.
 
     On KeyboardInterrupt, and on SIGTERM, the unfinished runs write their checkpoints and are stopped, and
-    KeyboardInterrupt goes on to the caller. At the limit of time (`until`, see `limits`) they do so too, and are `left`.
+    KeyboardInterrupt goes on to the caller. At the limit of time (`until`, see `resources`) they do so too, and are `left`.
 
     Args:
         todo: the runs, of one experiment.
         workers: processes; None: one for each of the devices.
         devices: of the processes, in turn, such as ["cuda:0", "cuda:1"]; None: `options["device"]` for all.
         costs: of the runs, predicted in any unit: the longest are first, see `cost`; None: in the order given.
-        watch: told what `work.do` reports.
-        options: the others of `work.Options`.
+        watch, options: told what `work.do` reports, and the others of `work.Options`.
     """
     provenance.warn_of_unknown()
     runs, chosen = list(todo), work.Options(**options)
@@ -90,7 +89,7 @@ def sweep(
     number = min(workers or len(places), len(runs))
     queue = cost.Queue({run: costs[run] if costs else 1.0 for run in runs})
     pool = _Pool(chosen, Outcome(watch), queue, [places[i % len(places)] for i in range(number)])
-    with limits.Signals():
+    with resources.Signals():
         pool.run()
     return pool.outcome
 
@@ -129,7 +128,7 @@ class _Pool:
         until = self.options.until
         try:
             while True:
-                self.over = self.over or (until is not None and time.monotonic() + limits.SPARE >= until)
+                self.over = self.over or (until is not None and time.monotonic() + resources.SPARE >= until)
                 if not self.over:
                     while self.free and self.queue.waiting:
                         self._start(self.free.pop(0))
@@ -142,7 +141,7 @@ class _Pool:
                         worker.send(None)
                 if not self.workers:
                     break
-                patience = None if until is None else max(0.0, until - limits.LAST - time.monotonic())
+                patience = None if until is None else max(0.0, until - resources.LAST - time.monotonic())
                 ready = wait(list(self.workers), patience)
                 for connection in ready:
                     self._listen(self.workers[connection])

@@ -20,7 +20,7 @@ from ..data.preparation import Prepared, prepare
 from ..errors import ConfigError, RecordError
 from ..train import models
 from ..train.evaluation import AT_POINTS, Evaluator
-from . import devices, store
+from . import resources, store
 from .checkpoints import State
 from .record_format import Record
 from .tables import rms_factor
@@ -37,21 +37,15 @@ NEAR = ("points_from", "n_clean_points", "n_noisy_points", "n_tangents", "delta"
 def weights_path(config: Run, fingerprint: str = "", epoch: int | None = None) -> Path:
     """Where the weights of this run are kept: the same for all ways of measuring it, whatever its experiment is called.
 
-    Args:
-        config: the run.
-        fingerprint: of the images that it was trained on, which settings only name; empty: the newest that there are.
-        epoch: one of its `keep_epochs`; None: the final weights.
+    The fingerprint is of the images that it was trained on, which settings only name; empty: the newest that there are.
     """
     name = f"{config.model.replace(':', '.')}-w{config.width:03d}-s{config.seed}-{_training_key(config)}"
     name += "" if epoch is None else f"-e{epoch}"
     plain = locations.cache() / "weights" / f"{name}{fingerprint and '-'}{fingerprint[:12]}.safetensors"
     if fingerprint:
         return plain
-    found = [
-        path
-        for path in plain.parent.glob(f"{name}*.safetensors")
-        if re.fullmatch(f"{name}(-[0-9a-f]{{12}})?", path.stem)
-    ]
+    there = plain.parent.glob(f"{name}*.safetensors")
+    found = [path for path in there if re.fullmatch(f"{name}(-[0-9a-f]{{12}})?", path.stem)]
     return max(found, key=lambda path: path.stat().st_mtime_ns, default=plain)
 
 
@@ -206,7 +200,7 @@ def points_table(
     chosen = [run if isinstance(run, Run) else build(Run, run["config"], "the record") for run in runs]
     if not chosen:
         raise ConfigError("There is no run to measure the points of.")
-    place = devices.choose(device)
+    place = resources.choose(device)
     data = prepared or prepare(chosen[0])
     evaluator, points = Evaluator(data, chosen[0], place), data.points_table()
     parts, before = [], torch.get_num_threads()

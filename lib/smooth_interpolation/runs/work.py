@@ -14,8 +14,7 @@ checkpoints and status; release the lock. What fails leaves a log and its checkp
     "failed"                what went wrong, and where its log is
     "stopped"               None: by SIGTERM, SIGINT, `stop` or the limit of time; what was begun has a checkpoint
 
-Every run is reported exactly once besides its status. The single `smooth-interpolation run`, notebooks, the engines
-`serial` and `processes` (`sweep`) and Ray differ in nothing but who calls this.
+Every run is reported exactly once besides its status.
 
 Small networks leave most of a GPU idle: side by side their epochs overlap there, and seeds of one width share a captured
 graph. On a CPU they take turns. Records are those of networks alone, but for the times.
@@ -38,10 +37,10 @@ from ..data.preparation import Prepared, prepare
 from ..errors import ConfigError
 from ..train import graphs, loop
 from ..train.loop import Acceleration
-from . import checkpoints, devices, locks
+from . import checkpoints, locks, resources
 from .jobs import Bench, Hold, Job, Skipped, described, write_log
-from .limits import Limit, Signals, TimeUp
 from .provenance import Spent, timed
+from .resources import Limit, Signals, TimeUp
 from .watching import Report, Status
 
 
@@ -61,7 +60,7 @@ class Options:
     force: bool = False  # although there is a record
     reuse: bool | None = None  # kept weights, see `jobs.Job`
     engine: str = "processes"  # for the status files
-    until: float | None = None  # by `time.monotonic` of this machine, when everything is over: see `limits`
+    until: float | None = None  # by `time.monotonic` of this machine, when everything is over: see `resources`
 
 
 def do(
@@ -76,28 +75,17 @@ def do(
 ) -> None:
     """Runs of one experiment, from configuration to record: see the module.
 
-    Args:
-        todo: the runs.
-        options: how.
-        report: called with (run, kind, content).
-        prepared: the data, if it is at hand already.
-        stop: asked after every step (on a GPU: epoch) and every few measured images; once it is true, checkpoints are
-            written and KeyboardInterrupt raised.
-        more: asked after every epoch for further runs; None: there will be none.
-        reraise: raise what went wrong with a run after it was logged, instead of reporting it.
-
-    Raises:
-        KeyboardInterrupt: when it was stopped, after everything was put in order; `limits.TimeUp` at the limit of time.
-        UserError: with `reraise`, for what a user can mend, such as runs of several experiments.
+    `stop` is asked after every step (on a GPU: epoch) and every few measured images; once it is true, checkpoints are written and
+    KeyboardInterrupt is raised, or `resources.TimeUp` at the limit of time. `more` is asked after every epoch for further runs; None:
+    there will be none. With `reraise`, what went wrong with a run is raised after it was logged, instead of reported.
     """
-    signals, settings = Signals(), contextlib.ExitStack()
-    worker = _Worker(list(todo), options, report, prepared, stop, more, reraise, signals, settings)
-    with signals, settings:
-        settings.callback(torch.set_num_threads, torch.get_num_threads())
+    worker = _Worker(list(todo), options, report, prepared, stop, more, reraise)
+    with worker.signals, worker.settings:
+        worker.settings.callback(torch.set_num_threads, torch.get_num_threads())
         try:
             worker.work()
         except KeyboardInterrupt:
-            if worker.limit.reached and not signals.received:
+            if worker.limit.reached and not worker.signals.received:
                 raise TimeUp from None
             raise
         except Exception as error:  # of all of them
@@ -120,8 +108,10 @@ class _Worker:
     stop_asked: Callable[[], bool]
     more: Callable[[], list[Run] | None]
     reraise: bool
-    signals: Signals  # noted as soon as there may be something to write a checkpoint of
-    settings: contextlib.ExitStack  # of the process, to be put back
+    signals: Signals = field(
+        default_factory=Signals
+    )  # noted as soon as there may be something to write a checkpoint of
+    settings: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  # of the process, to be put back
     open: bool = True  # there may be more
     active: list[Job] = field(default_factory=list)
     held: dict[Run, Hold] = field(default_factory=dict)
@@ -136,11 +126,10 @@ class _Worker:
 
     def work(self) -> None:
         """Do them all; KeyboardInterrupt when it is time to stop, or too late for another run."""
-        bench: Bench | None = None
-        options = self.options
+        bench, options = None, self.options
         if options.at_once < 1:
             raise ConfigError(f"at_once is {options.at_once}: it must be at least 1.")
-        devices.keep_freed_blocks()
+        resources.keep_freed_blocks()
         torch.set_num_threads(options.threads)
         while self.open or self.waiting or self.active:
             new = self.more() if self.open else None
@@ -149,12 +138,14 @@ class _Worker:
             self.waiting += new or []
             if self.waiting or self.active:
                 if not bench:
-                    device, first = devices.choose(options.device), self.waiting[0]
+                    device, first = resources.choose(options.device), self.waiting[0]
                     if device.type == "cuda":  # libraries that ask for "the" GPU get this one
                         self.settings.enter_context(torch.cuda.device(device))
                     data = self.prepared or prepare(first)
                     bench = Bench(first, data, device, options.at_once, options.acceleration)
-                bench.refuse_others(self.waiting)
+                own = {"width": bench.config.width, "seed": bench.config.seed}
+                if any(run.model_copy(update=own) != bench.config for run in self.waiting):
+                    raise ConfigError("Runs side by side are of one experiment: they differ in width and seed alone.")
                 self._begin(bench)
                 self._train_an_epoch()
                 for job in [job for job in self.active if job.trainer.done or job.trainer.error]:

@@ -155,7 +155,8 @@ class Trainer:
         if self.error:
             raise self.error
         loss, wrong = (self.sums / len(self.data)).tolist()
-        diverged = not (math.isfinite(loss) and _finite(self.model))
+        finite = torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()])
+        diverged = not (math.isfinite(loss) and bool(finite.all()))  # a GPU is waited for once
         if diverged or self.epoch == self.recipe.epochs:
             self.done = "diverged" if diverged else "complete"
         return Progress(self.epoch, loss, 100 * wrong, diverged)
@@ -282,7 +283,3 @@ def train(
         trainer.launch()
         after_epoch(trainer.finish())
     return trainer.done == "complete"
-
-
-def _finite(model: nn.Module) -> bool:
-    return bool(torch.stack([p.isfinite().all() for p in model.parameters()]).all())  # a GPU is waited for once

@@ -8,13 +8,14 @@ their gradient. So each network computes and learns what it would alone, but for
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+JOINABLE = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
 CHANNELS = 64  # of a stack's first layer, at most: wider ones are no faster than their parts
 
 
@@ -24,7 +25,7 @@ def width(model: nn.Module) -> int | None:
         return None
     layers = [m for m in model.modules() if any(True for _ in m.parameters(recurse=False))]
     stateful = [m for m in model.modules() if any(True for _ in m.buffers(recurse=False))]  # such as dropout
-    if not all(type(layer) in JOIN for layer in [*layers, *stateful]):
+    if not all(type(layer) in JOINABLE for layer in [*layers, *stateful]):
         return None
     return next((layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)), None)
 
@@ -66,7 +67,7 @@ class Stack(nn.Module):
         self.n = len(networks)
         self.network = copy.deepcopy(networks[0])
         for name, layer in networks[0].named_modules():
-            if type(layer) in JOIN:
+            if type(layer) in JOINABLE:
                 self.network.set_submodule(name, _joined([one.get_submodule(name) for one in networks]))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -99,32 +100,21 @@ class _Linear(nn.Linear):
         return F.linear(x, self.weight * self.mask, self.bias)
 
 
-def _convolution(layers: Sequence[Any]) -> nn.Module:
-    first, sizes = layers[0], (_total(layers, "in_channels"), _total(layers, "out_channels"))
-    return _Convolution(*sizes, first.kernel_size, first.stride, first.padding, bias=first.bias is not None)
-
-
-def _linear(layers: Sequence[Any]) -> nn.Module:
-    return _Linear(_total(layers, "in_features"), _total(layers, "out_features"), bias=layers[0].bias is not None)
-
-
-def _batch_norm(layers: Sequence[Any]) -> nn.Module:
-    return nn.BatchNorm2d(_total(layers, "num_features"), layers[0].eps, layers[0].momentum)
-
-
-JOIN: dict[type, Callable[[Sequence[Any]], Any]] = {
-    nn.Conv2d: _convolution,
-    nn.Linear: _linear,
-    nn.BatchNorm2d: _batch_norm,
-}
-
-
-def _total(layers: Sequence[Any], name: str) -> int:
-    return sum(getattr(layer, name) for layer in layers)
-
-
 def _joined(layers: Sequence[Any]) -> nn.Module:
-    joined = JOIN[type(layers[0])](layers).to(layers[0].weight)
+    """Layers of a kind as one, with their weights on the diagonal."""
+
+    def total(name: str) -> int:
+        return sum(getattr(layer, name) for layer in layers)
+
+    first, kind = layers[0], type(layers[0])
+    if kind is nn.Conv2d:
+        sizes, bias = (total("in_channels"), total("out_channels")), first.bias is not None
+        joined: Any = _Convolution(*sizes, first.kernel_size, first.stride, first.padding, bias=bias)
+    elif kind is nn.Linear:
+        joined = _Linear(total("in_features"), total("out_features"), bias=first.bias is not None)
+    else:
+        joined = nn.BatchNorm2d(total("num_features"), first.eps, first.momentum)
+    joined.to(first.weight)
     joined.blocks = []
     row = column = 0
     for layer in layers:
