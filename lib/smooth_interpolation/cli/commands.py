@@ -237,11 +237,8 @@ def status(
         table.add_row(f"{other.parent.name}/{other.name}", str(len(found) - diverged), "?", str(diverged), "?")
     console.print(table)
     if others:
-        console.print(
-            "?: their params files are not among params/<scale>/<experiment>.yaml, where they are looked for: name them, "
-            "or move them there.",
-            soft_wrap=True,
-        )
+        where = "their params files are not among params/<scale>/<experiment>.yaml, where they are looked for"
+        console.print(f"?: {where}: name them, or move them there.", soft_wrap=True)
     for directory in sorted(directories):
         if besides := supervision.besides(directory, planned):
             console.print(besides, highlight=False, soft_wrap=True)

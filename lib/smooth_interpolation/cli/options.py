@@ -37,14 +37,13 @@ def parse_time(text: str) -> float:
         (90.0, 540.0, 5400.0, 1800.0)
     """
     number = r"(\d{1,9}(?:\.\d{1,9})?)"
-    found = re.fullmatch(
-        rf"(?:{number}h)?(?:{number}m(?:in)?)?(?:{number}s?)?", "".join(text.lower().split()), re.ASCII
-    )
+    pattern = rf"(?:{number}h)?(?:{number}m(?:in)?)?(?:{number}s?)?"
+    found = re.fullmatch(pattern, "".join(text.lower().split()), re.ASCII)
     hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds
     if not LEAST <= total <= MOST:
         raise ConfigError(
-            f"--time-limit {validation.plain(text)}: write a time such as 90s, 9m or 1h30m, from 20 seconds to a year."
+            f"--time-limit {validation.plain(text)}: write a time such as 90s or 1h30m, from 20 s to a year."
         )
     return total
 

@@ -25,9 +25,7 @@ def show(
 ) -> None:
     """A record, verified: how training ended, a table of its volumes, and where it comes from."""
     if record.suffix == ".yaml":
-        raise ConfigError(
-            f"{record} is a params file: name a record, such as results/laptop/convnet-noise20/w006-s0.json."
-        )
+        raise ConfigError(f"{record} is a params file: name a record, such as results/laptop/NAME/w006-s0.json.")
     console.print(*display.record_summary(store.read_file(record)), sep="\n", highlight=False)
 
 
@@ -52,10 +50,9 @@ def claims(
             if path.parent.name not in registry.SCALES or path.name not in registry.EXPERIMENTS
         ]
         if others:
+            where = "params/<scale>/<experiment>.yaml or elsewhere"
             console.print(
-                "Left out, and judged with their params files, params/<scale>/<experiment>.yaml or elsewhere: "
-                f"{', '.join(others)}.",
-                highlight=False,
+                f"Left out, and judged with their params files, {where}: {', '.join(others)}.", highlight=False
             )
         return
     for file in params:
@@ -145,9 +142,8 @@ def measure(
     with interruptible():
         for run in todo:
             display.measure(run, results, errors, device=device, reuse=True)
-    console.print(
-        f"{len(there)} networks are measured, {len(todo)} of them now: {store.path_of(there[0], results).parent}"
-    )
+    place = store.path_of(there[0], results).parent
+    console.print(f"{len(there)} networks are measured, {len(todo)} of them now: {place}")
     if table is not None:
         data = prepare(experiment)
         weights.write_table(weights.points_table(there, epoch=epoch, device=device, prepared=data), table)

@@ -70,10 +70,8 @@ def _network(name: str) -> str:
 def _place_name(name: str) -> str:
     # It becomes part of file names, and names a folder or zip.
     if not re.fullmatch(r"\w[\w .+-]*", name):
-        raise ValueError(
-            "must be a name of letters, digits, spaces and . _ + -, not a path: images are in $"
-            f"{locations.DATA_VARIABLE} or data/"
-        )
+        where = f"${locations.DATA_VARIABLE} or data/"
+        raise ValueError(f"must be a name of letters, digits, spaces and . _ + -, not a path: images are in {where}")
     return name
 
 

@@ -121,13 +121,11 @@ class Settings(Measurement):
         n_noisy, n_corrupted = self.n_noisy_points, self.n_corrupted_classes
         if self.noise == "none" and (self.noise_fraction or n_noisy):
             raise ValueError(
-                f"noise_fraction {self.noise_fraction} and n_noisy_points {n_noisy} must both be 0 with noise 'none'"
+                f"noise_fraction {self.noise_fraction}, n_noisy_points {n_noisy}: both 0 with noise 'none'"
             )
         if (self.noise == "asymmetric") != (n_corrupted > 0):
-            raise ValueError(
-                f"n_corrupted_classes {n_corrupted} with noise '{self.noise}': it must be above 0 for noise 'asymmetric' and 0 "
-                "for any other"
-            )
+            why = "it must be above 0 for noise 'asymmetric' and 0 for any other"
+            raise ValueError(f"n_corrupted_classes {n_corrupted} with noise '{self.noise}': {why}")
         if n_corrupted > self.n_classes:
             raise ValueError(f"n_corrupted_classes {n_corrupted} cannot exceed n_classes, {self.n_classes}")
         known = {"cifar10": 10, "cifar100": 100}.get(self.dataset, self.n_classes)
@@ -141,9 +139,7 @@ class Settings(Measurement):
             if not 10 <= self.n_classes <= 100:
                 raise ValueError(f"n_classes {self.n_classes}: dead_leaves has 10 to 100 classes")
         if self.model != "convnet" and (self.dropout or self.batch_norm):
-            raise ValueError(
-                f"dropout and batch_norm are of the convnet alone: leave them out with model '{self.model}'"
-            )
+            raise ValueError(f"dropout and batch_norm are of the convnet alone: leave them out with '{self.model}'")
         if self.dropout == 1:
             raise ValueError("dropout 1 leaves nothing to learn from: it must be below 1")
         if self.keep_epochs and self.keep_epochs[-1] > self.epochs:
@@ -164,9 +160,8 @@ class Settings(Measurement):
         least, most = corrupted_labels(self, n_train)
         for subset, there in (("clean", n_train - least), ("noisy", most)):
             if (wanted := getattr(self, f"n_{subset}_points")) > there:
-                raise ValueError(
-                    f"n_{subset}_points {wanted:,}: there are {there:,} {subset} training points, ask for fewer"
-                )
+                why = f"there are {there:,} {subset} training points, ask for fewer"
+                raise ValueError(f"n_{subset}_points {wanted:,}: {why}")
 
     @property
     def measured_otherwise(self) -> bool:

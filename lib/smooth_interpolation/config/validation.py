@@ -136,7 +136,5 @@ def gpus(value: str | float) -> float:
         found = math.nan
     if not 0 <= found <= 1:  # also NaN
         text = plain(value) if isinstance(value, str) else f"{value:g}"
-        raise ConfigError(
-            f"--gpus-per-run is {text}: it must be a share of one GPU, from 0 to 1; 0.25 puts four runs on a GPU."
-        )
+        raise ConfigError(f"--gpus-per-run is {text}: it must be a share of one GPU, from 0 to 1, such as 0.25.")
     return found

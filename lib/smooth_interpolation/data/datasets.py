@@ -97,10 +97,9 @@ def look(name: str) -> Listing | None:
     if place is not None:
         listing = image_folders.find(place)
         if name in CIFAR and len(listing.classes["train"]) != CIFAR[name][-1]:
-            raise DataError(
-                f"{place} holds {len(listing.classes['train'])} classes and {name} has {CIFAR[name][-1]}: those are other images, "
-                f"or a part of them; name the place of {name} in ${locations.DATA_VARIABLE}, or put a folder {name}/ there."
-            )
+            held = f"{place} holds {len(listing.classes['train'])} classes and {name} has {CIFAR[name][-1]}"
+            place_of = f"name the place of {name} in ${locations.DATA_VARIABLE}, or put a folder {name}/ there"
+            raise DataError(f"{held}: those are other images, or a part of them; {place_of}.")
         return listing
     if name not in CIFAR:
         image_sources.refuse_similar(name)
@@ -165,9 +164,7 @@ def balanced_subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
         members = np.flatnonzero(labels.numpy() == label)
         wanted = share + (rank < extra)
         if wanted > len(members):
-            raise DataError(
-                f"A balanced subset of {n} needs {wanted} points of class {label}: there are {len(members)}."
-            )
+            raise DataError(f"A balanced subset of {n} needs {wanted} points of class {label}, of {len(members)}.")
         chosen.append(generator.permutation(members)[:wanted])
     return torch.from_numpy(np.sort(np.concatenate(chosen)))
 

@@ -96,10 +96,10 @@ def find(place: Path, splits: tuple[str, ...] = SPLITS) -> Listing:
         if filled.isdisjoint(here):
             raise DataError(f"{place} holds no images under {under}<class>/*.")
         if empty := [name for name in here if name not in filled]:
-            raise DataError(
-                f"{place}: {empty[0]:.80}/ holds no images that are read (of {', '.join(sorted(SUFFIXES))}, not in further "
-                f"folders){f', nor do {len(empty) - 1} more' if empty[1:] else ''}: it is no class, or one that would be lost; remove or fill it."
-            )
+            more = f", nor do {len(empty) - 1} more" if empty[1:] else ""
+            read = f"that are read (of {', '.join(sorted(SUFFIXES))}, not in further folders)"
+            why = "it is no class, or one that would be lost; remove or fill it"
+            raise DataError(f"{place}: {empty[0]:.80}/ holds no images {read}{more}: {why}.")
         found[split] = tuple(name.removeprefix(under) for name in here)
     if left_out:
         say(f"{place}: left out are {'; '.join(_counted(*kind) for kind in sorted(left_out.items()))}.")
@@ -127,11 +127,9 @@ def _check_layout(place: Path, items: Iterable[Item], splits: tuple[str, ...]) -
         raise DataError(f"{place} holds {shown}, which are splits and no classes: name one of them.")
     if lacking := [split for split in splits if split not in folders]:
         others = [name for name in alike if name not in splits]
-        hint = (
-            f"rename {others[0]}/ to {lacking[0]}/ if that is what it is"
-            if others
-            else "it needs train/<class>/* and test/<class>/*"
-        )
+        hint = "it needs train/<class>/* and test/<class>/*"
+        if others:
+            hint = f"rename {others[0]}/ to {lacking[0]}/ if that is what it is"
         held = f"{shown} but" if folders else "no folder and"
         raise DataError(f"{place} holds {held} no {'/ and no '.join(lacking)}/: {hint}.")
 
@@ -216,18 +214,14 @@ def read(listing: Listing) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.n
         for split in SPLITS:
             names = [image.name for image in listing.images if image.name.startswith(f"{split}/")]
             if len(names) * np.prod(shape) > MAX_TOTAL:
-                raise DataError(
-                    f"{place}: {len(names):,} images of {shape[1]} x {shape[0]} pixels take more than "
-                    f"{MAX_TOTAL >> 30} GiB: use smaller or fewer ones."
-                )
+                what = f"{len(names):,} images of {shape[1]} x {shape[0]} pixels take more than {MAX_TOTAL >> 30} GiB"
+                raise DataError(f"{place}: {what}: use smaller or fewer ones.")
             images = np.empty((len(names), *shape), dtype=np.uint8)
             for i, name in enumerate(names):
                 pixels = read_image(place, archive, name, grey=True)
                 if pixels.shape[:2] != shape[:2]:
-                    raise DataError(
-                        f"{place}: {name} is {pixels.shape[1]} x {pixels.shape[0]} pixels and {first} is "
-                        f"{shape[1]} x {shape[0]}: resize them to one size."
-                    )
+                    sizes = f"{pixels.shape[1]} x {pixels.shape[0]} pixels and {first} is {shape[1]} x {shape[0]}"
+                    raise DataError(f"{place}: {name} is {sizes}: resize them to one size.")
                 images[i] = pixels
                 grey = grey and pixels.shape[2] == 1
             splits.append((images, np.array([index[name.split("/")[1]] for name in names])))

@@ -56,9 +56,8 @@ def refuse_similar(name: str) -> None:
                 to_do = f"make them a folder {name}/"
                 if folder or suffix == ".zip":
                     to_do = f"name it {name}{'/' if folder else '.zip'}"
-                raise DataError(
-                    f"{path} may be images of '{name}', all or a part: if they are all, {to_do}; else move it away."
-                )
+                what = f"{path} may be images of '{name}', all or a part"
+                raise DataError(f"{what}: if they are all, {to_do}; else move it away.")
 
 
 def missing(name: str, how: str) -> str:
@@ -111,6 +110,4 @@ def _check_archive(kind: Any, root: Path) -> None:
         checksums[archive] = kind.tgz_md5
     for path, checksum in checksums.items():
         if path.exists() and not (path.is_file() and cifar.check_integrity(path, checksum)):
-            raise DataError(
-                f"{path} is damaged or was changed: its checksum is not the original's. Remove it to fetch it."
-            )
+            raise DataError(f"{path} is damaged or was changed: its checksum is another. Remove it to fetch it.")

@@ -154,15 +154,13 @@ def prepare(settings: Settings) -> Prepared:
     """
     dataset = datasets.load(settings.dataset, settings.n_classes, settings.n_train, settings.n_test, settings.data_seed)
     if len(dataset.classes) != settings.n_classes:
-        raise ConfigError(
-            f"{dataset.place or settings.dataset} has {len(dataset.classes)} classes, not {settings.n_classes}: set n_classes."
-        )
+        there = f"{dataset.place or settings.dataset} has {len(dataset.classes)} classes"
+        raise ConfigError(f"{there}, not {settings.n_classes}: set n_classes.")
     _check_shape(dataset, settings)
     seed = settings.data_seed
-    ids = (
-        datasets.balanced_subset(dataset.train.labels, settings.n_train, seed),
-        datasets.balanced_subset(dataset.test.labels, settings.n_test, seed + 1),
-    )
+    of_train = datasets.balanced_subset(dataset.train.labels, settings.n_train, seed)
+    of_test = datasets.balanced_subset(dataset.test.labels, settings.n_test, seed + 1)
+    ids = of_train, of_test
     train, test = dataset.train[ids[0]], dataset.test[ids[1]]
     noisy, corrupted, classes = _corrupt(train.labels, settings)
     points = _draw_points(corrupted, settings, len(test))
@@ -208,9 +206,8 @@ def irreducible_errors(train: datasets.Split) -> int:
 def _corrupt(labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     seed = settings.data_seed
     if settings.noise == "asymmetric":
-        noisy, mask, classes = label_noise.asymmetric_noise(
-            labels, settings.n_corrupted_classes, settings.noise_fraction, settings.n_classes, seed
-        )
+        how = settings.n_corrupted_classes, settings.noise_fraction, settings.n_classes, seed
+        noisy, mask, classes = label_noise.asymmetric_noise(labels, *how)
         return noisy, mask, tuple(classes.tolist())
     fraction = settings.noise_fraction if settings.noise == "symmetric" else 0.0
     return *label_noise.symmetric_noise(labels, fraction, settings.n_classes, seed), ()
@@ -223,14 +220,11 @@ def _draw_points(corrupted: Tensor, settings: Settings, n_test: int) -> Tensor:
         if (wanted := settings.n_clean_points + settings.n_noisy_points) > n_test:
             raise ConfigError(f"{wanted} points are to be measured and there are {n_test} test images: ask for fewer.")
         return torch.from_numpy(np.sort(generator.permutation(n_test)[:wanted]))
-    for subset, mask, wanted in (
-        ("clean", ~corrupted, settings.n_clean_points),
-        ("noisy", corrupted, settings.n_noisy_points),
-    ):
+    wanted_of = ("clean", ~corrupted, settings.n_clean_points), ("noisy", corrupted, settings.n_noisy_points)
+    for subset, mask, wanted in wanted_of:
         members = np.flatnonzero(mask.numpy())
         if wanted > len(members):
-            raise ConfigError(
-                f"n_{subset}_points is {wanted} and there are {len(members)} {subset} training points: ask for fewer."
-            )
+            there = f"there are {len(members)} {subset} training points"
+            raise ConfigError(f"n_{subset}_points is {wanted} and {there}: ask for fewer.")
         chosen.append(np.sort(generator.permutation(members)[:wanted]))
     return torch.from_numpy(np.concatenate(chosen))

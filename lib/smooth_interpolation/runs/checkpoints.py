@@ -121,10 +121,8 @@ class DiskKeeper:
             self._warned = False
         except OSError as error:
             if not self._warned:
-                log.warning(
-                    "No checkpoint of %s could be written to %s (%s): training goes on; if it were stopped, it would start "
-                    "again from the one before.", self.run, path.parent, error.strerror or error
-                )  # fmt: skip
+                text = "No checkpoint of %s could be written to %s (%s): training goes on, with the one before."
+                log.warning(text, self.run, path.parent, error.strerror or error)
             self._warned = True
         self._last, self._last_epoch = time.monotonic(), state.epoch
 
@@ -165,14 +163,10 @@ def read(path: Path, run: Run, fingerprint: str) -> tuple[dict[str, Tensor], Sta
     theirs, ours = completed(text["config"]), run.model_dump(mode="json")
     if text["digest"] != run.digest or theirs != ours:
         field = store.first_difference(theirs, ours)
-        raise RecordError(
-            f"{path} is a checkpoint of another configuration ({field}): {advice}, or restore the params file."
-        )
+        raise RecordError(f"{path} is of another configuration ({field}): {advice}, or restore the params file.")
     if text["fingerprint"] != fingerprint:
-        raise RecordError(
-            f"{path} was trained on other images (fingerprint {text['fingerprint'][:12]}) than those found here "
-            f"({fingerprint[:12]}): point SMOOTH_INTERPOLATION_DATA at those, or {advice}."
-        )
+        images = f"other images (fingerprint {text['fingerprint'][:12]}) than those found here ({fingerprint[:12]})"
+        raise RecordError(f"{path} was trained on {images}: point SMOOTH_INTERPOLATION_DATA at those, or {advice}.")
     return tensors, state
 
 

@@ -83,9 +83,8 @@ class Lock:
             found = look(self.path)
         if found is None or found[0].token != self.owner.token:
             owner = found[0] if found else "another process"
-            raise LockLost(
-                f"The lock {self.path} was taken over by {owner}, while this process ({self.owner}) gave no sign of life."
-            )
+            here = f"while this process ({self.owner}) gave no sign of life"
+            raise LockLost(f"The lock {self.path} was taken over by {owner}, {here}.")
 
     def beat(self) -> None:
         """Touch the lock, if it is there and ours."""

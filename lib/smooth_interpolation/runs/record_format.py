@@ -152,9 +152,7 @@ def read_file(path: Path) -> Record:
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise RecordError(f"{path} is damaged or no record: if it is a run's record, {ADVICE}.") from None
     if schema != SCHEMA:
-        raise RecordError(
-            f"{path} has schema {validation.shown(schema)} and this code reads schema {SCHEMA}: {ADVICE}."
-        )
+        raise RecordError(f"{path} has schema {validation.shown(schema)}, and {SCHEMA} is read here: {ADVICE}.")
     if claimed != found:
         raise RecordError(f"{path} was changed after it was written (its checksum does not match): {ADVICE}.")
     try:

@@ -197,13 +197,10 @@ def records(
 def listed(found: Any) -> Sequence[Record]:
     """Records as a sequence. Raises RecordError if they are something else, such as a table."""
     records = found if isinstance(found, Sequence) or not isinstance(found, Iterable) else list(found)
-    if not isinstance(records, Sequence) or not all(
-        isinstance(record, Mapping) and "config" in record for record in records
-    ):
-        raise RecordError(
-            f"These are no records but a {type(found).__name__}: figures of the paper and verdicts on its claims need records, "
-            "such as records(scale, experiment), which tell of training too."
-        )
+    sound = isinstance(records, Sequence) and all(isinstance(r, Mapping) and "config" in r for r in records)
+    if not sound:
+        what = "figures of the paper and verdicts on its claims need records, such as records(scale, experiment)"
+        raise RecordError(f"These are no records but a {type(found).__name__}: {what}.")
     return records
 
 

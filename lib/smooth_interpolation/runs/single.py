@@ -127,10 +127,9 @@ def agreed(
     if (total := sum(times) / beside) <= 60 * minutes:
         return
     networks = "A network" if len(new) == 1 else f"{len(new)} networks"
-    raise ConfigError(
-        f"{networks} of {new[0].scale}/{new[0].name} would train for about {cost.duration(total)} on "
-        f"{cost.workers(beside, kind)}, as {source}: to agree, give {how.format(minutes=math.ceil(total / 60 * 1.5))}."
-    )
+    which, time = f"{new[0].scale}/{new[0].name}", f"{cost.duration(total)} on {cost.workers(beside, kind)}"
+    agree = how.format(minutes=math.ceil(total / 60 * 1.5))
+    raise ConfigError(f"{networks} of {which} would train for about {time}, as {source}: to agree, give {agree}.")
 
 
 def _by_first_steps(run: Run, device: torch.device) -> float:

@@ -74,10 +74,9 @@ def read(run: Run, root: Path | None = None) -> Record | None:
     theirs, ours = config.completed(record["config"]), run.model_dump(mode="json")
     if record["digest"] != run.digest or theirs != ours:
         field = first_difference(theirs, ours)
-        raise RecordError(
-            f"{path} was made from another configuration ({field}): restore the params file, give this study a name "
-            f"of its own (that of its file, or `experiment:`) or another --results, or {ADVICE}."
-        )
+        name = "give this study a name of its own (that of its file, or `experiment:`) or another --results"
+        what = f"{path} was made from another configuration ({field})"
+        raise RecordError(f"{what}: restore the params file, {name}, or {ADVICE}.")
     return record
 
 
@@ -112,10 +111,9 @@ def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
     for run, record in found[1:]:
         first, other = found[0]
         if record["data"]["fingerprint"] != other["data"]["fingerprint"]:
-            raise RecordError(
-                f"{path_of(run, root)} was measured on {describe_data(record)} and {path_of(first, root)} on "
-                f"{describe_data(other)}: one figure needs one set of images; remove the odd ones."
-            )
+            theirs = f"{path_of(run, root)} was measured on {describe_data(record)}"
+            ours = f"{path_of(first, root)} on {describe_data(other)}"
+            raise RecordError(f"{theirs} and {ours}: one figure needs one set of images; remove the odd ones.")
     return [record for _, record in found]
 
 
@@ -140,11 +138,11 @@ def check_same_data(run: Run, fingerprint: str, root: Path | None = None) -> Non
     for path in sorted(path_of(run, root).parent.glob("*.json")):
         record = read_file(path)
         if record["data"]["fingerprint"] != fingerprint:
-            raise RecordError(
-                f"{path} was measured on {describe_data(record)}, not on the images found here ({fingerprint[:12]}): "
-                "point SMOOTH_INTERPOLATION_DATA at those images, or keep these results elsewhere "
-                f"(--results or ${locations.RESULTS_VARIABLE})."
+            theirs = (
+                f"{path} was measured on {describe_data(record)}, not on the images found here ({fingerprint[:12]})"
             )
+            place = f"keep these results elsewhere (--results or ${locations.RESULTS_VARIABLE})"
+            raise RecordError(f"{theirs}: point SMOOTH_INTERPOLATION_DATA at those images, or {place}.")
 
 
 def describe_data(record: Record) -> str:

@@ -270,10 +270,8 @@ def train(
         raise ConfigError(f"train: {unknown_name(min(unknown), known)}")
     chosen = Recipe(**recipe)
     if images.dtype != torch.uint8 or images.ndim != 4 or labels.shape[:1] != images.shape[:1] or not len(labels):
-        raise DataError(
-            f"Images must be (N, C, H, W) uint8 with N labels, not {images.dtype} of shape {tuple(images.shape)} with labels of "
-            f"shape {tuple(labels.shape)}."
-        )
+        given = f"{images.dtype} of shape {tuple(images.shape)} with labels of shape {tuple(labels.shape)}"
+        raise DataError(f"Images must be (N, C, H, W) uint8 with N labels, not {given}.")
     if loss is None and (labels.ndim != 1 or labels.dtype != torch.long):
         raise DataError(f"Labels must be (N,) int64, not {tuple(labels.shape)} {labels.dtype}: give a loss for others.")
     place = next(model.parameters()).device if acceleration.data_on_device else torch.device("cpu")

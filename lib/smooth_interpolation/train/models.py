@@ -223,9 +223,7 @@ def of_run(config: Run, image_shape: Sequence[int] = (3, 32, 32)) -> nn.Module:
         raise ConfigError(f"The model '{config.model}' cannot be used {what}: {str(error).splitlines()[0]}.") from None
     if not isinstance(found, Tensor) or tuple(found.shape) != (1, config.n_classes):
         shown = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise ConfigError(
-            f"The model '{config.model}' returns {shown} of one image: it must be (1, {config.n_classes})."
-        )
+        raise ConfigError(f"The model '{config.model}' returns {shown} of one image, not (1, {config.n_classes}).")
     return model
 
 
@@ -257,14 +255,12 @@ def maker(name: str) -> Callable[..., nn.Module]:
         found = getattr(importlib.import_module(module), attribute)
     except Exception as error:
         problem = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
-        raise ConfigError(
-            f"The model '{name}' cannot be imported ({problem}): put {module}.py into {os.getcwd()}."
-        ) from None
+        where = f"put {module}.py into {os.getcwd()}"
+        raise ConfigError(f"The model '{name}' cannot be imported ({problem}): {where}.") from None
     finally:
         for place in places:
             sys.path.remove(place)
     if not callable(found):
-        raise ConfigError(
-            f"The model '{name}' must be a callable of width and n_classes, not a {type(found).__name__}."
-        )
+        what = type(found).__name__
+        raise ConfigError(f"The model '{name}' must be a callable of width and n_classes, not a {what}.")
     return found
