@@ -87,11 +87,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 def read_tensors(path: Path, limit: int = MAX_TENSORS) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the text of a safetensors file of at most `limit` bytes, whose checksum is right if it has one.
-
-    Reading such a file executes nothing.
-
-    Raises:
-        ValueError: if it is damaged, larger or no regular file.
+    Raises ValueError if it is damaged, larger or no regular file. Reading such a file executes nothing.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +139,4 @@ def measure(run: Run, root: Path | None, console: Console, **options: Any) -> Re
     from ..runs import single  # it needs PyTorch, which looking at files does not
 
     with bars(f"{run.scale}/{run.name}", 1, 0, console, disable=not console.is_terminal) as watch:
-        record = single.measure(run, root, partial(watch, run, "status"), **options)
-        watch(run, record["status"], None)
-    return record
+        return single.measure(run, root, watch, **options)

@@ -111,9 +111,7 @@ def _construct(node: yaml.Node) -> Any:
 
 
 def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
-    """The fields of a params file, and the lines they are on. Raises ConfigError if the file is missing or is not flat
-    YAML.
-    """
+    """The fields of a params file, and the lines they are on. Raises ConfigError if it is missing or no flat YAML."""
     path = locations.given(path)
     try:
         text = files.read_bytes(path, MAX_BYTES).decode("utf-8")
@@ -145,9 +143,6 @@ def based(path: Path | str, within: tuple[Path, ...] = ()) -> tuple[dict[str, An
 
     With a base, the experiment is named after the file unless it says otherwise, and the scale is the file's directory
     below `params/`, or else the base's.
-
-    Raises:
-        ConfigError: as `read`, and for a base that is not there or leads back here.
     """
     values, lines = read(path)
     if (base := values.pop("base", None)) is None:

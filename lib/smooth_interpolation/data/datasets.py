@@ -88,9 +88,7 @@ def load(
 
 
 def look(name: str) -> Listing | None:
-    """What is in the folder or zip of a dataset; None where there is none and none is needed. Nothing is written or fetched.
-    Raises DataError as `load`, as far as names tell.
-    """
+    """What is in the folder or zip of a dataset; None where none is needed. Nothing is written or fetched."""
     if name == "dead_leaves":
         return None
     place = image_sources.find(name)

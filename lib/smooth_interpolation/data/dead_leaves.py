@@ -23,13 +23,8 @@ PALETTE_SPREAD, COLOUR_NOISE = 0.1, 0.22
 
 
 def draw(n_images: int, n_classes: int, seed: int, split: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n_images, 3, 32, 32) uint8 and their labels (n_images,) int64, balanced and shuffled.
-
-    Args:
-        n_images: how many.
-        n_classes: 10 to 100.
-        seed: of everything drawn.
-        split: 0 for training, 1 for test; the classes are the same, the images are not.
+    """Images (n_images, 3, 32, 32) uint8 and their labels (n_images,) int64, balanced and shuffled, of 10 to 100 classes.
+    `split` is 0 for training, 1 for test; the classes are the same, the images are not.
     """
     classes = np.random.default_rng([seed, 2])
     palettes = 0.5 + PALETTE_SPREAD * (2 * classes.random((n_classes, 3)) - 1)

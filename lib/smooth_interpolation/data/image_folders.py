@@ -58,9 +58,7 @@ class Listing:
 
 
 def find(place: Path, splits: tuple[str, ...] = SPLITS) -> Listing:
-    """List the images of a folder or zip; `splits=()` for one that holds classes only. Raises DataError for anything
-    that cannot be read whole, by name.
-    """
+    """List the images of a folder or zip; `splits=()` for one of classes only. Raises DataError for what cannot be read."""
     try:
         items = list(_in_folder(place, splits) if place.is_dir() else _in_zip(place))
     except OSError as error:
@@ -195,11 +193,7 @@ def open_zip(place: Path) -> zipfile.ZipFile:
 
 def read(listing: Listing) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.ndarray]]]:
     """Classes, and of the training and the test split the images (N, H, W, C) uint8 and labels (N,) int64.
-
-    C is 3, or 1 if all of them are stored as grey values.
-
-    Raises:
-        DataError: naming the image that is wrong.
+    C is 3, or 1 if all of them are stored as grey values. Raises DataError, naming the image that is wrong.
     """
     place = listing.place
     train, test = (listing.classes[split] for split in SPLITS)

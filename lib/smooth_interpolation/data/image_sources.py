@@ -24,9 +24,7 @@ ARCHIVES = {".zip", ".gz", ".tgz", ".tar"}
 
 
 def find(name: str) -> Path | None:
-    """The image folder `name/` or zip `name.zip` in the first data directory that has one; for CIFAR it may be that itself.
-    Raises DataError if there are two in one directory, or a link to nothing.
-    """
+    """The image folder `name/` or zip `name.zip` in the first data directory that has one; for CIFAR it may be that itself."""
     directories = locations.data_directories()
     for directory in directories:
         here = [path for path in (directory / name, directory / f"{name}.zip") if os.path.lexists(path)]
@@ -74,9 +72,7 @@ def _archives(name: str, directory: Path) -> Iterator[Path]:
 
 
 def read_archive(name: str) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.ndarray]]]:
-    """torchvision's CIFAR-10 or CIFAR-100, as `image_folders.read` returns images; downloaded where it is not there.
-    Raises DataError if it is damaged, or cannot be had.
-    """
+    """torchvision's CIFAR-10 or CIFAR-100, as `image_folders.read` returns images; downloaded where it is not there."""
     import torchvision.datasets as sources
 
     directories = locations.data_directories()

@@ -72,10 +72,7 @@ class Lock:
 
     def check(self) -> None:
         """Make sure that the lock is still ours; one that somebody cleaned away is made again.
-
-        Raises:
-            LockLost: if another process took it over, while this one seemed dead.
-            OSError: if that cannot be found out.
+        Raises LockLost if another process took it over, while this one seemed dead, OSError if that cannot be found out.
         """
         found = look(self.path)
         if found is None:
@@ -132,12 +129,8 @@ class Observer:
 
 
 def acquire(path: Path, observer: Observer) -> Lock:
-    """Take a lock, in a directory that exists, or take over that of a dead process.
-
-    Raises:
-        Held: if a living process has it.
-        Undecided: if that is not known yet: ask again, with the same observer.
-        OSError: if no lock can be made there.
+    """Take a lock, in a directory that exists, or take over that of a dead process. Raises Held if a living process has it,
+    Undecided if that is not known yet (ask again, with the same observer), OSError if no lock can be made there.
     """
     owner = here()
     while not _create(path, owner):

@@ -26,10 +26,8 @@ NAME = "smooth-interpolation"
 
 
 def code() -> dict[str, Any]:
-    """Commit and version of this package, and whether its source has uncommitted changes.
-
-    What cannot be found out is None: the commit outside a checkout, without git, or where git refuses to read it; the
-    version of a bare copy of the source. Nothing is raised: a run does not need to know.
+    """Commit and version of this package, and whether its source has uncommitted changes; None where that cannot be found out:
+    outside a checkout, without git, where git refuses to read it, and in a bare copy of the source.
     """
     package = Path(__file__).resolve().parents[1]
 

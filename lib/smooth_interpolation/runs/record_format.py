@@ -141,9 +141,7 @@ def checksum(record: Record) -> str:
 
 
 def read_file(path: Path) -> Record:
-    """The record in a file, verified. Raises RecordError if it is missing, too large, damaged, changed by hand, of
-    another schema or of another structure.
-    """
+    """The record in a file, verified. Raises RecordError if it is missing, damaged, changed by hand or of another schema."""
     try:
         record: Record = json.loads(files.read_bytes(path, MAX_BYTES), object_pairs_hook=_distinct)
         claimed, schema, found = record.pop("checksum"), record["schema"], checksum(record)
@@ -171,9 +169,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> Record:
 
 
 def check(record: Any) -> None:
-    """Refuse a record without the structure that tables, claims and displays rely on. Raises ValueError, saying what is
-    wrong and where.
-    """
+    """Raises ValueError for a record without the structure that tables, claims and displays rely on."""
     try:
         STRUCTURE.validate_python(record, strict=True)
     except ValidationError as error:

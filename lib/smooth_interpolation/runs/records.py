@@ -91,13 +91,8 @@ class Records(Sequence[Record]):
         return replace(other, width=self.width if self.width in set(other.volumes["width"]) else None)
 
     def with_width(self, width: int | None) -> Records:
-        """These and those of a width, to be marked in figures; one without records is trained and measured first.
-
-        It is measured with the experiment's first seed. None adds nothing.
-
-        Raises:
-            ConfigError: if its networks diverged.
-            DataError: if it has to be measured and its images are missing.
+        """These and those of a width, to be marked in figures; one without records is trained and measured first, with the
+        experiment's first seed. None adds nothing. Raises ConfigError if its networks diverged.
         """
         if width is None:
             return self
@@ -113,10 +108,7 @@ class Records(Sequence[Record]):
 
     def complete(self) -> Records:
         """These and what is missing of the experiment, trained and measured now: with kept weights it is measured alone.
-
-        Raises:
-            ConfigError: if it would take longer than `train_minutes`, saying how long.
-            DataError: if images are missing.
+        Raises ConfigError if it would take longer than `train_minutes`, saying how long.
         """
         if missing := self.missing:
             self._measure(missing)

@@ -6,7 +6,7 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..train.loop import Acceleration, Trainer
 from ..train.step import Recipe
 from . import cost, resources, store, watching, weights, work
 from .record_format import Record
-from .watching import Status
+from .watching import Report
 
 STEPS = 20  # by which a network of your own is timed
 
@@ -62,18 +62,10 @@ def run(
     return told[-1]
 
 
-def measure(
-    run: Run, root: Path | None = None, watch: Callable[[Status], None] | None = None, **options: Any
-) -> Record:
-    """Train and measure one network and keep its record.
+def measure(run: Run, root: Path | None = None, watch: Report | None = None, **options: Any) -> Record:
+    """Train and measure one network and keep its record, with `work.Options`; what can be checked is checked first.
 
-    Everything that can be checked is checked first: the data, the place of the record, the records beside it.
-
-    Args:
-        run: what to do.
-        root: of the records; None: the usual place.
-        watch: told how far it is; None: a line on a terminal or in a notebook says so.
-        options: the others of `work.Options`.
+    `watch` is told what `work.do` reports; without it a line on a terminal or in a notebook says how far it is.
     """
     resources.choose(options.get("device", "auto"))
     store.check_writable(run, root)
@@ -81,15 +73,15 @@ def measure(
     store.check_same_data(run, prepared.dataset.fingerprint, root)
     line, told = watching.line(), []
 
-    def say(status: Status) -> None:
-        what = "epochs trained" if status.stage == "train" else "points measured"
-        text = f"{run.scale}/{run.name}, w = {run.width}, seed {run.seed}: {status.done} of {status.total} {what}"
-        line(text, status.done == status.total)
+    def say(_: Run, kind: str, content: Any) -> None:
+        if kind == "status":
+            what = "epochs trained" if content.stage == "train" else "points measured"
+            text = f"{run.scale}/{run.name}, w = {run.width}, seed {run.seed}: {content.done} of {content.total} {what}"
+            line(text, content.done == content.total)
 
     def report(_: Run, kind: str, content: Any) -> None:
         told.append(content)
-        if kind == "status":
-            (watch or say)(content)
+        (watch or say)(run, kind, content)
 
     work.do([run], work.Options(root=root, engine="run", **options), report, prepared=prepared, reraise=True)
     record = store.read(run, root)

@@ -43,9 +43,7 @@ def lock_path(run: Run, root: Path | None = None) -> Path:
 
 
 def write(record: Record, run: Run, root: Path | None = None) -> Path:
-    """Save a record where its configuration says, atomically. Raises RecordError: when it cannot be written; an earlier
-    record at that place is left as it was.
-    """
+    """Save a record where its configuration says, atomically. Raises RecordError if it cannot be written."""
     path = path_of(run, root)
     content = record_format.encode(record)
     try:
@@ -81,9 +79,7 @@ def read(run: Run, root: Path | None = None) -> Record | None:
 
 
 def read_file(path: Path) -> Record:
-    """The record in a file, whatever run it is of. Raises RecordError if it is missing, damaged, changed by hand or of
-    another schema.
-    """
+    """The record in a file, whatever run it is of. Raises RecordError if it is missing, damaged or of another schema."""
     path = locations.given(path)
     record = record_format.read_file(path)
     try:
@@ -118,9 +114,7 @@ def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
 
 
 def explored(experiment: Experiment, root: Path | None = None) -> list[Record]:
-    """The records of an experiment, and of its seeds at other widths: what a reader explored. Raises RecordError as
-    `read_all`.
-    """
+    """The records of an experiment, and of its seeds at other widths: what a reader explored."""
     directory = path_of(experiment.run(experiment.widths[0], experiment.seeds[0]), root).parent
     found = [re.fullmatch(r"w(\d+)-s(\d+)", path.stem) for path in sorted(directory.glob("w*-s*.json"))]
     others = [
@@ -132,9 +126,7 @@ def explored(experiment: Experiment, root: Path | None = None) -> list[Record]:
 
 
 def check_same_data(run: Run, fingerprint: str, root: Path | None = None) -> None:
-    """Refuse, before anything is computed, to put a run beside records of other images than those at hand. Raises
-    RecordError, naming such a record.
-    """
+    """Refuse, before anything is computed, to put a run beside records of other images than those at hand."""
     for path in sorted(path_of(run, root).parent.glob("*.json")):
         record = read_file(path)
         if record["data"]["fingerprint"] != fingerprint:

@@ -35,10 +35,6 @@ def plan(experiment: Experiment, root: Path | None = None, device: str = "auto",
     """The runs to do, after checking everything that can be checked before any of them starts.
 
     With `dry`, only what can be checked without writing, downloading or decoding anything; missing images are a warning.
-
-    Raises:
-        UserError: for missing data, a device that is not there, a results directory that cannot be written, damaged
-            records, and records of other images than those at hand.
     """
     resources.choose(device)
     if not dry:

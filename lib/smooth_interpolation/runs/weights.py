@@ -219,9 +219,7 @@ def points_table(
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """A table as CSV or, where pandas can write it, Parquet: as the file's name ends. Raises ConfigError where Parquet
-    cannot be written.
-    """
+    """A table as CSV or, where pandas can write it, Parquet: as the file's name ends."""
     try:
         content = table.to_csv(index=False).encode() if path.suffix == ".csv" else table.to_parquet(index=False)
     except ImportError:

@@ -60,10 +60,7 @@ class Evaluator:
     def volumes(
         self, model: nn.Module, progress: Callable[[int, int], None] = lambda done, n: None
     ) -> list[dict[str, Any]]:
-        """Mean and standard deviation over points of every metric, for each volume size and subset.
-
-        `progress` is called with the number of points done, and of all.
-        """
+        """Mean and standard deviation over points of every metric, by volume size and subset; told are points done, and all."""
         whole = self.at_points(model, progress)
         n_points = len(self.points)
         counts = {"all": n_points, "clean": int((~self.corrupted).sum()), "noisy": int(self.corrupted.sum())}
@@ -113,11 +110,7 @@ class Evaluator:
 @full_precision()
 def predict(model: nn.Module, images: Tensor, normalize: preparation.Normalization) -> Tensor:
     """Logits (N, n_classes), float32, in evaluation mode; the training mode is put back.
-
-    Args:
-        model: from normalised images to logits.
-        images: (N, C, H, W) uint8, or floating point and normalised already, see `network_inputs`.
-        normalize: applied to uint8 images in [0, 1].
+    Images are (N, C, H, W), uint8, or floating point and normalised already, see `network_inputs`.
     """
     device = next(model.parameters()).device
     was_training = model.training

@@ -52,9 +52,8 @@ class Acceleration:
 def evaluation_epochs(epochs: int, n: int, n_last: int = 0) -> list[int]:
     """At most n epochs, spaced evenly in the logarithm, the first and the last included; and n_last of the last tenth.
 
-    A network trained at a constant rate may still jump from epoch to epoch: its last epoch is one snapshot of it. The
-    n_last epochs e with 0.9 epochs < e <= epochs, evenly spaced, the last included, show how far it jumps; where there
-    are fewer, it is all there are.
+    A network trained at a constant rate may still jump from epoch to epoch, which the n_last epochs e with 0.9 epochs < e <= epochs,
+    evenly spaced, the last included, show; where there are fewer, it is all there are.
 
     Example:
         >>> evaluation_epochs(100, 3, n_last=5)

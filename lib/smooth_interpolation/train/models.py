@@ -198,9 +198,6 @@ def of_run(config: Run, image_shape: Sequence[int] = (3, 32, 32)) -> nn.Module:
     """A run's network at its initialisation, for images of a shape (C, H, W), and tried on one of them.
 
     It is called with width and n_classes, and with `channels` and `image_shape` if it has parameters of those names.
-
-    Raises:
-        ConfigError: if it cannot be made, or does not take such an image to n_classes logits.
     """
     shape, options = tuple(image_shape), dict[str, Any]()
     known = inspect.signature(maker(config.model)).parameters

@@ -48,10 +48,7 @@ def pack(widths: Sequence[int]) -> list[list[int]]:
 
 
 class Stack(nn.Module):
-    """S networks of one family, from images (B, S * C, H, W) to logits (B, S, n_classes).
-
-    Args:
-        networks: of the same layers; their widths may differ, and their number of classes may not.
+    """S networks of the same layers and number of classes, from images (B, S * C, H, W) to logits (B, S, n_classes).
 
     Example:
         >>> from smooth_interpolation.train.models import create
