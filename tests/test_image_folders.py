@@ -12,7 +12,7 @@ from PIL import Image
 from reliability import hostile
 
 from smooth_interpolation import files, locations
-from smooth_interpolation.data import datasets, image_folders, image_sources
+from smooth_interpolation.data import datasets, image_folders
 from smooth_interpolation.errors import DataError
 
 
@@ -62,8 +62,8 @@ def test_too_many_pixels_are_refused_before_memory_is_taken(data, monkeypatch):
 
 def test_the_zip_of_another_dataset_is_not_taken_for_this_one(data):
     hostile._zip()(data).rename(data / "cifar100.zip")
-    assert image_sources.find("cifar10") is None
-    assert image_sources.find("cifar100") == data / "cifar100.zip"
+    assert datasets.find_images("cifar10") is None
+    assert datasets.find_images("cifar100") == data / "cifar100.zip"
 
 
 def test_folders_within_a_class_are_named(data, caplog):

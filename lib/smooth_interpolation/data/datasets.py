@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +20,16 @@ from torch import Tensor
 
 from .. import files, locations
 from ..errors import DataError
-from . import dead_leaves, image_folders, image_sources
+from . import dead_leaves, image_folders
 from .image_folders import SPLITS, Listing
-from .image_sources import CIFAR
 
 log = logging.getLogger(__name__)
 VERSION = 4  # part of the cache's key: raise it when the order of the images changes, or which are read
+# Of torchvision's archives: the folder, the file and its checksum, which says what is in it; and the number of classes.
+CIFAR = {
+    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", 10),
+    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", 100),
+}
 MAX_CACHE = 10 << 30  # bytes of a cached dataset: two splits of the largest size, and more
 
 
@@ -84,14 +89,14 @@ def load(
         data = _cached(name, _source(listing), key, lambda: _as_splits(*image_folders.read(listing)))
         return replace(data, place=listing.place)
     key = f"{name}-{CIFAR[name][2]}"  # its checksum tells what is in it
-    return _cached(name, "torchvision archive", key, lambda: _as_splits(*image_sources.read_archive(name)))
+    return _cached(name, "torchvision archive", key, lambda: _as_splits(*_read_archive(name)))
 
 
 def look(name: str) -> Listing | None:
     """What is in the folder or zip of a dataset; None where none is needed. Nothing is written or fetched."""
     if name == "dead_leaves":
         return None
-    place = image_sources.find(name)
+    place = find_images(name)
     if place is not None:
         listing = image_folders.find(place)
         if name in CIFAR and len(listing.classes["train"]) != CIFAR[name][-1]:
@@ -100,9 +105,9 @@ def look(name: str) -> Listing | None:
             raise DataError(f"{held}: those are other images, or a part of them; {place_of}.")
         return listing
     if name not in CIFAR:
-        image_sources.refuse_similar(name)
+        image_folders.refuse_similar(name)
         how = "put a folder or zip with train/<class>/* and test/<class>/* there under this name"
-        raise DataError(image_sources.missing(name, how))
+        raise DataError(_missing(name, how))
     return None
 
 
@@ -173,18 +178,14 @@ def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[st
         try:
             tensors, metadata = files.read_tensors(path, MAX_CACHE)
             train, test = (Split(tensors[f"{split}_images"], tensors[f"{split}_labels"]) for split in SPLITS)
-            if (found := fingerprint(*tensors_of(train, test))) == metadata["fingerprint"]:
+            if (found := fingerprint(*_tensors(train, test).values())) == metadata["fingerprint"]:
                 return Dataset(name, source, tuple(metadata["classes"].split("\n")), train, test, found)
         except (OSError, KeyError, ValueError, TypeError):
             pass
         log.warning("%s is damaged: decoding the images again.", path)
     classes, (train, test) = canonical(*build())
-    found = fingerprint(*tensors_of(train, test))
-    tensors = {
-        f"{name}_{kind}": getattr(split, kind)
-        for name, split in zip(SPLITS, (train, test), strict=True)
-        for kind in ("images", "labels")
-    }
+    tensors = _tensors(train, test)
+    found = fingerprint(*tensors.values())
     try:
         files.write_tensors(path, tensors, {"fingerprint": found, "classes": "\n".join(classes)})
     except OSError as error:
@@ -192,8 +193,9 @@ def _cached(name: str, source: str, key: str, build: Callable[[], tuple[tuple[st
     return Dataset(name, source, classes, train, test, found)
 
 
-def tensors_of(train: Split, test: Split) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return train.images, train.labels, test.images, test.labels
+def _tensors(*splits: Split) -> dict[str, Tensor]:
+    pairs = zip(SPLITS, splits, strict=True)
+    return {f"{name}_{kind}": getattr(split, kind) for name, split in pairs for kind in ("images", "labels")}
 
 
 def _drawn(n_classes: int, n_train: int, n_test: int, seed: int) -> tuple[tuple[str, ...], Split, Split]:
@@ -223,3 +225,74 @@ def _source(listing: Listing) -> str:
     suffixes = {PurePosixPath(image.name).suffix.lower() for image in listing.images}
     kind = "image folder" if listing.place.is_dir() else "zip of images"
     return f"{kind} ({', '.join(sorted(s[1:].upper() for s in suffixes))})"
+
+
+def find_images(name: str) -> Path | None:
+    """The image folder `name/` or zip `name.zip` in the first data directory that has one; for CIFAR it may be that itself."""
+    directories = locations.data_directories()
+    for directory in directories:
+        here = [path for path in (directory / name, directory / f"{name}.zip") if os.path.lexists(path)]
+        if len(here) > 1:
+            raise DataError(f"{here[0]} and {here[1]} are both images of '{name}': rename or remove one of them.")
+        for path in here:
+            if not path.exists():
+                raise DataError(f"{path} is a link to nothing ({os.readlink(path)!r:.80}): remove or mend it.")
+            if path.suffix != ".zip" and not path.is_dir():
+                raise DataError(f"{path} is no folder and no zip of images: rename or remove it.")
+            if archive := next(_archives(name, directory), None):
+                image_folders.say(f"The images of {name} are read from {path}, not from {archive}.")
+            return path
+    if name in CIFAR and not any(any(_archives(name, directory)) for directory in directories):
+        return next((d for d in directories if any((d / split).is_dir() for split in image_folders.SPLITS)), None)
+    return None
+
+
+def _missing(name: str, how: str) -> str:
+    places = " and ".join(str(d) for d in locations.data_directories())
+    return (
+        f"No images of '{name}' in {places}: {how}, name another place in ${locations.DATA_VARIABLE}, "
+        "or choose scale demo (-p scale demo), which needs none."
+    )
+
+
+def _archives(name: str, directory: Path) -> Iterator[Path]:
+    """torchvision's folder and file of CIFAR images, if they are there."""
+    return (path for part in CIFAR.get(name, ())[:2] if (path := directory / str(part)).exists())
+
+
+def _read_archive(name: str) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.ndarray]]]:
+    """torchvision's CIFAR-10 or CIFAR-100, as `image_folders.read` returns images; downloaded where it is not there."""
+    import torchvision.datasets as sources
+
+    directories = locations.data_directories()
+    root = next((directory for directory in directories if any(_archives(name, directory))), None)
+    if root is None:
+        image_folders.refuse_similar(name)
+        root = directories[0]
+    kind = sources.CIFAR10 if name == "cifar10" else sources.CIFAR100
+    _check_archive(kind, root)
+    try:
+        splits = [kind(root, train=train, download=True) for train in (True, False)]
+    except Exception as error:  # no network, a broken download, a full disk: torchvision raises many kinds
+        how = "put torchvision's archive or an image folder there, or run this once with a network"
+        raise DataError(f"{_missing(name, how)} (The download failed: {type(error).__name__}.)") from None
+    return tuple(splits[0].classes), [(split.data, np.array(split.targets)) for split in splits]
+
+
+def _check_archive(kind: Any, root: Path) -> None:
+    """Refuse parts of the archive that are not the original ones: they are pickles, which could run anything.
+
+    torchvision unpickles no file without its checksum either, but would fetch changed ones again and say nothing.
+    """
+    from torchvision.datasets import cifar
+
+    parts = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+    checksums = {root / kind.base_folder / name: checksum for name, checksum in parts}
+    if lost := [path for path in checksums if not path.exists()]:
+        archive = root / kind.filename
+        if lost[0].parent.exists() and not archive.exists():
+            raise DataError(f"{lost[0]} is missing: remove {lost[0].parent}, and it is fetched again, or complete it.")
+        checksums[archive] = kind.tgz_md5
+    for path, checksum in checksums.items():
+        if path.exists() and not (path.is_file() and cifar.check_integrity(path, checksum)):
+            raise DataError(f"{path} is damaged or was changed: its checksum is another. Remove it to fetch it.")

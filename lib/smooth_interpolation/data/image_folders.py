@@ -12,6 +12,7 @@ import functools
 import io
 import logging
 import os
+import re
 import struct
 import warnings
 import zipfile
@@ -24,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from .. import locations
 from ..errors import DataError
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ OTHERS = "files of other formats"
 MAX_BYTES = 4 << 20  # of one image's file
 MAX_PIXELS = 512 * 512  # of one image
 MAX_TOTAL = 4 << 30  # bytes of all pixels of a split
+ARCHIVES = {".zip", ".gz", ".tgz", ".tar"}
 DEEP_MODES = ("I", "F")  # and I;16 in its variants
 
 
@@ -260,3 +263,18 @@ def _pixels(image: Image.Image, what: str, grey: bool) -> np.ndarray:
     if grey and image.mode in ("1", "L") and "transparency" not in image.info:
         return np.asarray(image.convert("L"))[..., None]
     return np.asarray(image.convert("RGB"))
+
+
+def refuse_similar(name: str) -> None:
+    """Refuse to go on without, or to download, images that may be there under nearly the same name."""
+    letters = r"[\W_]*".join(re.sub(r"[\W_]", "", name))
+    alike = re.compile(letters + r"(?![^\W_])", re.IGNORECASE)  # of cifar10: CIFAR-10 and cifar10_png, not cifar100
+    for directory in locations.data_directories():
+        for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+            suffix, folder = path.suffix.lower(), path.is_dir()
+            if (folder or suffix in ARCHIVES) and alike.match(path.name) and not hidden(path.name):
+                to_do = f"make them a folder {name}/"
+                if folder or suffix == ".zip":
+                    to_do = f"name it {name}{'/' if folder else '.zip'}"
+                what = f"{path} may be images of '{name}', all or a part"
+                raise DataError(f"{what}: if they are all, {to_do}; else move it away.")
