@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from smooth_interpolation import config
-from smooth_interpolation.cli import supervision
+from smooth_interpolation.cli import display
 from smooth_interpolation.runs import cost, resources, single, store, sweep, watching, work
 
 TINY = {
@@ -146,7 +146,7 @@ def test_the_gpu_of_a_run_is_shown(tmp_path, monkeypatch):
     watching.StatusFile(run, tmp_path, "processes", "cuda:1")
     (found,) = watching.under_way(store.path_of(run, tmp_path).parent)
     lock.release()
-    assert found.device == "cuda:1" and supervision._row(found)[-1].startswith("cuda:1 of ")
+    assert found.device == "cuda:1" and display._row(found)[-1].startswith("cuda:1 of ")
 
 
 def test_a_run_that_is_half_done_costs_half(tmp_path):
@@ -154,7 +154,7 @@ def test_a_run_that_is_half_done_costs_half(tmp_path):
     asked = iter([False] * 15)  # 3 an epoch
     with pytest.raises(KeyboardInterrupt):
         work.do([run], work.Options(root=tmp_path, device="cpu"), stop=lambda: next(asked, True))
-    costs = supervision.costs([run, whole], [], "cpu", tmp_path)
+    costs = display.costs([run, whole], [], "cpu", tmp_path)
     assert 0.4 < costs[run] / costs[whole] < 0.8
 
 

@@ -13,7 +13,7 @@ from reliability import torture
 from typer.testing import CliRunner
 
 from smooth_interpolation import cli, config, locations
-from smooth_interpolation.cli import supervision
+from smooth_interpolation.cli import display
 from smooth_interpolation.errors import RecordError
 from smooth_interpolation.runs import cost, jobs, locks, single, store, sweep, watching, work
 from smooth_interpolation.runs.watching import Status, StatusFile
@@ -86,7 +86,7 @@ def test_the_command_shows_runs_in_progress_and_stopped_ones(begun):
     shown = command("status", PARAMS, "--results", root, *SETTINGS).stdout
     assert "w2-s0: stopped at epoch 2 of 4: start again to go on" in shown and "in progress" not in shown
     store.path_of(run, root).write_text("{}")
-    assert list(supervision.in_progress([store.path_of(run, root).parent])) == []  # it has a record
+    assert list(display.in_progress([store.path_of(run, root).parent])) == []  # it has a record
 
 
 def test_one_that_gives_no_sign_of_life_is_marked(begun, monkeypatch):
@@ -279,7 +279,5 @@ def test_time_that_a_stopped_run_lay_still_costs_nothing():
 
 def test_a_gpus_runs_are_predicted_from_a_gpus_records():
     experiment = config.find("gpu", "convnet-noise20")
-    *_, last = supervision.plan(
-        [experiment.run(5, 0)], experiment.runs(), 1, "cuda", locations.repository() / "results"
-    )
+    *_, last = display.plan([experiment.run(5, 0)], experiment.runs(), 1, "cuda", locations.repository() / "results")
     assert "1 run would be done, in about" in last

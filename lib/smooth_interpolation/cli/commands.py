@@ -133,7 +133,6 @@ def sweep(
     until = _until(time_limit)
     from ..runs import ray_engine, resources
     from ..runs import sweep as engines
-    from . import supervision
 
     on_ray = {
         "address": address,
@@ -158,13 +157,13 @@ def sweep(
     workers = workers or (options.cores() if kind == "cpu" else len(places))
     beside = workers if engine == "processes" else 1  # how much a cluster does at a time is not known here
     if dry_run:
-        console.print(*supervision.plan(todo, planned, beside, kind, results), sep="\n", highlight=False)
+        console.print(*display.plan(todo, planned, beside, kind, results), sep="\n", highlight=False)
         return
     how: dict[str, Any] = {"device": device, "root": results, "acceleration": acceleration, "until": until}
     options.agree(todo, yes or until is not None, beside, kind)
     costs = {}
     if engine == "ray" or kind != "cpu":
-        costs = supervision.costs(todo, store.read_all(planned, results), kind, results)
+        costs = display.costs(todo, store.read_all(planned, results), kind, results)
     if engine == "ray":
         todo.sort(key=lambda one: -costs[one])
         do, how = ray_engine.run_sweep, how | on_ray
@@ -184,7 +183,7 @@ def sweep(
     for failed, reason in outcome.failed:
         errors.print(f"[bold red]{failed} failed:[/] {escape(reason)}", highlight=False, soft_wrap=True)
     if outcome.left:
-        what = supervision.left(outcome.left, len(experiment.runs()), planned, beside, kind, results)
+        what = display.left(outcome.left, len(experiment.runs()), planned, beside, kind, results)
         errors.print(f"Time is up: {what}. To go on: {options.again(sys.argv)}", highlight=False, soft_wrap=True)
     if outcome.failed or outcome.left:
         raise typer.Exit(1 if outcome.failed else options.TIME_UP)
@@ -203,7 +202,6 @@ def status(
     results: options.Results = None,
 ) -> None:
     """What is done, missing and diverged, what runs now on any machine, and the time left at the speed of the runs done."""
-    from . import supervision
 
     files = params or sorted((locations.repository() / "params").glob("*/*.yaml"))
     others = [] if params else store.studies(results)
@@ -222,11 +220,11 @@ def status(
             "missing": [run for run, record in records.items() if record is None],
             "diverged": [run for run, record in records.items() if record and record["status"] == "diverged"],
         }
-        done, left = len(found) - len(of["diverged"]), supervision.time_left(of["missing"], found)
+        done, left = len(found) - len(of["diverged"]), display.time_left(of["missing"], found)
         table.add_row(title, str(done), *(str(len(runs)) for runs in of.values()), left)
         for state, runs in of.items() if params else ():
             if runs:
-                which = "all" if len(runs) == len(records) else supervision.in_words(runs)
+                which = "all" if len(runs) == len(records) else display.in_words(runs)
                 lists.append(f"{title}, {state}: {which}")
         planned |= {store.path_of(run, results) for run in records}
     directories = {path.parent for path in planned}
@@ -240,9 +238,9 @@ def status(
         where = "their params files are not among params/<scale>/<experiment>.yaml, where they are looked for"
         console.print(f"?: {where}: name them, or move them there.", soft_wrap=True)
     for directory in sorted(directories):
-        if besides := supervision.besides(directory, planned):
+        if besides := display.besides(directory, planned):
             console.print(besides, highlight=False, soft_wrap=True)
-    for shown in supervision.in_progress(sorted(directories.union(others))):
+    for shown in display.in_progress(sorted(directories.union(others))):
         console.print(shown, highlight=False, soft_wrap=True)
     for line in lists:
         console.print(line, highlight=False, soft_wrap=True)
