@@ -69,7 +69,7 @@ def run(
     how = {"device": device, "threads": threads, "acceleration": acceleration, "force": force, "until": until}
     with options.interruptible():
         record = display.measure(one, results, errors, **how)
-    console.print(*display.record_summary(record), sep="\n", highlight=False)
+    console.print(*display.record_summary(record), sep="\n")
     console.print(f"Record: {store.path_of(one, results)}", soft_wrap=True)
 
 
@@ -85,16 +85,12 @@ def sweep(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes side by side, each on one thread; by default one per core, or one on each GPU.",
-            min=1,
-            max=MANY,
+            help="Processes of one thread each; by default one per core, or one on each GPU.", min=1, max=MANY
         ),
     ] = None,
     at_once: Annotated[
         int | None,
-        typer.Option(
-            help="Networks that a process trains side by side; by default 1, or 16 on a GPU.", min=1, max=MANY
-        ),
+        typer.Option(help="Networks that each trains side by side; by default 1, or 16 on a GPU.", min=1, max=MANY),
     ] = None,
     device: options.Device = "auto",
     results: options.Results = None,
@@ -110,15 +106,11 @@ def sweep(
     ] = None,
     gpus_per_run: Annotated[
         float | None,
-        typer.Option(
-            help="Ray: a run's share of one GPU, from 0 to 1, such as 0.25.",
-            parser=validation.gpus,
-            metavar="NUMBER",
-            show_default=False,
-        ),
+        typer.Option(help="Ray: a run's share of one GPU, from 0 to 1.", parser=validation.gpus, metavar="NUMBER"),
     ] = None,
     memory_per_run: Annotated[
-        str | None, typer.Option(help="Ray: memory that a run needs, such as 2GB.", show_default=False)
+        int | None,
+        typer.Option(help="Ray: memory that a run needs, such as 2GB.", parser=options.parse_bytes, metavar="SIZE"),
     ] = None,
     in_flight: Annotated[int | None, typer.Option(help="Ray: at most so many runs at a time.", min=1)] = None,
 ) -> None:
@@ -137,7 +129,7 @@ def sweep(
     on_ray = {
         "address": address,
         "gpus_per_run": gpus_per_run,
-        "memory_per_run": None if memory_per_run is None else options.parse_bytes(memory_per_run),
+        "memory_per_run": memory_per_run,
         "in_flight": in_flight,
     }
     options.check_engine(engine, {"workers": workers, "at_once": at_once}, on_ray)
@@ -157,7 +149,7 @@ def sweep(
     workers = workers or (options.cores() if kind == "cpu" else len(places))
     beside = workers if engine == "processes" else 1  # how much a cluster does at a time is not known here
     if dry_run:
-        console.print(*display.plan(todo, planned, beside, kind, results), sep="\n", highlight=False)
+        console.print(*display.plan(todo, planned, beside, kind, results), sep="\n")
         return
     how: dict[str, Any] = {"device": device, "root": results, "acceleration": acceleration, "until": until}
     options.agree(todo, yes or until is not None, beside, kind)
@@ -177,14 +169,14 @@ def sweep(
         outcome = do(todo, watch=watch, **how)
     for name in ("complete", "diverged", "failed"):
         if n := len(getattr(outcome, name)):
-            console.print(f"{n} {name}" + f", in {directory}" * (name != "failed"), highlight=False, soft_wrap=True)
+            console.print(f"{n} {name}" + f", in {directory}" * (name != "failed"), soft_wrap=True)
     for skipped, reason in outcome.skipped:
-        console.print(f"{skipped}: {escape(reason)}", highlight=False, soft_wrap=True)
+        console.print(f"{skipped}: {escape(reason)}", soft_wrap=True)
     for failed, reason in outcome.failed:
-        errors.print(f"[bold red]{failed} failed:[/] {escape(reason)}", highlight=False, soft_wrap=True)
+        errors.print(f"[bold red]{failed} failed:[/] {escape(reason)}", soft_wrap=True)
     if outcome.left:
         what = display.left(outcome.left, len(experiment.runs()), planned, beside, kind, results)
-        errors.print(f"Time is up: {what}. To go on: {options.again(sys.argv)}", highlight=False, soft_wrap=True)
+        errors.print(f"Time is up: {what}. To go on: {options.again(sys.argv)}", soft_wrap=True)
     if outcome.failed or outcome.left:
         raise typer.Exit(1 if outcome.failed else options.TIME_UP)
 
@@ -239,11 +231,11 @@ def status(
         console.print(f"?: {where}: name them, or move them there.", soft_wrap=True)
     for directory in sorted(directories):
         if besides := display.besides(directory, planned):
-            console.print(besides, highlight=False, soft_wrap=True)
+            console.print(besides, soft_wrap=True)
     for shown in display.in_progress(sorted(directories.union(others))):
-        console.print(shown, highlight=False, soft_wrap=True)
+        console.print(shown, soft_wrap=True)
     for line in lists:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 for command in (show, claims, figure, measure):
@@ -277,5 +269,5 @@ def main() -> None:
         message = validation.sentence(error.format_message().strip().rstrip("."))
         if message == ".":  # no command: the help has been shown
             sys.exit(1)
-    errors.print(f"[bold red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    errors.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
     sys.exit(1)

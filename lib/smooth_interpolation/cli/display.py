@@ -19,7 +19,7 @@ from ..runs import cost, locks, store, tables
 from ..runs.record_format import Record
 from ..runs.watching import Found, Report, under_way
 
-console, errors = Console(), Console(stderr=True)
+console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
 SHORT = {"supported": "yes", "contradicted": "no", "inconclusive": "open", "not measured": "-"}
 COLOURS = {"supported": "green", "contradicted": "red", "inconclusive": "yellow", "not measured": "dim"}
 

@@ -26,7 +26,7 @@ def show(
     """A record, verified: how training ended, a table of its volumes, and where it comes from."""
     if record.suffix == ".yaml":
         raise ConfigError(f"{record} is a params file: name a record, such as results/laptop/NAME/w006-s0.json.")
-    console.print(*display.record_summary(store.read_file(record)), sep="\n", highlight=False)
+    console.print(*display.record_summary(store.read_file(record)), sep="\n")
 
 
 def claims(
@@ -43,7 +43,7 @@ def claims(
     if not params:
         if set_:
             raise ConfigError("--set needs a params file to set a field of.")
-        console.print(*display.claims_by_scale(verdicts.overview(results)), sep="\n", highlight=False)
+        console.print(*display.claims_by_scale(verdicts.overview(results)), sep="\n")
         others = [
             f"{path.parent.name}/{path.name} ({len(list(path.glob('w*-s*.json')))} records)"
             for path in store.studies(results)
@@ -51,16 +51,14 @@ def claims(
         ]
         if others:
             where = "params/<scale>/<experiment>.yaml or elsewhere"
-            console.print(
-                f"Left out, and judged with their params files, {where}: {', '.join(others)}.", highlight=False
-            )
+            console.print(f"Left out, and judged with their params files, {where}: {', '.join(others)}.")
         return
     for file in params:
         experiment = experiment_of(file, set_)
         table = registry.judge(store.read_all(experiment.runs(), results), experiment.experiment, experiment)
         if len(params) > 1:
-            console.print(f"[bold underline]{experiment.scale}/{experiment.name}[/]", highlight=False)
-        console.print(*display.claims_of_one(table), verdicts.trial(experiment.scale), sep="\n", highlight=False)
+            console.print(f"[bold underline]{experiment.scale}/{experiment.name}[/]")
+        console.print(*display.claims_of_one(table), verdicts.trial(experiment.scale), sep="\n")
 
 
 def figure(
@@ -102,7 +100,7 @@ def figure(
         raise ConfigError(f"Nothing of {params} is measured yet: smooth-interpolation sweep {params} does it.")
     figures.save(of_runs(name)(runs, mark_width=width), output)
     besides = f", and besides them w = {', '.join(map(str, runs.explored))}" if runs.explored else ""
-    console.print(f"{output}: {len(runs.planned)} of {len(experiment.runs())} runs{besides}", highlight=False)
+    console.print(f"{output}: {len(runs.planned)} of {len(experiment.runs())} runs{besides}")
 
 
 def measure(
