@@ -20,8 +20,8 @@ TINY = {
     "strengths": "[5, 20]", "n_paths": 1, "n_tangents": 1, "widths": "[1, 2]",
 }  # fmt: skip
 NEW = {
-    "class Settings(Measurement):": "    later_decay: Share = fields.added(0.0)\n",
-    "class Measurement(BaseModel):": "    more_strengths: Strengths = fields.added((3, 4))\n",
+    "class Settings(Measurement):": "    later_decay: fields.Share = fields.added(0.0)\n",
+    "class Measurement(BaseModel):": "    more_strengths: fields.Strengths = fields.added((3, 4))\n",
 }
 # What the digests, tables and figures of all experiments are, in short.
 SEEN = """

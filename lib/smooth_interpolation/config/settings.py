@@ -17,31 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
 from . import fields
-from .fields import (
-    MAX_ANCHORS,
-    MAX_DRAWN,
-    MAX_RUNS,
-    Classes,
-    Delta,
-    Deviations,
-    Directions,
-    Epochs,
-    Images,
-    KeptEpochs,
-    Means,
-    Name,
-    Network,
-    Points,
-    Positive,
-    Seed,
-    Seeds,
-    Share,
-    Source,
-    Strengths,
-    Texts,
-    Width,
-    Widths,
-)
 from .validation import build
 
 SCALES = ("demo", "laptop", "gpu", "paper")  # of the book; one of your own may be any other word
@@ -57,12 +32,12 @@ class Measurement(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     path_kind: Literal["svd", "shift"] = "svd"
-    strengths: Strengths = (5, 10, 15, 20, 22, 25)  # singular values erased, or pixels shifted, per anchor
-    n_paths: Directions = 4
-    n_tangents: Directions = 4
-    delta: Delta = 0.1
-    n_clean_points: Points = 250
-    n_noisy_points: Points = 250
+    strengths: fields.Strengths = (5, 10, 15, 20, 22, 25)  # singular values erased, or pixels shifted, per anchor
+    n_paths: fields.Directions = 4
+    n_tangents: fields.Directions = 4
+    delta: fields.Delta = 0.1
+    n_clean_points: fields.Points = 250
+    n_noisy_points: fields.Points = 250
     # Training points with the labels trained on, the same with their true labels, or as many test points.
     points_from: Literal["train", "restored", "test"] = fields.added("train")
 
@@ -70,51 +45,53 @@ class Measurement(BaseModel):
     def _measurable(self) -> Measurement:
         if self.n_clean_points + self.n_noisy_points == 0:
             raise ValueError("n_clean_points and n_noisy_points cannot both be 0")
-        if (anchors := self.n_paths * len(self.strengths)) > MAX_ANCHORS:
-            raise ValueError(f"n_paths x strengths gives {anchors} anchors a point: at most {MAX_ANCHORS} are allowed")
+        if (anchors := self.n_paths * len(self.strengths)) > fields.MAX_ANCHORS:
+            raise ValueError(
+                f"n_paths x strengths gives {anchors} anchors a point: at most {fields.MAX_ANCHORS} are allowed"
+            )
         return self
 
 
 class Settings(Measurement):
     """Everything that the runs of one experiment share."""
 
-    experiment: Name
-    scale: Name
-    overrides: Texts = ()  # fields set apart from the params file
+    experiment: fields.Name
+    scale: fields.Name
+    overrides: fields.Texts = ()  # fields set apart from the params file
 
-    dataset: Source  # cifar10, cifar100, dead_leaves, or the name of an image folder
-    n_classes: Classes = 10
-    n_train: Images | None = None  # balanced over classes; None: all
-    n_test: Images | None = None
-    data_seed: Seed = 0  # of the subsets, the label noise, the measured points and the tangent directions
+    dataset: fields.Source  # cifar10, cifar100, dead_leaves, or the name of an image folder
+    n_classes: fields.Classes = 10
+    n_train: fields.Images | None = None  # balanced over classes; None: all
+    n_test: fields.Images | None = None
+    data_seed: fields.Seed = 0  # of the subsets, the label noise, the measured points and the tangent directions
     noise: Literal["none", "symmetric", "asymmetric"] = "symmetric"
-    noise_fraction: Share = 0.2  # of all labels; asymmetric: of the labels within each corrupted class
+    noise_fraction: fields.Share = 0.2  # of all labels; asymmetric: of the labels within each corrupted class
     n_corrupted_classes: Annotated[int, Field(ge=0, le=10_000)] = 0  # asymmetric noise only
     # Inputs are (image - mean) / std per channel, of images in [0, 1]; None: the training images' own.
-    input_mean: Means | None = None
-    input_std: Deviations | None = None
+    input_mean: fields.Means | None = None
+    input_std: fields.Deviations | None = None
 
-    model: Network  # convnet, resnet18, or module:name of a callable of width and n_classes
+    model: fields.Network  # convnet, resnet18, or module:name of a callable of width and n_classes
     optimizer: Literal["sgd", "adam"]
-    learning_rate: Positive
-    momentum: Share = 0.9  # SGD only
+    learning_rate: fields.Positive
+    momentum: fields.Share = 0.9  # SGD only
     warmup_epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 5
-    warmup_learning_rate: Positive = 0.001  # where the linear warm-up starts
+    warmup_learning_rate: fields.Positive = 0.001  # where the linear warm-up starts
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
-    epochs: Epochs
+    epochs: fields.Epochs
     augment: bool = False  # pad-4 random crop and horizontal flip
     # bfloat16, TensorFloat-32 or float32, of training; measurements are float32 or wider.
     precision: Literal["bf16", "tf32", "fp32"] = "fp32"
     n_evaluations: Annotated[int, Field(ge=1, le=1000)] = 20  # at most so many log-spaced epochs, the last included
     n_last_evaluations: Annotated[int, Field(ge=0, le=100)] = 10  # so many more in the last tenth of the epochs
 
-    weight_decay: Share = fields.added(0.0)  # added to the gradient, times the weights
-    label_smoothing: Share = fields.added(0.0)  # of the targets trained on, not of those measured with
-    dropout: Share = fields.added(0.0)  # ConvNet: of the features before the linear layer
+    weight_decay: fields.Share = fields.added(0.0)  # added to the gradient, times the weights
+    label_smoothing: fields.Share = fields.added(0.0)  # of the targets trained on, not of those measured with
+    dropout: fields.Share = fields.added(0.0)  # ConvNet: of the features before the linear layer
     batch_norm: bool = fields.added(False)  # ConvNet: after each convolution
     # After the warm-up; step: a tenth of the rate from half of the epochs on, a hundredth from three quarters on.
     schedule: Literal["constant", "cosine", "step"] = fields.added("constant")
-    keep_epochs: KeptEpochs = fields.added(())  # after which the weights are kept, besides the last
+    keep_epochs: fields.KeptEpochs = fields.added(())  # after which the weights are kept, besides the last
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -134,8 +111,8 @@ class Settings(Measurement):
         if self.dataset == "dead_leaves":
             if self.n_train is None or self.n_test is None:
                 raise ValueError("dead_leaves needs n_train and n_test")
-            if max(self.n_train, self.n_test) > MAX_DRAWN:
-                raise ValueError(f"n_train and n_test can be at most {MAX_DRAWN:,} for dead_leaves")
+            if max(self.n_train, self.n_test) > fields.MAX_DRAWN:
+                raise ValueError(f"n_train and n_test can be at most {fields.MAX_DRAWN:,} for dead_leaves")
             if not 10 <= self.n_classes <= 100:
                 raise ValueError(f"n_classes {self.n_classes}: dead_leaves has 10 to 100 classes")
         if self.model != "convnet" and (self.dropout or self.batch_norm):
@@ -204,8 +181,8 @@ def corrupted_labels(settings: Settings, n_train: int) -> tuple[int, int]:
 class Run(Settings):
     """One network: what is trained, and how it is measured."""
 
-    width: Width
-    seed: Seed = 0  # of the initialisation, the order of the batches and the augmentation
+    width: fields.Width
+    seed: fields.Seed = 0  # of the initialisation, the order of the batches and the augmentation
 
     @property
     def digest(self) -> str:
@@ -225,13 +202,13 @@ class Run(Settings):
 class Experiment(Settings):
     """A family of networks: every width with every seed."""
 
-    widths: Widths
-    seeds: Seeds = (0,)
+    widths: fields.Widths
+    seeds: fields.Seeds = (0,)
 
     @model_validator(mode="after")
     def _not_too_many(self) -> Experiment:
-        if (n := len(self.widths) * len(self.seeds)) > MAX_RUNS:
-            raise ValueError(f"widths x seeds gives {n:,} runs: at most {MAX_RUNS:,} are allowed")
+        if (n := len(self.widths) * len(self.seeds)) > fields.MAX_RUNS:
+            raise ValueError(f"widths x seeds gives {n:,} runs: at most {fields.MAX_RUNS:,} are allowed")
         return self
 
     def run(self, width: int, seed: int) -> Run:
