@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import locations
-from ..config import validation
+from ..config import fields
 from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError, UserError
 from ..runs import store
@@ -106,7 +106,7 @@ def sweep(
     ] = None,
     gpus_per_run: Annotated[
         float | None,
-        typer.Option(help="Ray: a run's share of one GPU, from 0 to 1.", parser=validation.gpus, metavar="NUMBER"),
+        typer.Option(help="Ray: a run's share of one GPU, from 0 to 1.", parser=fields.gpus, metavar="NUMBER"),
     ] = None,
     memory_per_run: Annotated[
         int | None,
@@ -266,7 +266,7 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):  # not of the command line's own errors
             raise
-        message = validation.sentence(error.format_message().strip().rstrip("."))
+        message = fields.sentence(error.format_message().strip().rstrip("."))
         if message == ".":  # no command: the help has been shown
             sys.exit(1)
     errors.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)

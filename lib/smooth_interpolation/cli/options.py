@@ -15,7 +15,7 @@ import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from .. import config, locations
-from ..config import Experiment, Run, params_file, validation
+from ..config import Experiment, Run, fields, params_file
 from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError
 from ..runs import resources
@@ -42,9 +42,7 @@ def parse_time(text: str) -> float:
     hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds
     if not LEAST <= total <= MOST:
-        raise ConfigError(
-            f"--time-limit {validation.plain(text)}: write a time such as 90s or 1h30m, from 20 s to a year."
-        )
+        raise ConfigError(f"--time-limit {fields.plain(text)}: write a time such as 90s or 1h30m, from 20 s to a year.")
     return total
 
 
@@ -118,13 +116,13 @@ def experiment_of(params: Path, set_: list[str] | None) -> Experiment:
     for text in set_ or []:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ConfigError(f"--set {validation.plain(text)}: write --set FIELD=VALUE, such as --set epochs=20.")
+            raise ConfigError(f"--set {fields.plain(text)}: write --set FIELD=VALUE, such as --set epochs=20.")
         try:
             overrides[name.strip()] = params_file.value(value)
         except params_file.FlatYamlError as error:
-            raise ConfigError(f"--set {validation.plain(name)}={validation.quoted(value)}: {error.problem}.") from None
+            raise ConfigError(f"--set {fields.plain(name)}={fields.quoted(value)}: {error.problem}.") from None
         if overrides[name.strip()] is None:
-            raise ConfigError(f"--set {validation.plain(text)}: write a value; a field that is not set is the file's.")
+            raise ConfigError(f"--set {fields.plain(text)}: write a value; a field that is not set is the file's.")
     return config.load(params, overrides)
 
 

@@ -1,8 +1,8 @@
 """Settings of experiments and runs, and the params files that hold them."""
 
+from .fields import build, unknown_name
 from .params_file import find, load, read
 from .settings import ADDED_DEFAULTS, CIFAR, FIELDS, SCALES, SCHEMA, Experiment, Measurement, Run, Settings, completed
-from .validation import build, unknown_name
 
 __all__ = [
     "ADDED_DEFAULTS",

@@ -16,9 +16,8 @@ import yaml
 
 from .. import files, locations
 from ..errors import ConfigError
-from . import validation
+from .fields import at, build, sentence, unknown_name
 from .settings import FIELDS, SCALES, Experiment
-from .validation import at, build, unknown_name
 
 MAX_BYTES = 64 * 1024  # of a file
 MAX_SCALAR = 1000  # characters of one value
@@ -59,7 +58,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def fields(text: str) -> tuple[dict[str, Any], dict[str, int]]:
+def parsed(text: str) -> tuple[dict[str, Any], dict[str, int]]:
     """The fields of a text, which must be one flat mapping with distinct names, and their lines, counted from 1."""
     node = _compose(text)
     if not isinstance(node, yaml.MappingNode):
@@ -119,11 +118,9 @@ def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         known = (locations.repository() / "params").is_dir()
         advice = "params files are named params/<scale>/<experiment>.yaml" if known else NO_PARAMS
-        raise ConfigError(
-            validation.sentence(f"Cannot read {path}: {reason}{_similar(path) or f'; {advice}'}")
-        ) from None
+        raise ConfigError(sentence(f"Cannot read {path}: {reason}{_similar(path) or f'; {advice}'}")) from None
     try:
-        return fields(text)
+        return parsed(text)
     except FlatYamlError as error:
         line = f", line {error.line}" if error.line else ""
         raise ConfigError(f"{path}{line}: {error.problem}.") from None
@@ -156,7 +153,7 @@ def based(path: Path | str, within: tuple[Path, ...] = ()) -> tuple[dict[str, An
     places = [here.parent / name, locations.repository() / "params" / name]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise ConfigError(validation.sentence(f"{where}: there is no {name}{_similar(Path('params', name))}"))
+        raise ConfigError(sentence(f"{where}: there is no {name}{_similar(Path('params', name))}"))
     beneath, _ = based(found, (*within, here))
     own = {"experiment": here.stem} | ({"scale": here.parent.name} if here.parent.parent.name == "params" else {})
     return {**beneath, **own, **values}, lines

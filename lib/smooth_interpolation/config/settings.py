@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
 from . import fields
-from .validation import build
+from .fields import build
 
 SCALES = ("demo", "laptop", "gpu", "paper")  # of the book; one of your own may be any other word
 SCHEMA = 3  # of records; raise it whenever the numerics of training or measuring change; new fields: `fields.added`

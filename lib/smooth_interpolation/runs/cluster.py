@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..config import validation
+from ..config import fields
 from ..errors import ConfigError
 
 PATIENCE = 60.0  # seconds for a node with room to join
@@ -29,7 +29,7 @@ class Request:
     memory: int = 0  # bytes; 0: whatever there is
 
     def __post_init__(self) -> None:
-        validation.gpus(self.gpus)
+        fields.gpus(self.gpus)
 
     def fits(self, node: Node) -> int:
         """How many such runs a node holds; a run has its share on one GPU."""

@@ -23,7 +23,7 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from .. import files
-from ..config import SCHEMA, validation
+from ..config import SCHEMA, fields
 from ..errors import RecordError
 
 Record = dict[str, Any]
@@ -150,7 +150,7 @@ def read_file(path: Path) -> Record:
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise RecordError(f"{path} is damaged or no record: if it is a run's record, {ADVICE}.") from None
     if schema != SCHEMA:
-        raise RecordError(f"{path} has schema {validation.shown(schema)}, and {SCHEMA} is read here: {ADVICE}.")
+        raise RecordError(f"{path} has schema {fields.shown(schema)}, and {SCHEMA} is read here: {ADVICE}.")
     if claimed != found:
         raise RecordError(f"{path} was changed after it was written (its checksum does not match): {ADVICE}.")
     try:
@@ -195,7 +195,7 @@ def fault(error: ValidationError, value: Any) -> str:
         except (LookupError, TypeError):  # one of several types that a value could have
             break
         names = [ENTRIES[names[0]].format(name + 1)] if isinstance(name, int) else [name, *names]
-    return f"{_place(names if len(names) > 1 or ' ' in names[0] else [*names, 'it'])} is {validation.shown(value)}"
+    return f"{_place(names if len(names) > 1 or ' ' in names[0] else [*names, 'it'])} is {fields.shown(value)}"
 
 
 def _place(names: list[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from .. import config, files, locations
-from ..config import Experiment, Run, validation
+from ..config import Experiment, Run, fields
 from ..config.fields import MAX_WIDTH
 from ..errors import ConfigError, RecordError
 from . import record_format
@@ -202,6 +202,6 @@ def first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
     """The first field in which two configurations differ, in words."""
     for field in sorted({*there, *here}):
         if there.get(field) != here.get(field):
-            words = validation.shown(there.get(field)), validation.shown(here.get(field))
-            return f"{field if field in here else validation.shown(field)} is {words[0]} there and {words[1]} here"
+            words = fields.shown(there.get(field)), fields.shown(here.get(field))
+            return f"{field if field in here else fields.shown(field)} is {words[0]} there and {words[1]} here"
     return "the digest differs"
