@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from smooth_interpolation import config
 from smooth_interpolation.data import preparation
 from smooth_interpolation.runs import cost, sweep
-from smooth_interpolation.train import loop, models, stacks
+from smooth_interpolation.train import loop, models, step
 from smooth_interpolation.train.step import Recipe
 
 from . import flops, timing
@@ -54,7 +54,7 @@ def epochs_of(trainers: Sequence[loop.Trainer]) -> None:
 def step_cases(widths: Sequence[int]) -> Iterator[Case]:
     """Side by side first: three networks and one then find compiled what they share with it."""
     for width in widths:
-        alone = (COMPILED,) if 2 * width <= stacks.CHANNELS else ()  # else nothing is trained as one
+        alone = (COMPILED,) if 2 * width <= step.CHANNELS else ()  # else nothing is trained as one
         yield "convnet", width, together(width), "bf16", (BEFORE, *alone, AFTER)
         yield "convnet", width, 3, "bf16", (BEFORE, AFTER)
         yield "convnet", width, 1, "bf16", (EAGER, BEFORE, AFTER)

@@ -13,7 +13,7 @@ from smooth_interpolation import config
 from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import ConfigError, UserError
 from smooth_interpolation.runs import checkpoints
-from smooth_interpolation.train import graphs, loop, models, stacks, step
+from smooth_interpolation.train import graphs, loop, models, step
 from smooth_interpolation.train.models import ConvNet, ResNet18
 from smooth_interpolation.train.step import Recipe
 
@@ -202,7 +202,7 @@ def test_a_lost_network_takes_no_other_of_its_stack_along():
 @pytest.mark.parametrize("n_networks", [1, 3])
 def test_a_compiled_step_is_the_step(n_networks):
     networks = [models.create("convnet", 2, 10, seed) for seed in range(n_networks)]
-    network = stacks.Stack(networks)
+    network = step.Stack(networks)
     images, labels = torch.rand(8, 3 * n_networks, 32, 32), torch.randint(0, 10, (8, n_networks))
     found = []
     for losses_of in (step.losses_of, graphs.compiled(step.losses_of)):

@@ -2,7 +2,7 @@
 
 A graph reads everything from tensors that stay in place: the order of the images, the position in it, the learning
 rates. So an epoch is its number of replays, and nothing is waited for; another seed of the same network only resets the
-tensors (`Trainer.start`). Narrow networks that are at the same step are trained as one, see `stacks`: their trainers then
+tensors (`Trainer.start`). Narrow networks that are at the same step are trained as one, see `step`: their trainers then
 hold views of its weights.
 """
 
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from .. import locations
 from ..measure.precision import full_precision
-from . import models, stacks
-from .step import learning_rate, losses_of, optimizer_of, scheduled_steps
+from . import models
+from .step import Stack, channels, learning_rate, losses_of, optimizer_of, pack, put_buffer, scheduled_steps
 
 if TYPE_CHECKING:
     from .loop import Trainer
@@ -43,7 +43,7 @@ def capture(trainers: Sequence[Trainer]) -> None:
         if trainer.graph is None and trainer.graphed:
             alike.setdefault(_kind(trainer), []).append(trainer)
     for group in alike.values():
-        for places in stacks.pack([stacks.width(trainer.model) or 0 for trainer in group]):
+        for places in pack([channels(trainer.model) or 0 for trainer in group]):
             part = [group[place] for place in places]
             try:
                 GraphedEpoch(part)
@@ -54,7 +54,7 @@ def capture(trainers: Sequence[Trainer]) -> None:
 
 def _kind(trainer: Trainer) -> object:
     """The same for trainers that can be one."""
-    if not trainer.acceleration.stack or stacks.width(trainer.model) is None:
+    if not trainer.acceleration.stack or channels(trainer.model) is None:
         return id(trainer)
     layers = tuple(name for name, _ in trainer.model.named_buffers())
     return type(trainer.model), layers, id(trainer.data), trainer.step, trainer.recipe
@@ -74,7 +74,7 @@ class GraphedEpoch:
         self.model: nn.Module = first.model
         self.optimizer = first.optimizer
         if self.stacked:
-            self.model = stacks.Stack([trainer.model for trainer in trainers])
+            self.model = Stack([trainer.model for trainer in trainers])
             if first.acceleration.channels_last:
                 self.model.to(memory_format=torch.channels_last)
             self.optimizer = optimizer_of(self.model, self.recipe)
@@ -149,7 +149,7 @@ class GraphedEpoch:
             self.graphs = {size: self._capture(size) for size in sorted(set(self.sizes), reverse=True)}
         self.model.load_state_dict(before)
         for s, (trainer, copies) in enumerate(zip(self.trainers, own, strict=True)):
-            if isinstance(self.model, stacks.Stack):
+            if isinstance(self.model, Stack):
                 self._share(trainer, s)
             for theirs in trainer.model.parameters():
                 for name, value in trainer.optimizer.state[theirs].items():
@@ -161,7 +161,7 @@ class GraphedEpoch:
     def _share(self, trainer: Trainer, s: int) -> None:
         """Have a trainer hold views of its part of the stack."""
         stack = self.model
-        assert isinstance(stack, stacks.Stack)
+        assert isinstance(stack, Stack)
         ours = dict(stack.network.named_parameters())
         for name, theirs in trainer.model.named_parameters():
             whole = ours[name]
@@ -172,7 +172,7 @@ class GraphedEpoch:
             }
         for name, buffer in stack.network.named_buffers():
             if not name.endswith(".mask"):
-                stacks.put_buffer(trainer.model, name, stack.part(name, buffer, s))
+                put_buffer(trainer.model, name, stack.part(name, buffer, s))
 
     def _capture(self, size: int) -> Any:
         long = self.recipe.epochs * len(self.data) >= COMPILE_FROM

@@ -24,8 +24,7 @@ from ..errors import ConfigError, DataError
 from ..measure.losses import Loss
 from ..measure.precision import full_precision
 from .graphs import GraphedEpoch, capture
-from .stacks import put_buffer
-from .step import Recipe, learning_rate, losses_of, optimizer_of, own_losses
+from .step import Recipe, learning_rate, losses_of, optimizer_of, own_losses, put_buffer
 
 
 @dataclass(frozen=True)

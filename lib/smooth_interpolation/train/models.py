@@ -99,7 +99,7 @@ class ConvNet(nn.Module):
         torch.Size([2, 10])
     """
 
-    stackable = True  # see `stacks`
+    stackable = True  # see `step.Stack`
 
     def __init__(
         self, width: int, n_classes: int = 10, channels: int = 3, dropout: float = 0.0, batch_norm: bool = False
