@@ -124,18 +124,10 @@ class Prepared:
 
     def description(self) -> dict[str, Any]:
         """What a record says of its data."""
-        return {
-            "name": self.dataset.name,
-            "source": self.dataset.source,
-            "fingerprint": self.dataset.fingerprint,
-            "n_train": len(self.train),
-            "n_test": len(self.test),
-            "n_corrupted": int(self.corrupted.sum()),
-            "irreducible_errors": self.irreducible_errors,
-            "corrupted_classes": list(self.corrupted_classes),
-            "mean": list(self.normalize.mean),
-            "std": list(self.normalize.std),
-        }
+        found = {name: getattr(self.dataset, name) for name in ("name", "source", "fingerprint")}
+        found |= {"n_train": len(self.train), "n_test": len(self.test), "n_corrupted": int(self.corrupted.sum())}
+        found |= {"irreducible_errors": self.irreducible_errors, "corrupted_classes": list(self.corrupted_classes)}
+        return found | {"mean": list(self.normalize.mean), "std": list(self.normalize.std)}
 
 
 def prepare(settings: Settings) -> Prepared:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import socket
@@ -33,12 +34,9 @@ class Request:
 
     def fits(self, node: Node) -> int:
         """How many such runs a node holds; a run has its share on one GPU."""
-        counts = [node.get("CPU", 0)]
-        if self.gpus:
-            counts.append(int(node.get("GPU", 0)) * int(1 / self.gpus + 1e-9))
-        if self.memory:
-            counts.append(node.get("memory", 0) // self.memory)
-        return int(min(counts))
+        on_gpus = int(node.get("GPU", 0)) * int(1 / self.gpus + 1e-9) if self.gpus else math.inf
+        in_memory = node.get("memory", 0) // self.memory if self.memory else math.inf
+        return int(min(node.get("CPU", 0), on_gpus, in_memory))
 
     def more(self, kind: str, nodes: list[Node]) -> Request:
         """What to ask once "memory" or "gpu memory" ran out: twice as much, which leaves fewer neighbours.
@@ -51,12 +49,8 @@ class Request:
         return replace(self, memory=min(largest, 2 * self.memory or largest // 4))
 
     def __str__(self) -> str:
-        parts = ["a core"]
-        if self.gpus:
-            parts.append(f"{self.gpus:g} of a GPU")
-        if self.memory:
-            parts.append(f"{self.memory / 1e9:.3g} GB of memory")
-        return " and ".join(parts)
+        gpus = f" and {self.gpus:g} of a GPU" if self.gpus else ""
+        return "a core" + gpus + (f" and {self.memory / 1e9:.3g} GB of memory" if self.memory else "")
 
 
 def require(alone: bool = False) -> Any:

@@ -24,7 +24,7 @@ from ..train.loop import Acceleration, Trainer
 from ..train.step import Recipe
 from . import checkpoints, locks, provenance, resources, store, weights
 from .checkpoints import DiskKeeper, State
-from .provenance import Spent, timed
+from .provenance import Spent
 from .record_format import Record
 from .watching import Status, StatusFile
 
@@ -244,38 +244,34 @@ class Job:
         config, trainer, bench, so_far = self.config, self.trainer, self.bench, self.so_far
         measured = None
         if trainer.done == "complete":
-            with timed() as spent:
+            with Spent() as spent:
                 measured = bench.evaluator.volumes(trainer.model, after_points)
             self.spend("measure", spent)
-        data = bench.data
         origin = so_far.origin | {
             "end": provenance.now(),
             "resumed": so_far.resumed,
             "wall_s": {stage: round(value, 2) for stage, value in so_far.seconds.items()},
             "cpu_s": round(so_far.cpu_seconds, 2),
             "side_by_side": round(so_far.networks, 2),
-            "images_per_s": round(trainer.epoch * len(data.train) / max(so_far.seconds["train"], 1e-9), 1),
+            "images_per_s": round(trainer.epoch * len(bench.data.train) / max(so_far.seconds["train"], 1e-9), 1),
             "peak_memory_mib": provenance.peak_memory_mib(bench.device),
             "parameters": sum(p.numel() for p in trainer.model.parameters()),
         }
-        return {
+        record: Record = {
             "schema": SCHEMA,
             "status": trainer.done,
             "digest": config.digest,
             "config": config.canonical(),
-            "data": data.description(),
-            "epochs_run": trainer.epoch,
-            "history": so_far.history,
-            "volumes": measured,
-            "provenance": origin,
         }
+        record |= {"data": bench.data.description(), "epochs_run": trainer.epoch, "history": so_far.history}
+        return record | {"volumes": measured, "provenance": origin}
 
     def spend(self, stage: str, spent: Spent, shared_by: int = 1) -> None:
         self.so_far.seconds[stage] += spent.wall / shared_by
         self.so_far.cpu_seconds += spent.cpu / shared_by
 
     def _evaluate(self, epoch: int) -> None:
-        with timed() as spent:
+        with Spent() as spent:
             entry = self.bench.evaluator.epoch(self.trainer.model)
         self.spend("evaluate", spent)
         self.so_far.history.append({"epoch": epoch, **entry})

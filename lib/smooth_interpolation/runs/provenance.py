@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import functools
 import importlib.metadata
@@ -13,7 +12,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +40,9 @@ def code() -> dict[str, Any]:
     ours = git("ls-files", "--error-unmatch", "--", str(Path(__file__).resolve()))
     commit = git("rev-parse", "HEAD") if ours else None
     changes = git("status", "--porcelain", "--", str(package)) if commit else None
-    return {
-        "commit": commit,
-        "dirty": bool(changes) if changes is not None else None,
-        "version": _version(package),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-    }
+    dirty = bool(changes) if changes is not None else None
+    libraries = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__}
+    return {"commit": commit, "dirty": dirty, "version": _version(package)} | libraries
 
 
 @functools.cache
@@ -78,11 +71,8 @@ def _version(package: Path) -> str | None:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    return {
-        "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "threads": torch.get_num_threads(),
-    }
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {"device": device.type, "device_name": name, "threads": torch.get_num_threads()}
 
 
 def now() -> str:
@@ -107,20 +97,15 @@ def _processor() -> str:
 
 
 class Spent:
-    """Seconds by the clock, and of the processor."""
+    """Seconds by the clock, and of the processor, that the body of a `with` takes, known when it is over."""
 
-    def __init__(self, wall: float = 0.0, cpu: float = 0.0):
-        self.wall, self.cpu = wall, cpu
+    def __enter__(self) -> Spent:
         self._began = time.perf_counter(), time.process_time()
+        return self
 
     def so_far(self) -> Spent:
-        return Spent(time.perf_counter() - self._began[0], time.process_time() - self._began[1])
+        self.wall, self.cpu = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
+        return self
 
-
-@contextlib.contextmanager
-def timed() -> Iterator[Spent]:
-    """What the body takes, known when it is over."""
-    spent = Spent()
-    yield spent
-    now = spent.so_far()
-    spent.wall, spent.cpu = now.wall, now.cpu
+    def __exit__(self, *error: object) -> None:
+        self.so_far()

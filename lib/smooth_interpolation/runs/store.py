@@ -38,8 +38,7 @@ def work_directory(record: Path) -> Path:
 
 def lock_path(run: Run, root: Path | None = None) -> Path:
     """The lock that whoever does a run holds."""
-    record = path_of(run, root)
-    return work_directory(record) / f"{record.stem}.lock"
+    return work_directory(path := path_of(run, root)) / f"{path.stem}.lock"
 
 
 def write(record: Record, run: Run, root: Path | None = None) -> Path:
@@ -116,12 +115,10 @@ def read_all(runs: Iterable[Run], root: Path | None = None) -> list[Record]:
 def explored(experiment: Experiment, root: Path | None = None) -> list[Record]:
     """The records of an experiment, and of its seeds at other widths: what a reader explored."""
     directory = path_of(experiment.run(experiment.widths[0], experiment.seeds[0]), root).parent
-    found = [re.fullmatch(r"w(\d+)-s(\d+)", path.stem) for path in sorted(directory.glob("w*-s*.json"))]
-    others = [
-        experiment.run(width, seed)
-        for width, seed in ((int(name[1]), int(name[2])) for name in found if name)
-        if width not in experiment.widths and seed in experiment.seeds and 1 <= width <= MAX_WIDTH
-    ]
+    names = [re.fullmatch(r"w(\d+)-s(\d+)", path.stem) for path in sorted(directory.glob("w*-s*.json"))]
+    found = [(int(name[1]), int(name[2])) for name in names if name]
+    wider = {width for width, _ in found if 1 <= width <= MAX_WIDTH}.difference(experiment.widths)
+    others = [experiment.run(width, seed) for width, seed in found if width in wider and seed in experiment.seeds]
     return read_all([*experiment.runs(), *others], root)
 
 
@@ -150,10 +147,8 @@ def last_epoch(history: pd.DataFrame, metric: str, subset: str = "all") -> pd.Da
 
 def irreducible_error(records: Iterable[Record]) -> float:
     """Training error in percent that no function of the image avoids: identical images have different labels."""
-    for record in records:
-        data = record["data"]
-        return 100 * data.get("irreducible_errors", 0) / data["n_train"]
-    return 0.0
+    data = next((record["data"] for record in records), {"n_train": 1})
+    return 100 * data.get("irreducible_errors", 0) / data["n_train"]
 
 
 def interpolation_threshold(history: pd.DataFrame, *, irreducible: float = 0.0, tolerance: float = 0.0) -> int | None:

@@ -103,9 +103,9 @@ class _Worker:
     def send(self, run: Run | None) -> None:
         """Hand it a run; None: there will be no more."""
         if not self.dismissed:
+            self.dismissed = run is None
             with contextlib.suppress(OSError):  # of one that has died it is noticed when it is listened to
                 self.connection.send(run)
-        self.dismissed = self.dismissed or run is None
 
 
 @dataclass

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, FiniteFloat
 
 from .. import files
@@ -73,11 +74,9 @@ class Found(BaseModel, strict=True, extra="forbid"):
         if self.alive is False:
             reached = f"at epoch {self.done} of {self.total}" if self.stage == "train" else f"in stage '{self.stage}'"
             return f"failed, see {self.log}" if self.stage == "failed" else f"stopped {reached}: start again to go on"
-        doing = {
-            "train": f"epoch {self.done} of {self.total}",
-            "measure": f"measured {self.done} of {self.total} points",
-        }
-        return doing.get(self.stage, "starting") + ("" if self.alive else ", but no sign of life")
+        done = f"{self.done} of {self.total}"
+        doing = {"train": f"epoch {done}", "measure": f"measured {done} points"}.get(self.stage, "starting")
+        return doing + ("" if self.alive else ", but no sign of life")
 
 
 class StatusFile:
@@ -103,8 +102,7 @@ class StatusFile:
         _, first, since = self._began
         speed = (status.done - first) / (now - since) if now > since and status.done > first else None
         about = {"per_second": speed, "updated": time.time(), "log": str(log) if log else None}
-        found = Found.model_construct(**dataclasses.asdict(status) | self._run | about)
-        text = found.model_dump_json(exclude={"alive"}).encode()  # NaN is null
+        text = orjson.dumps(dataclasses.asdict(status) | self._run | about)  # NaN is null
         with contextlib.suppress(OSError):
             files.write_atomically(self.path, lambda file: file.write(text), make_directory=False, durable=False)
 

@@ -39,7 +39,7 @@ from ..train import graphs, loop
 from ..train.loop import Acceleration
 from . import checkpoints, locks, resources
 from .jobs import Bench, Hold, Job, Skipped, described, write_log
-from .provenance import Spent, timed
+from .provenance import Spent
 from .resources import Limit, Signals, TimeUp
 from .watching import Report, Status
 
@@ -189,13 +189,13 @@ class _Worker:
         """An epoch of each, with checkpoints where they are due; what must not be lost is written before anything else."""
         jobs = [job for job in self.active if not job.trainer.done]
         if new := [job for job in jobs if job.trainer.graphed and not job.trainer.graph]:
-            with timed() as spent:
+            with Spent() as spent:
                 graphs.capture([job.trainer for job in new])
             for job in new:
                 job.spend("compile", spent, len(new))
             self.limit.began(spent.wall)
         ended = {}
-        with timed() as spent:
+        with Spent() as spent:
             for _ in loop.steps(job.trainer for job in jobs if not job.trainer.error):
                 # At the end of an epoch its evaluation comes first.
                 sound = [job for job in jobs if not job.trainer.error]
@@ -247,7 +247,7 @@ class _Worker:
             self._over(run, record["status"], None if self.options.keep else record)
 
     def _save(self, job: Job, spent: Spent | None = None, shared_by: int = 1) -> None:
-        with timed() as writing:
+        with Spent() as writing:
             job.save(spent, shared_by)
         self.limit.wrote(writing.wall)
 
