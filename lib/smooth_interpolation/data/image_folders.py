@@ -8,6 +8,7 @@ onto the disk; bytes and pixels are counted before an image is decoded, and memo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import logging
@@ -150,7 +151,11 @@ def _in_folder(place: Path, splits: tuple[str, ...], above: str = "") -> Iterato
             yield Item(name, folder=entry.is_dir())
             continue
         if entry.is_symlink():
-            _check_link(place, name)
+            path = place / name
+            if not os.path.exists(path):
+                raise DataError(f"{place}: {name} is a link to nothing ({os.readlink(path)!r:.80}): remove it.")
+            if not path.resolve().is_relative_to(place.resolve()):
+                raise DataError(f"{place}: {name} is a link that leads out of it: put a copy there.")
         if entry.is_dir():
             yield Item(name, folder=True)
             if name.count("/") < 1 + bool(splits):
@@ -158,14 +163,6 @@ def _in_folder(place: Path, splits: tuple[str, ...], above: str = "") -> Iterato
         else:
             status = entry.stat()
             yield Item(name, status.st_size, status.st_mtime_ns)
-
-
-def _check_link(place: Path, name: str) -> None:
-    path = place / name
-    if not os.path.exists(path):
-        raise DataError(f"{place}: {name} is a link to nothing ({os.readlink(path)!r:.80}): remove it.")
-    if not path.resolve().is_relative_to(place.resolve()):
-        raise DataError(f"{place}: {name} is a link that leads out of it: put a copy there.")
 
 
 def _in_zip(place: Path) -> Iterator[Item]:
@@ -205,8 +202,7 @@ def read(listing: Listing) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.n
     first = next(image.name for image in listing.images if image.name.startswith(f"{SPLITS[0]}/"))
     index = {label: i for i, label in enumerate(train)}
     splits, grey = [], True
-    archive = None if place.is_dir() else open_zip(place)
-    try:
+    with contextlib.nullcontext() if place.is_dir() else open_zip(place) as archive:
         shape = (*read_image(place, archive, first).shape[:2], 3)
         for split in SPLITS:
             names = [image.name for image in listing.images if image.name.startswith(f"{split}/")]
@@ -222,9 +218,6 @@ def read(listing: Listing) -> tuple[tuple[str, ...], list[tuple[np.ndarray, np.n
                 images[i] = pixels
                 grey = grey and pixels.shape[2] == 1
             splits.append((images, np.array([index[name.split("/")[1]] for name in names])))
-    finally:
-        if archive:
-            archive.close()
     return train, [(images[..., :1] if grey else images, labels) for images, labels in splits]
 
 

@@ -8,11 +8,13 @@ most, and `SPARE`.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,19 @@ def choose(name: str) -> torch.device:
     except (RuntimeError, AssertionError):
         raise ConfigError(f"There is no device '{name}' here: use cpu, or auto to take what there is.") from None
     return device
+
+
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """PyTorch computes with n threads in the body."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @functools.cache

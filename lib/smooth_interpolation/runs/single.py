@@ -131,12 +131,9 @@ def _by_first_steps(run: Run, device: torch.device) -> float:
     there = TrainingData.of(few.images, few.labels, data.normalize, run.precision, device)
     model = models.of_run(run, few.images.shape[1:]).to(device)
     trainer = Trainer(model, there, Recipe.of(run), run.seed, Acceleration(cuda_graph=False))
-    times, threads = [time.monotonic()], torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    times = [time.monotonic()]
+    with resources.threads(1):
         for _ in trainer.eager_epoch():
             times.append(time.monotonic())
-    finally:
-        torch.set_num_threads(threads)
     step = statistics.median(after - before for before, after in itertools.pairwise(times))
     return 4 / 3 * step * math.ceil(len(data.train) / run.batch_size) * run.epochs

@@ -203,13 +203,10 @@ def points_table(
     place = resources.choose(device)
     data = prepared or prepare(chosen[0])
     evaluator, points = Evaluator(data, chosen[0], place), data.points_table()
-    parts, before = [], torch.get_num_threads()
+    parts = []
     for run in chosen:
-        torch.set_num_threads(threads)
-        try:
+        with resources.threads(threads):
             found = evaluator.at_points(network(run, data.dataset.fingerprint, epoch).to(place))
-        finally:
-            torch.set_num_threads(before)
         for size, strength in enumerate((0, *run.strengths)):
             columns = {name: values[:, size].numpy() for name, values in found._asdict().items()}
             columns["tangent_hessian_rms"] = columns["tangent_hessian_norm"] * rms_factor(run.n_tangents, run.delta)

@@ -81,7 +81,7 @@ def do(
     """
     worker = _Worker(list(todo), options, report, prepared, stop, more, reraise)
     with worker.signals, worker.settings:
-        worker.settings.callback(torch.set_num_threads, torch.get_num_threads())
+        worker.settings.enter_context(resources.threads(options.threads))
         try:
             worker.work()
         except KeyboardInterrupt:
@@ -130,7 +130,6 @@ class _Worker:
         if options.at_once < 1:
             raise ConfigError(f"at_once is {options.at_once}: it must be at least 1.")
         resources.keep_freed_blocks()
-        torch.set_num_threads(options.threads)
         while self.open or self.waiting or self.active:
             new = self.more() if self.open else None
             self.open = new is not None
