@@ -42,7 +42,8 @@ def parse_time(text: str) -> float:
     hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds
     if not LEAST <= total <= MOST:
-        raise ConfigError(f"--time-limit {fields.plain(text)}: write a time such as 90s or 1h30m, from 20 s to a year.")
+        how = "write a time such as 90s, 9m or 1h30m, from 20 seconds to a year"
+        raise ConfigError(f"--time-limit {fields.plain(text)}: {how}.")
     return total
 
 
