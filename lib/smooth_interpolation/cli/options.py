@@ -118,10 +118,8 @@ def experiment_of(params: Path, set_: list[str] | None) -> Experiment:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set {fields.plain(text)}: write --set FIELD=VALUE, such as --set epochs=20.")
-        try:
-            overrides[name.strip()] = params_file.value(value)
-        except params_file.FlatYamlError as error:
-            raise ConfigError(f"--set {fields.plain(name)}={fields.quoted(value)}: {error.problem}.") from None
+        where = f"--set {fields.plain(name)}={fields.quoted(value)}"
+        overrides[name.strip()] = params_file.value(value, where)
         if overrides[name.strip()] is None:
             raise ConfigError(f"--set {fields.plain(text)}: write a value; a field that is not set is the file's.")
     return config.load(params, overrides)

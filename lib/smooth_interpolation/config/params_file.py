@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,86 +27,82 @@ NO_PARAMS = (
 )
 
 
-class FlatYamlError(ValueError):
-    """What is wrong, as the end of a sentence, and the line it is on (from 1; None if it is on no line)."""
-
-    def __init__(self, problem: str, line: int | None = None) -> None:
-        super().__init__(problem)
-        self.problem, self.line = problem, line
-
-
 class _Loader(yaml.SafeLoader):
     """Refuses what is not flat before it is composed, and reads 1e-3 as a number, as YAML 1.2 does."""
 
+    def __init__(self, text: str, place: Callable[[int], str]) -> None:
+        super().__init__(text)
+        self.place = place  # in words, of a line
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
-        line = event.start_mark.line + 1
+        place = self.place(event.start_mark.line + 1)
         if isinstance(event, yaml.AliasEvent) or event.anchor:
-            raise FlatYamlError("names with & or * are not read: write the value itself", line)
+            raise ConfigError(f"{place}: names with & or * are not read: write the value itself.")
         if event.tag:
-            raise FlatYamlError("types with ! are not read: write a plain value", line)
+            raise ConfigError(f"{place}: types with ! are not read: write a plain value.")
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_SCALAR:
-            raise FlatYamlError(f"a value of more than {MAX_SCALAR:,} characters", line)
+            raise ConfigError(f"{place}: a value of more than {MAX_SCALAR:,} characters.")
         within = isinstance(parent, yaml.SequenceNode) and isinstance(event, yaml.CollectionStartEvent)
         if within or (parent is not None and isinstance(event, yaml.MappingStartEvent)):
-            raise FlatYamlError(f"a list or mapping within another; {EXPECTED}", line)
+            raise ConfigError(f"{place}: a list or mapping within another; {EXPECTED}.")
         return super().compose_node(parent, index)
 
+    def construct(self, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.SequenceNode):
+            return [self.construct(item) for item in node.value]
+        try:
+            return self.construct_object(node)
+        except (yaml.YAMLError, ValueError, OverflowError):  # such as 2001-99-99, which looks like a date
+            where = self.place(node.start_mark.line + 1)
+            raise ConfigError(f"{where}: '{node.value[:40]}' is not a value.") from None
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
+
+EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))
 
 
-def parsed(text: str) -> tuple[dict[str, Any], dict[str, int]]:
+def parsed(text: str, where: str) -> tuple[dict[str, Any], dict[str, int]]:
     """The fields of a text, which must be one flat mapping with distinct names, and their lines, counted from 1."""
-    node = _compose(text)
+    node, loader = _composed(text, lambda line: f"{where}, line {line}" if line else where)
     if not isinstance(node, yaml.MappingNode):
-        raise FlatYamlError(EXPECTED)
+        raise ConfigError(f"{where}: {EXPECTED}.")
     values: dict[str, Any] = {}
     lines: dict[str, int] = {}
     for key, item in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            raise FlatYamlError(EXPECTED, line)
+            raise ConfigError(f"{where}, line {line}: {EXPECTED}.")
         if key.value in values:
-            raise FlatYamlError(f"'{key.value}' is there twice, first on line {lines[key.value]}: keep one", line)
-        values[key.value], lines[key.value] = _construct(item), line
+            first = f"first on line {lines[key.value]}"
+            raise ConfigError(f"{where}, line {line}: '{key.value}' is there twice, {first}: keep one.")
+        values[key.value], lines[key.value] = loader.construct(item), line
     return values, lines
 
 
-def value(text: str) -> Any:
-    """One value or one list of values; FlatYamlError for anything else."""
-    node = _compose(text)
+def value(text: str, where: str) -> Any:
+    """One value or one list of values; ConfigError, naming the place, for anything else."""
+    node, loader = _composed(text, lambda line: where)
     if isinstance(node, yaml.MappingNode):
-        raise FlatYamlError("write one value, or a list such as [1, 2]")
-    return None if node is None else _construct(node)
+        raise ConfigError(f"{where}: write one value, or a list such as [1, 2].")
+    return None if node is None else loader.construct(node)
 
 
-def _compose(text: str) -> yaml.Node | None:
+def _composed(text: str, place: Callable[[int], str]) -> tuple[yaml.Node | None, _Loader]:
     if len(text.encode(errors="replace")) > MAX_BYTES:
-        raise FlatYamlError(f"it is larger than {MAX_BYTES // 1024} KiB")
+        raise ConfigError(f"{place(0)}: it is larger than {MAX_BYTES // 1024} KiB.")
     try:
-        loader = _Loader(text)
+        loader = _Loader(text, place)
         node = loader.get_node() if loader.check_node() else None
         if loader.check_node():
-            raise FlatYamlError("a second document: keep one", loader.peek_event().start_mark.line + 1)
-        return node
+            raise ConfigError(f"{place(loader.peek_event().start_mark.line + 1)}: a second document: keep one.")
+        return node, loader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise FlatYamlError(f"not valid YAML; {EXPECTED}", mark.line + 1 if mark else None) from None
+        raise ConfigError(f"{place(mark.line + 1 if mark else 0)}: not valid YAML; {EXPECTED}.") from None
     except yaml.reader.ReaderError as error:  # a character that YAML does not allow
         line = text.count("\n", 0, error.position) + 1
-        raise FlatYamlError(f"not valid YAML (a control character); {EXPECTED}", line) from None
-
-
-def _construct(node: yaml.Node) -> Any:
-    if isinstance(node, yaml.SequenceNode):
-        return [_construct(item) for item in node.value]
-    try:
-        return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError, OverflowError):  # such as 2001-99-99, which looks like a date
-        raise FlatYamlError(f"'{node.value[:40]}' is not a value", node.start_mark.line + 1) from None
+        raise ConfigError(f"{place(line)}: not valid YAML (a control character); {EXPECTED}.") from None
 
 
 def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
@@ -119,11 +115,7 @@ def read(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
         known = (locations.repository() / "params").is_dir()
         advice = "params files are named params/<scale>/<experiment>.yaml" if known else NO_PARAMS
         raise ConfigError(sentence(f"Cannot read {path}: {reason}{_similar(path) or f'; {advice}'}")) from None
-    try:
-        return parsed(text)
-    except FlatYamlError as error:
-        line = f", line {error.line}" if error.line else ""
-        raise ConfigError(f"{path}{line}: {error.problem}.") from None
+    return parsed(text, str(path))
 
 
 def _similar(path: Path) -> str:
@@ -192,8 +184,8 @@ def _untyped(name: str, given: Any) -> Any:
     if not isinstance(given, str) or Experiment.model_fields[name].annotation is str:
         return given
     try:
-        found = value(given)
-    except FlatYamlError:
+        found = value(given, name)
+    except ConfigError:
         return given
     wanted = isinstance(found, bool) == (Experiment.model_fields[name].annotation is bool)
     return found if isinstance(found, int | float | list) and wanted else given
