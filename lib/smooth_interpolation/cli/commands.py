@@ -37,7 +37,7 @@ _began: float | None = None  # when the process did
 @app.command()
 def run(
     params: options.Params,
-    width: Annotated[int, typer.Option(help="Base width of the network.", show_default=False, min=1, max=MAX_WIDTH)],
+    width: Annotated[int, typer.Option(help="Base width of the network.", min=1, max=MAX_WIDTH)],
     seed: Annotated[int, typer.Option(help="Of initialisation and batches.", min=0, max=MAX_SEED)] = 0,
     set_: options.Set = None,
     device: options.Device = "auto",
@@ -186,8 +186,7 @@ def status(
     params: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Experiments; all of params/<scale>/<experiment>.yaml, and all that have records, by default.",
-            show_default=False,
+            help="Experiments; all of params/<scale>/<experiment>.yaml, and all that have records, by default."
         ),
     ] = None,
     set_: options.Set = None,

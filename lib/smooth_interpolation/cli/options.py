@@ -60,9 +60,7 @@ def parse_bytes(text: str) -> int:
 
 ENGINES = ("processes", "serial", "ray")
 
-Params = Annotated[
-    Path, typer.Argument(help="The experiment, such as params/demo/convnet-noise20.yaml.", show_default=False)
-]
+Params = Annotated[Path, typer.Argument(help="The experiment, such as params/demo/convnet-noise20.yaml.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Set a field apart from the file; can be repeated."),
@@ -78,7 +76,6 @@ Results = Annotated[
     Path | None,
     typer.Option(
         help="Directory of the records, instead of results/.",
-        show_default=False,
         file_okay=False,
         callback=lambda path: path and locations.expanded(path),  # which a shell leaves in --results=~/mine
     ),
@@ -89,7 +86,6 @@ TimeLimit = Annotated[
         help="End by itself before so long has passed, such as 9m or 1h30m, with checkpoints to go on from.",
         parser=parse_time,
         metavar="TIME",
-        show_default=False,
     ),
 ]
 Width = Annotated[list[int] | None, typer.Option(help="Only this width; can be repeated.", min=1, max=MAX_WIDTH)]

@@ -19,9 +19,7 @@ from .options import Device, Params, Results, Seed, Set, Width, chosen, experime
 
 
 def show(
-    record: Annotated[
-        Path, typer.Argument(help="A record, such as results/laptop/convnet-noise20/w006-s0.json.", show_default=False)
-    ],
+    record: Annotated[Path, typer.Argument(help="A record, such as results/laptop/convnet-noise20/w006-s0.json.")],
 ) -> None:
     """A record, verified: how training ended, a table of its volumes, and where it comes from."""
     if record.suffix == ".yaml":
@@ -31,8 +29,7 @@ def show(
 
 def claims(
     params: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Experiments, with what was found; the paper's in short by default.", show_default=False),
+        list[Path] | None, typer.Argument(help="Experiments, with what was found; the paper's in short by default.")
     ] = None,
     set_: Set = None,
     results: Results = None,
@@ -62,14 +59,12 @@ def claims(
 
 
 def figure(
-    name: Annotated[str, typer.Argument(help="Such as fig2; an unknown name lists all.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="Where to write it: .svg, .pdf or .png.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Such as fig2; an unknown name lists all.")],
+    output: Annotated[Path, typer.Option(help="Where to write it: .svg, .pdf or .png.")],
     params: Annotated[
-        Path | None, typer.Argument(help="The experiment; fig1ab, trained in seconds, needs none.", show_default=False)
+        Path | None, typer.Argument(help="The experiment; fig1ab, trained in seconds, needs none.")
     ] = None,
-    width: Annotated[
-        int | None, typer.Option(help="Mark this width.", show_default=False, min=1, max=MAX_WIDTH)
-    ] = None,
+    width: Annotated[int | None, typer.Option(help="Mark this width.", min=1, max=MAX_WIDTH)] = None,
     set_: Set = None,
     results: Results = None,
 ) -> None:
@@ -109,8 +104,7 @@ def measure(
     width: Width = None,
     seed: Seed = None,
     table: Annotated[
-        Path | None,
-        typer.Option(help="Write a row per network, point and volume size to a .csv or .parquet.", show_default=False),
+        Path | None, typer.Option(help="Write a row per network, point and volume size to a .csv or .parquet.")
     ] = None,
     epoch: Annotated[int | None, typer.Option(help="With --table: after this one of keep_epochs.", min=1)] = None,
     device: Device = "auto",

@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class _Text(TypedDict):
 TEXT = TypeAdapter(_Text)
 
 
+@dataclass
 class DiskKeeper:
     """Keeps the last checkpoints of a run beside its record, at most so many.
 
@@ -71,17 +73,15 @@ class DiskKeeper:
     is not ours any more.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        root: Path | None = None,
-        seconds: float = SECONDS,
-        epochs: int | None = None,
-        check: Callable[[], None] = lambda: None,
-        kept: int = KEPT,
-    ):
-        self.run, self.root, self.seconds, self.epochs, self.check, self.kept = run, root, seconds, epochs, check, kept
-        self.directory = store.work_directory(store.path_of(run, root))
+    run: Run
+    root: Path | None = None
+    seconds: float = SECONDS
+    epochs: int | None = None
+    check: Callable[[], None] = lambda: None
+    kept: int = KEPT
+
+    def __post_init__(self) -> None:
+        self.directory = store.work_directory(store.path_of(self.run, self.root))
         self._last, self._last_epoch, self._warned = time.monotonic(), 0, False
 
     def paths(self) -> list[Path]:

@@ -93,13 +93,10 @@ def expected(run: Run, records: Iterable[Record], device: str = "cpu") -> tuple[
     """
     alike = [r for r in _complete(records, device) if r["config"]["model"] == run.model]
     own = [r for r in alike if (r["config"]["scale"], r["config"]["experiment"]) == (run.scale, run.experiment)]
-    scaled = [
-        (r["config"]["width"], seconds(r) / (r["data"]["n_train"] * max(1, r["epochs_run"]))) for r in own or alike
-    ]
-    if not scaled:
-        return None
-    n_train = run.n_train or (CIFAR.get(run.dataset) or (10_000, 0))[0]
-    return _at(run.width, scaled) * n_train * run.epochs, len(scaled)
+    chosen = own or alike
+    scaled = [(r["config"]["width"], seconds(r) / (r["data"]["n_train"] * max(1, r["epochs_run"]))) for r in chosen]
+    n_train = run.n_train or CIFAR.get(run.dataset, (10_000, 0))[0]
+    return (_at(run.width, scaled) * n_train * run.epochs, len(scaled)) if scaled else None
 
 
 def in_words(todo: Sequence[Run], root: Path) -> str:

@@ -208,9 +208,7 @@ def _runs(owner: Owner) -> bool | None:
     except (PermissionError, OverflowError):
         pass
     started = _started(owner.pid)
-    if started is None or owner.started is None:
-        return None
-    return started == owner.started
+    return None if started is None or owner.started is None else started == owner.started
 
 
 def _machine() -> str | None:

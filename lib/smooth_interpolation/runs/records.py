@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, overload
@@ -45,9 +45,6 @@ class Records(Sequence[Record]):
     def __getitem__(self, index: slice) -> tuple[Record, ...]: ...
     def __getitem__(self, index: int | slice) -> Record | tuple[Record, ...]:
         return self.found[index]
-
-    def __iter__(self) -> Iterator[Record]:
-        return iter(self.found)
 
     @cached_property
     def volumes(self) -> pd.DataFrame:
