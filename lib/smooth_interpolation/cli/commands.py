@@ -42,9 +42,7 @@ def run(
     set_: options.Set = None,
     device: options.Device = "auto",
     results: options.Results = None,
-    threads: Annotated[
-        int, typer.Option(help="CPU threads; results are the same bits only for the same number.", min=1, max=MANY)
-    ] = 1,
+    threads: Annotated[int, typer.Option(help="Of the CPU; the same number gives the same bits.", min=1, max=MANY)] = 1,
     force: Annotated[bool, typer.Option("--force", help="Measure again although there is a record.")] = False,
     without: options.Without = None,
     time_limit: options.TimeLimit = None,
@@ -77,16 +75,12 @@ def run(
 def sweep(
     params: options.Params,
     set_: options.Set = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would run, and what it would cost.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and its cost.")] = False,
     width: options.Width = None,
     seed: options.Seed = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            help="Processes of one thread each; by default one per core, or one on each GPU.", min=1, max=MANY
-        ),
+        typer.Option(help="Processes of a thread each; by default one per core, or one on each GPU.", min=1, max=MANY),
     ] = None,
     at_once: Annotated[
         int | None,
@@ -185,9 +179,7 @@ def sweep(
 def status(
     params: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="Experiments; all of params/<scale>/<experiment>.yaml, and all that have records, by default."
-        ),
+        typer.Argument(help="Experiments; by default all of params/<scale>/<experiment>.yaml, and all with records."),
     ] = None,
     set_: options.Set = None,
     results: options.Results = None,

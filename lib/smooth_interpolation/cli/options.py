@@ -68,9 +68,7 @@ Set = Annotated[
 Device = Annotated[str, typer.Option(help="cpu, one GPU such as cuda:1, cuda, or auto: what there is.")]
 Without = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Turn off channels_last, data_on_device, cuda_graph, compile or stack to compare; can be repeated."
-    ),
+    typer.Option(help="Turn off channels_last, data_on_device, cuda_graph, compile or stack; can be repeated."),
 ]
 Results = Annotated[
     Path | None,

@@ -22,9 +22,7 @@ from .settings import FIELDS, SCALES, Experiment
 MAX_BYTES = 64 * 1024  # of a file
 MAX_SCALAR = 1000  # characters of one value
 EXPECTED = "write one 'field: value' a line"
-NO_PARAMS = (
-    "params/ comes with the project's repository, not with the installed package: go there, or name a file of your own"
-)
+NO_PARAMS = "params/ comes with the project's repository, not with the package: go there, or name a file of your own"
 
 
 class _Loader(yaml.SafeLoader):

@@ -46,9 +46,7 @@ class Measurement(BaseModel):
         if self.n_clean_points + self.n_noisy_points == 0:
             raise ValueError("n_clean_points and n_noisy_points cannot both be 0")
         if (anchors := self.n_paths * len(self.strengths)) > fields.MAX_ANCHORS:
-            raise ValueError(
-                f"n_paths x strengths gives {anchors} anchors a point: at most {fields.MAX_ANCHORS} are allowed"
-            )
+            raise ValueError(f"n_paths x strengths gives {anchors} anchors a point: at most {fields.MAX_ANCHORS}")
         return self
 
 
@@ -97,9 +95,7 @@ class Settings(Measurement):
     def _consistent(self) -> Settings:
         n_noisy, n_corrupted = self.n_noisy_points, self.n_corrupted_classes
         if self.noise == "none" and (self.noise_fraction or n_noisy):
-            raise ValueError(
-                f"noise_fraction {self.noise_fraction}, n_noisy_points {n_noisy}: both 0 with noise 'none'"
-            )
+            raise ValueError(f"noise_fraction {self.noise_fraction}, n_noisy_points {n_noisy}: 0 with noise 'none'")
         if (self.noise == "asymmetric") != (n_corrupted > 0):
             why = "it must be above 0 for noise 'asymmetric' and 0 for any other"
             raise ValueError(f"n_corrupted_classes {n_corrupted} with noise '{self.noise}': {why}")

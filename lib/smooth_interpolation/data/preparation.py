@@ -158,10 +158,8 @@ def prepare(settings: Settings) -> Prepared:
     points = _draw_points(corrupted, settings, len(test))
     own = Normalization.of(train.images)
     normalize = Normalization(settings.input_mean or own.mean, settings.input_std or own.std)
-    split = datasets.Split(train.images, noisy)
-    return Prepared(
-        dataset, split, test, corrupted, classes, points, normalize, train.labels, ids, settings.points_from
-    )
+    measured = points, normalize, train.labels, ids, settings.points_from
+    return Prepared(dataset, datasets.Split(train.images, noisy), test, corrupted, classes, *measured)
 
 
 def _check_shape(dataset: datasets.Dataset, settings: Settings) -> None:

@@ -46,8 +46,8 @@ class State(BaseModel, strict=True, extra="forbid"):
     done: str | None  # "complete" when all epochs are trained
     history: list[dict[str, Any]]
     seconds: dict[str, float]
-    cpu_seconds: float
-    networks: float  # side by side, on average, so far
+    cpu_seconds: float = 0.0
+    networks: float = 0.0  # side by side, on average, so far
     origin: dict[str, Any]  # of the part before
     stopped: str = ""  # when this was written
     resumed: list[dict[str, Any]] = []

@@ -159,9 +159,7 @@ class Job:
         origin |= {"at_once": bench.at_once, "acceleration": dataclasses.asdict(bench.acceleration)}
         origin["start"] = provenance.now()
         seconds = {"compile": 0.0, "train": 0.0, "evaluate": 0.0, "measure": 0.0}
-        self.so_far = State(
-            epoch=0, step=0, done=None, history=[], seconds=seconds, cpu_seconds=0.0, networks=0.0, origin=origin
-        )
+        self.so_far = State(epoch=0, step=0, done=None, history=[], seconds=seconds, origin=origin)
         self.evaluate_at = set(loop.evaluation_epochs(config.epochs, config.n_evaluations, config.n_last_evaluations))
         found = keeper.load(bench.data.dataset.fingerprint) if keeper else None
         self.trainer = bench.trainer(config)

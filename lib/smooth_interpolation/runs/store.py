@@ -127,9 +127,8 @@ def check_same_data(run: Run, fingerprint: str, root: Path | None = None) -> Non
     for path in sorted(path_of(run, root).parent.glob("*.json")):
         record = read_file(path)
         if record["data"]["fingerprint"] != fingerprint:
-            theirs = (
-                f"{path} was measured on {describe_data(record)}, not on the images found here ({fingerprint[:12]})"
-            )
+            here = f"the images found here ({fingerprint[:12]})"
+            theirs = f"{path} was measured on {describe_data(record)}, not on {here}"
             place = f"keep these results elsewhere (--results or ${locations.RESULTS_VARIABLE})"
             raise RecordError(f"{theirs}: point SMOOTH_INTERPOLATION_DATA at those images, or {place}.")
 

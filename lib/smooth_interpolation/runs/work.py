@@ -108,9 +108,7 @@ class _Worker:
     stop_asked: Callable[[], bool]
     more: Callable[[], list[Run] | None]
     reraise: bool
-    signals: Signals = field(
-        default_factory=Signals
-    )  # noted as soon as there may be something to write a checkpoint of
+    signals: Signals = field(default_factory=Signals)  # noted as soon as there may be a checkpoint to write
     settings: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  # of the process, to be put back
     open: bool = True  # there may be more
     active: list[Job] = field(default_factory=list)

@@ -49,9 +49,8 @@ class Evaluator:
         subsets = {"all": torch.ones_like(data.corrupted), "clean": ~data.corrupted, "noisy": data.corrupted}
         for name, values, unit in (("train_error", wrong, 100), ("train_crossentropy", losses, 1)):
             entry[name] = {s: unit * values[mask].mean().item() for s, mask in subsets.items() if mask.any()}
-        metrics = volumes.anchor_metrics(
-            model, self._anchors, self._jitters, self.points.labels, data.normalize, self.config.delta
-        )
+        near = self._anchors, self._jitters, self.points.labels
+        metrics = volumes.anchor_metrics(model, *near, data.normalize, self.config.delta)
         for name in AT_POINTS:
             summary = volumes.summarise(getattr(metrics, name)[:, 0], self.corrupted, self.noisy_share)
             entry[name] = {subset: values["mean"] for subset, values in summary.items()}
@@ -116,11 +115,9 @@ def predict(model: nn.Module, images: Tensor, normalize: preparation.Normalizati
     was_training = model.training
     model.eval()
     try:
-        parts = []
-        for x in images.split(64 if device.type == "cpu" else 4096):
-            parts.append(
-                model(preparation.network_inputs(x, normalize, device) if x.dtype == torch.uint8 else x.to(device))
-            )
-        return torch.cat(parts)
+        parts = images.split(64 if device.type == "cpu" else 4096)
+        raw = images.dtype == torch.uint8
+        ready = (preparation.network_inputs(x, normalize, device) if raw else x.to(device) for x in parts)
+        return torch.cat([model(x) for x in ready])
     finally:
         model.train(was_training)

@@ -86,9 +86,8 @@ class Trainer:
             model.to(memory_format=torch.channels_last)
         self.steps_per_epoch = math.ceil(len(data) / recipe.batch_size)
         self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and of wrong predictions
-        self.optimizer = (
-            recipe.optimizer(model.parameters()) if callable(recipe.optimizer) else optimizer_of(model, recipe)
-        )
+        made = recipe.optimizer  # by the caller, or by name
+        self.optimizer = made(model.parameters()) if callable(made) else optimizer_of(model, recipe)
         on_gpu = self.device.type == data.images.device.type == "cuda"
         self.graphed = acceleration.cuda_graph and on_gpu and loss is None and isinstance(recipe.optimizer, str)
         self.graph: GraphedEpoch | None = None  # captured before the first epoch
@@ -208,9 +207,7 @@ def steps(trainers: Iterable[Trainer]) -> Iterator[None]:
     for trainer in trainers:
         if not trainer.error:
             together.setdefault(trainer.graph or trainer, []).append(trainer)
-    under_way = [
-        (part, part[0].graph.epoch(part) if part[0].graph else part[0].eager_epoch()) for part in together.values()
-    ]
+    under_way = [(p, p[0].graph.epoch(p) if p[0].graph else p[0].eager_epoch()) for p in together.values()]
     while under_way:
         for part, epoch in list(under_way):
             try:

@@ -220,7 +220,8 @@ def of_run(config: Run, image_shape: Sequence[int] = (3, 32, 32)) -> nn.Module:
         raise ConfigError(f"The model '{config.model}' cannot be used {what}: {str(error).splitlines()[0]}.") from None
     if not isinstance(found, Tensor) or tuple(found.shape) != (1, config.n_classes):
         shown = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise ConfigError(f"The model '{config.model}' returns {shown} of one image, not (1, {config.n_classes}).")
+        what = f"The model '{config.model}' returns {shown} of one image"
+        raise ConfigError(f"{what}: it must be (1, {config.n_classes}).")
     return model
 
 
