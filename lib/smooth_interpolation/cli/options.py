@@ -30,12 +30,7 @@ MOST_BYTES = 1 << 60
 
 
 def parse_time(text: str) -> float:
-    """Seconds of a time such as 90, 90s, 9m or 1h30m. Raises ConfigError if it is none.
-
-    Example:
-        >>> parse_time("90s"), parse_time("9m"), parse_time("1h30m"), parse_time("0.5h")
-        (90.0, 540.0, 5400.0, 1800.0)
-    """
+    """Seconds of a time such as 90, 90s, 9m or 1h30m. Raises ConfigError if it is none."""
     number = r"(\d{1,9}(?:\.\d{1,9})?)"
     pattern = rf"(?:{number}h)?(?:{number}m(?:in)?)?(?:{number}s?)?"
     found = re.fullmatch(pattern, "".join(text.lower().split()), re.ASCII)

@@ -31,10 +31,9 @@ ADDED = "added"  # marks a field that schema 3 did not have
 def added(default: Any) -> Any:
     """The value of a settings field that is new: `weight_decay: fields.Share = fields.added(0.0)` in `config.Settings`.
 
-    That line is all that a new field needs. Records, checkpoints, weights and params files from before it are read as
-    having this default, and while a run has it, neither its record nor its digest names the field. So the default must
-    stand for what was done before there was the field, and must never change. It is of the form that the field holds: a
-    tuple, not a list.
+    That line is all that a new field needs. What was written before it is read as having this default, and while a run has it,
+    neither its record nor its digest names the field. So the default must stand for what was done before there was the
+    field, and must never change. It is of the form that the field holds: a tuple, not a list.
     """
     return Field(default, json_schema_extra={ADDED: True}, validate_default=True)
 

@@ -122,20 +122,23 @@ def write_log(run: Run, error: Exception, root: Path | None = None) -> Path | No
     return None
 
 
+@dataclass
 class Bench:
     """What runs of one experiment share: the data where it is trained on, the evaluator, captured graphs."""
 
-    def __init__(
-        self, config: Run, data: Prepared, device: torch.device, at_once: int, acceleration: Acceleration
-    ) -> None:
-        self.data, self.device, self.at_once, self.acceleration = data, device, at_once, acceleration
-        self.config, self.code = config, provenance.code()
+    config: Run  # the first of them
+    data: Prepared
+    device: torch.device
+    at_once: int
+    acceleration: Acceleration
+
+    def __post_init__(self) -> None:
+        self.code, train = provenance.code(), self.data.train
         if multiprocessing.parent_process() is None:  # a sweep says it for its workers
             provenance.warn_of_unknown()
-        self.evaluator = Evaluator(data, config, device)
-        place = device if acceleration.data_on_device else torch.device("cpu")
-        train = data.train
-        self.training_data = TrainingData.of(train.images, train.labels, data.normalize, config.precision, place)
+        self.evaluator = Evaluator(self.data, self.config, self.device)
+        place, how = self.device if self.acceleration.data_on_device else torch.device("cpu"), self.config.precision
+        self.training_data = TrainingData.of(train.images, train.labels, self.data.normalize, how, place)
         self.idle: dict[int, list[Trainer]] = {}  # by width, for the next seed
 
     def trainer(self, config: Run) -> Trainer:

@@ -29,12 +29,7 @@ LAST = 2.0  # seconds before the limit at which whoever still runs is told to st
 
 
 def named(name: str = "auto") -> list[str]:
-    """The devices that a name means: of "cuda", and of "auto" where there is one, every GPU that is visible.
-
-    Example:
-        >>> named("cpu")
-        ['cpu']
-    """
+    """The devices that a name means: of "cuda", and of "auto" where there is one, every GPU that is visible."""
     import torch
 
     device = choose(name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,7 @@ def evaluation_epochs(epochs: int, n: int, n_last: int = 0) -> list[int]:
     return sorted(spread | {epochs - i * there // n_last for i in range(n_last)})
 
 
+@dataclass(eq=False)
 class Trainer:
     """A network in training, an epoch at a time, in place and on the device it is on.
 
@@ -71,25 +72,22 @@ class Trainer:
     sample, takes the place of the crossentropy.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        data: TrainingData,
-        recipe: Recipe,
-        seed: int,
-        acceleration: Acceleration = Acceleration(),
-        loss: Loss | None = None,
-    ):
-        self.model, self.data, self.recipe, self.acceleration, self.loss = model, data, recipe, acceleration, loss
-        self.device = next(model.parameters()).device
-        if acceleration.channels_last:
-            model.to(memory_format=torch.channels_last)
-        self.steps_per_epoch = math.ceil(len(data) / recipe.batch_size)
+    model: nn.Module
+    data: TrainingData
+    recipe: Recipe
+    seed: InitVar[int]
+    acceleration: Acceleration = Acceleration()
+    loss: Loss | None = None
+
+    def __post_init__(self, seed: int) -> None:
+        self.device, made = next(self.model.parameters()).device, self.recipe.optimizer
+        if self.acceleration.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self.steps_per_epoch = math.ceil(len(self.data) / self.recipe.batch_size)
         self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and of wrong predictions
-        made = recipe.optimizer  # by the caller, or by name
-        self.optimizer = made(model.parameters()) if callable(made) else optimizer_of(model, recipe)
-        on_gpu = self.device.type == data.images.device.type == "cuda"
-        self.graphed = acceleration.cuda_graph and on_gpu and loss is None and isinstance(recipe.optimizer, str)
+        self.optimizer = made(self.model.parameters()) if callable(made) else optimizer_of(self.model, self.recipe)
+        on_gpu = self.device.type == self.data.images.device.type == "cuda"
+        self.graphed = self.acceleration.cuda_graph and on_gpu and self.loss is None and isinstance(made, str)
         self.graph: GraphedEpoch | None = None  # captured before the first epoch
         self.start(seed)
 
