@@ -230,7 +230,7 @@ def besides(directory: Path, planned: Set[Path]) -> str:
     widths = [path.stem for path in sorted(directory.glob("w*-s*.json")) if path not in planned]
     others = [(path.name, len(list(path.glob("w*-s*.json")))) for path in directory.parent.glob(f"{directory.name}+*")]
     found = [f"{name}: {number}" for name, number in sorted(others) if number]
-    parts = [f"records of {', '.join(widths)}"] * bool(widths) + [f"records with {', '.join(found)}"] * bool(found)
+    parts = [f"records {of} {', '.join(names)}" for of, names in (("of", widths), ("with", found)) if names]
     where = f"{directory.parent.name}/{directory.name}"
     return f"{where}, besides the file, in no verdict: {'; '.join(parts)}" if parts else ""
 

@@ -89,8 +89,8 @@ class Hold:
             raise
         except (OSError, RecordError) as error:
             why = f"Cannot write to {path.parent} ({error.strerror})" if isinstance(error, OSError) else str(error)
-            kept = "; the trained network is kept: started again, the run is measured only" * bool(self.keeper.paths())
-            raise RecordError(f"{why.removesuffix('.')}{kept}.") from None
+            kept = "; the trained network is kept: started again, the run is measured only"
+            raise RecordError(f"{why.removesuffix('.')}{kept if self.keeper.paths() else ''}.") from None
         with contextlib.suppress(OSError):
             self.keeper.discard()
             for left in [*path.parent.glob(f".{path.name}.*.tmp"), log_path(self.run, self.root)]:
@@ -137,8 +137,9 @@ class Bench:
         if multiprocessing.parent_process() is None:  # a sweep says it for its workers
             provenance.warn_of_unknown()
         self.evaluator = Evaluator(self.data, self.config, self.device)
-        place, how = self.device if self.acceleration.data_on_device else torch.device("cpu"), self.config.precision
-        self.training_data = TrainingData.of(train.images, train.labels, self.data.normalize, how, place)
+        place = self.device if self.acceleration.data_on_device else torch.device("cpu")
+        how = self.data.normalize, self.config.precision, place
+        self.training_data = TrainingData.of(train.images, train.labels, *how)
         self.idle: dict[int, list[Trainer]] = {}  # by width, for the next seed
 
     def trainer(self, config: Run) -> Trainer:
