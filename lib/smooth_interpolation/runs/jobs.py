@@ -185,7 +185,7 @@ class Job:
         trainer.start(self.config.seed, tensors)
         trainer.epoch, trainer.done, trainer.step = found.epoch, found.done, found.epoch * trainer.steps_per_epoch
         self._resume(found)
-        self.so_far.history.pop()
+        self.so_far.history = self.so_far.history[:-1]
         self._evaluate(found.epoch)
 
     def _resume(self, found: State) -> None:
