@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Skipped(Exception):
-    """A run is not to be done here, and why: it is done, or in progress elsewhere."""
+    """A run is not to be done here, and why: it is done."""
 
 
 @dataclass
@@ -48,19 +48,13 @@ class Hold:
 
     @classmethod
     def take(cls, run: Run, options: Options, observer: locks.Observer) -> Hold:
-        """Make a run ours.
-
-        Raises:
-            Skipped: if it is not to be done here.
-            locks.Undecided: as long as that is not known.
-            RecordError: if nothing can be written there.
+        """Make a run ours. Raises Skipped or `locks.Held` if it is not to be done here, `locks.Undecided` as long as that is not
+        known, RecordError if nothing can be written there.
         """
         path = store.lock_path(run, options.root)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = locks.acquire(path, observer)
-        except locks.Held as held:
-            raise Skipped(str(held)) from None
         except OSError as error:
             raise RecordError(f"Cannot write to {path.parent}: {files.unwritable(error)}.") from None
         try:  # another process may have finished it a moment ago

@@ -167,7 +167,7 @@ class _Worker:
                     keeper = self.held[run].keeper
                 self.active.append(Job(run, bench, keeper, False if self.options.force else self.options.reuse))
                 self.limit.began(time.monotonic() - since)
-            except Skipped as why:
+            except (Skipped, locks.Held) as why:
                 self._over(run, "skipped", str(why))
             except locks.Undecided:  # others are tried first
                 self.waiting.append(run)
