@@ -169,11 +169,10 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Experi
     filed = build(Experiment, values, where, lines)
     given = {key: _untyped(key, value) for key, value in (overrides or {}).items() if value is not None}
     changed = build(Experiment, {**filed.model_dump(), **given}, "the given parameters" if given else where)
-    apart = [
-        f"{key}={_plain(value)}"
-        for key, value in changed.model_dump(mode="json").items()
-        if key not in ("widths", "seeds", "overrides") and value != filed.model_dump(mode="json")[key]
-    ]
+    was, apart = filed.model_dump(mode="json"), []
+    for key, value in changed.model_dump(mode="json").items():
+        if key not in ("widths", "seeds", "overrides") and value != was[key]:
+            apart.append(f"{key}={'-'.join(map(str, value)) if isinstance(value, list) else value}")
     return changed.model_copy(update={"overrides": tuple(apart)})
 
 
@@ -187,10 +186,6 @@ def _untyped(name: str, given: Any) -> Any:
         return given
     wanted = isinstance(found, bool) == (Experiment.model_fields[name].annotation is bool)
     return found if isinstance(found, int | float | list) and wanted else given
-
-
-def _plain(value: Any) -> str:
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def find(scale: str, experiment: str, overrides: Mapping[str, Any] | None = None) -> Experiment:

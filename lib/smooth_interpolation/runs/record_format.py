@@ -154,9 +154,11 @@ def read_file(path: Path) -> Record:
     if claimed != found:
         raise RecordError(f"{path} was changed after it was written (its checksum does not match): {ADVICE}.")
     try:
-        check(record)
-    except ValueError as error:
-        raise RecordError(f"{path} is damaged ({error}): {ADVICE}.") from None
+        STRUCTURE.validate_python(record, strict=True)
+    except ValidationError as error:
+        raise RecordError(f"{path} is damaged ({fault(error, record)}): {ADVICE}.") from None
+    if record["status"] == "complete" and record["volumes"] is None:
+        raise RecordError(f"{path} is damaged (it is complete and has no volumes): {ADVICE}.")
     return record
 
 
@@ -166,16 +168,6 @@ def _distinct(pairs: list[tuple[str, Any]]) -> Record:
     if len(found) < len(pairs):
         raise ValueError
     return found
-
-
-def check(record: Any) -> None:
-    """Raises ValueError for a record without the structure that tables, claims and displays rely on."""
-    try:
-        STRUCTURE.validate_python(record, strict=True)
-    except ValidationError as error:
-        raise ValueError(fault(error, record)) from None
-    if record["status"] == "complete" and record["volumes"] is None:
-        raise ValueError("it is complete and has no volumes")
 
 
 ENTRIES = {"history": "entry {} of the history", "volumes": "row {} of the volumes", "resumed": "entry {} of resumed"}
