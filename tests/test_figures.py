@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 
 from smooth_interpolation import cli, config, errors, figures, locations
 from smooth_interpolation.book import performance, predictions
-from smooth_interpolation.figures import alt_text, files, heatmaps, labels, paper, style
+from smooth_interpolation.figures import alt_text, files, heatmaps, panels, style
 from smooth_interpolation.runs import store, tables
 from smooth_interpolation.runs.records import records as records_of
 
@@ -55,7 +55,7 @@ def drawn_panels(figure):
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_volumes_are_drawn_as_the_table_holds_them(volumes, narrow):
-    drawn = paper.fig3(volumes, threshold=7, width=15, narrow=narrow)
+    drawn = figures.FIGURES["fig3"].function(volumes, threshold=7, width=15, narrow=narrow)
     assert len(drawn.axes) == 8
     (panel,) = [panel for panel in drawn.axes if panel.get_label() == "Jacobian norm, noisy"]
     curve = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "noisy") & (volumes["size"] == 2)]
@@ -81,7 +81,7 @@ def test_volumes_are_drawn_as_the_table_holds_them(volumes, narrow):
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_clean_and_noisy_points_share_their_axes(volumes, narrow):
-    axes = {panel.get_label(): panel for panel in paper.fig7a(volumes, narrow=narrow).axes}
+    axes = {panel.get_label(): panel for panel in figures.FIGURES["fig7a"].function(volumes, narrow=narrow).axes}
     for title in figures.PANELS.values():
         assert axes[f"{title}, clean"].get_ylim() == axes[f"{title}, noisy"].get_ylim()
 
@@ -89,7 +89,7 @@ def test_clean_and_noisy_points_share_their_axes(volumes, narrow):
 @pytest.mark.parametrize("yscale", ["linear", "log"])
 def test_no_line_leaves_its_axes(records, yscale):
     table = tables.volumes_table(records)
-    for panel in paper.fig3(table, yscale=yscale).axes:
+    for panel in figures.FIGURES["fig3"].function(table, yscale=yscale).axes:
         low, high = panel.get_ylim()
         assert (low == 0) == (panel.get_yscale() == "linear")
         lines = [line for line in panel.get_lines() if line.get_label() == "_seed" or line.get_label().isdigit()]
@@ -99,20 +99,26 @@ def test_no_line_leaves_its_axes(records, yscale):
 
 
 def test_parts_of_the_jacobian_are_drawn_from_records_that_hold_them(volumes):
-    drawn = paper.fig2_parts(volumes)
+    drawn = figures.FIGURES["fig2-parts"].function(volumes)
     assert [panel.get_title() for panel in drawn.axes] == ["Residual norm", "Sensitivity"]
     without = volumes.assign(mean=volumes["mean"].where(~volumes.metric.isin(figures.PARTS)))
-    assert alt_text.describe(paper.fig2_parts(without)) == "An empty figure: nothing measured yet."
+    assert (
+        alt_text.describe(figures.FIGURES["fig2-parts"].function(without)) == "An empty figure: nothing measured yet."
+    )
 
 
 def test_a_width_without_measurements_is_not_marked(volumes, history):
-    for drawn in (paper.fig2(volumes, width=16), paper.fig1c(history, width=16), paper.fig5(history, width=16)):
+    for drawn in (
+        figures.FIGURES["fig2"].function(volumes, width=16),
+        figures.FIGURES["fig1c"].function(history, width=16),
+        figures.FIGURES["fig5"].function(history, width=16),
+    ):
         assert not any(marks(panel, style.ACCENT) for panel in drawn.axes)
         assert "Marked" not in alt_text.describe(drawn)
 
 
 def test_names_at_ends_do_not_touch():
-    found = labels.spread(np.array([0.0, 0.0, 0.01, 0.5, 0.97, 1.0, 1.0]), 0.1)
+    found = panels.spread(np.array([0.0, 0.0, 0.01, 0.5, 0.97, 1.0, 1.0]), 0.1)
     assert (np.diff(found) >= 0.1 - 1e-9).all() and found.min() >= 0 and found.max() <= 1 + 1e-9
     assert found[3] == 0.5
 
@@ -120,7 +126,7 @@ def test_names_at_ends_do_not_touch():
 @pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("threshold", [2, 7, 18, 24])
 def test_ticks_name_the_ends_and_the_threshold_and_do_not_touch(volumes, threshold, narrow):
-    drawn = paper.fig3(volumes, threshold=threshold, narrow=narrow)
+    drawn = figures.FIGURES["fig3"].function(volumes, threshold=threshold, narrow=narrow)
     drawn.draw_without_rendering()
     panel = drawn.axes[-1]
     shown = [label for label in panel.get_xticklabels() if label.get_text()]
@@ -144,7 +150,7 @@ def late(history, metric):
 
 
 def test_errors_are_means_over_the_last_tenth_of_the_epochs_with_their_range(history):
-    (panel,) = paper.fig1c(history, threshold=7).axes
+    (panel,) = figures.FIGURES["fig1c"].function(history, threshold=7).axes
     bars = [c for c in panel.collections if isinstance(c, LineCollection)]
     for metric, name, ranges in zip(("test_error", "train_error"), ("test error", "training error"), bars, strict=True):
         values = late(history, metric)
@@ -161,7 +167,7 @@ def test_errors_are_means_over_the_last_tenth_of_the_epochs_with_their_range(his
 
 
 def test_class_groups_share_a_panel(history):
-    (panel,) = paper.fig7b(by_group(history), threshold=7).axes
+    (panel,) = figures.FIGURES["fig7b"].function(by_group(history), threshold=7).axes
     lines = {line.get_label(): line.get_ydata() for line in panel.get_lines()}
     assert set(lines["corrupted classes"]) == {95.0}
     values = late(history, "test_error")
@@ -172,7 +178,7 @@ def test_class_groups_share_a_panel(history):
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_heatmaps_hold_the_table(history, narrow):
-    drawn = drawn_panels(paper.fig5(history, threshold=7, narrow=narrow))
+    drawn = drawn_panels(figures.FIGURES["fig5"].function(history, threshold=7, narrow=narrow))
     panel, courses = [panel for panel in drawn if panel.get_label() == "Jacobian norm"]
     mesh = panel.collections[0]
     part = history[(history.metric == "jacobian_norm") & (history.subset == "all")]
@@ -255,22 +261,22 @@ def test_on_a_dark_page_the_same_drawing_is_light(name, records):
 
 def test_alternative_text_says_where_curves_begin_peak_and_end(records, history):
     volumes = tables.volumes_table(records)
-    text = alt_text.describe(paper.fig2(volumes, threshold=7, width=15))
+    text = alt_text.describe(figures.FIGURES["fig2"].function(volumes, threshold=7, width=15))
     assert text == (
         "4 panels against base width w (1 to 24), over the largest volume. Training accuracy: 0.28 to 0.99; "
         "Crossentropy: 2 to 0.024; Jacobian norm: 3.8, peak 9.9 at w = 4, 0.071; Hessian norm: 8.4, peak 26 at w = 4, 0.13. "
         "Threshold (line): w = 7. Marked: w = 15."
     )
-    text = alt_text.describe(paper.fig3(volumes, threshold=7, width=15))
+    text = alt_text.describe(figures.FIGURES["fig3"].function(volumes, threshold=7, width=15))
     assert (
         "Jacobian norm, clean: 3.5, peak 9 at w = 4, 0.059; Jacobian norm, noisy: 4.6, peak 13 at w = 4, 0.12" in text
     )
     errors_ = history[history.metric == "test_error"].assign(
         value=lambda t: t.width.map({1: 60, 2: 50, 3: 60}).fillna(40)
     )
-    text = alt_text.describe(paper.fig1c(errors_))
+    text = alt_text.describe(figures.FIGURES["fig1c"].function(errors_))
     assert text == "Curves against base width w (1 to 24). test error: 60, low 50, peak 60 at w = 3, 40."
-    text = alt_text.describe(paper.fig5(history))
+    text = alt_text.describe(figures.FIGURES["fig5"].function(history))
     assert text.startswith("4 heatmaps and curves against epoch (1 to 400), for w = 24. Test error, %: ")
     assert "threshold" not in text.lower()
 
@@ -305,7 +311,7 @@ def test_colours_are_legible_on_both_pages():
 @pytest.mark.parametrize("name", DISTINCT)
 def test_the_data_behind_a_figure_are_what_it_draws(name, records):
     whole = tables.history_table(records) if figures.FIGURES[name].table == "history" else tables.volumes_table(records)
-    table = figures.data(name, whole)
+    table = figures.FIGURES[name].rows(whole)
     drawn = figures.draw(name, records, width=15)
     if name == "fig7b":
         assert table.empty
@@ -313,7 +319,7 @@ def test_the_data_behind_a_figure_are_what_it_draws(name, records):
     assert not table.empty
     panels = drawn_panels(drawn)
     assert set(table.width) == {r["config"]["width"] for r in records}
-    if figures.FIGURES[name].function is not paper.fig5:
+    if figures.FIGURES[name].function is not heatmaps.draw:
         column = "mean" if "mean" in table else "value"
         beside = ("seed", column, "std", "low", "high", "moments")
         means = set(table.groupby([c for c in table if c not in beside])[column].mean().round(9))

@@ -43,7 +43,9 @@ def held(html, kind):
 def test_a_figure_has_its_words_its_files_and_the_table_that_was_drawn(page, shown):
     assert 'alt="Four panels, &quot;all points&quot;."' in shown.html and 'id="fig2-demo"' in shown.html
     assert held(shown.html, "pdf").startswith(b"%PDF") and held(shown.html, "svg").decode() == shown.svg
-    pd.testing.assert_frame_equal(pd.read_csv(io.BytesIO(held(shown.html, "csv"))), figures.data("fig2", page.volumes))
+    pd.testing.assert_frame_equal(
+        pd.read_csv(io.BytesIO(held(shown.html, "csv"))), figures.FIGURES["fig2"].rows(page.volumes)
+    )
     bundle = shown._repr_mimebundle_()
     assert bundle["image/svg+xml"].startswith("<svg") and bundle["text/plain"] == shown.alt
 

@@ -70,7 +70,6 @@ def figure(
 ) -> None:
     """Draw a figure of the paper from an experiment's records into a file."""
     from .. import figures
-    from ..figures.of_runs import of_runs
 
     if name.endswith(".yaml"):
         raise ConfigError(f"The figure comes first, then the params file: smooth-interpolation figure fig2 {name} ...")
@@ -93,7 +92,7 @@ def figure(
     runs = Records(experiment, tuple(store.explored(experiment, results)))
     if not runs:
         raise ConfigError(f"Nothing of {params} is measured yet: smooth-interpolation sweep {params} does it.")
-    figures.save(of_runs(name)(runs, mark_width=width), output)
+    figures.save(figures.draw(name, runs, width=width), output)
     besides = f", and besides them w = {', '.join(map(str, runs.explored))}" if runs.explored else ""
     console.print(f"{output}: {len(runs.planned)} of {len(experiment.runs())} runs{besides}")
 

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..measure import neighbours
-from . import panels, paper
+from . import panels
+from .by_volume import COLUMNS, PANELS
 from .style import ACCENT, CORRUPTED, INK, STYLE, TEST, TRAIN, letters, mark_threshold, scale_widths, sequence, subplots
 
 CURVATURES = (("whole Hessian", INK), ("finite difference", ACCENT), ("exact tangent", TEST))
@@ -55,7 +56,7 @@ def curvature_by_width(table: pd.DataFrame, threshold: int | None = None) -> Fig
     """The three curvatures against width, clean and noisy points; bars: Hutchinson's mean standard error of a point."""
     with mpl.rc_context(STYLE):
         figure, axes = subplots(1, 2, 3.0, sharex=True, sharey=True)
-        for panel, (subset, title) in zip(axes.flat, paper.COLUMNS.items(), strict=True):
+        for panel, (subset, title) in zip(axes.flat, COLUMNS.items(), strict=True):
             part = table[(table.subset == subset) & table.factor.isna()].rename(columns={"value": "mean"})
             for name, colour in CURVATURES:
                 panels.curve(panel, part[part.metric == name], colour, name, mark=None)
@@ -110,10 +111,10 @@ def paths_by_width(table: pd.DataFrame, threshold: int | None = None) -> Figure:
     with mpl.rc_context(STYLE):
         largest = table[table["size"] == table.groupby("path_kind")["size"].transform("max")]
         largest = largest.rename(columns={"value": "mean"})
-        figure, axes = subplots(len(paper.PANELS), 2, 1.95, sharex=True, sharey="row")
-        for row, (metric, title) in zip(axes, paper.PANELS.items(), strict=True):
+        figure, axes = subplots(len(PANELS), 2, 1.95, sharex=True, sharey="row")
+        for row, (metric, title) in zip(axes, PANELS.items(), strict=True):
             both = largest[largest.metric == metric]
-            for panel, (subset, name) in zip(row, paper.COLUMNS.items(), strict=True):
+            for panel, (subset, name) in zip(row, COLUMNS.items(), strict=True):
                 for kind, (label, colour) in KINDS.items():
                     part = both[(both.subset == subset) & (both.path_kind == kind)]
                     panels.curve(panel, part, colour, label, mark=None)
@@ -131,8 +132,8 @@ def path_trends(table: pd.DataFrame) -> pd.DataFrame:
     kind the width of its highest value.
     """
     rows = []
-    for metric, title in paper.PANELS.items():
-        for subset, name in paper.COLUMNS.items():
+    for metric, title in PANELS.items():
+        for subset, name in COLUMNS.items():
             curves = {}
             for kind in KINDS:
                 part = table[(table.metric == metric) & (table.subset == subset) & (table.path_kind == kind)]

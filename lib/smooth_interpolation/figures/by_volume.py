@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from .. import config
 from ..errors import ConfigError
 from ..runs import tables
-from . import labels, panels
+from . import panels
 from .style import FULL, INK, NARROW, STYLE, mark_threshold, mark_width, say, scale_widths, sequence, subplots
 
 PANELS = {
@@ -93,7 +93,7 @@ def draw(
         for panel in axes[-1]:
             panel.set_xlabel("base width $w$")
         if len(volumes) and rows > 1 and not narrow:  # once, beside both
-            figure.text(1, 0.5, unit, rotation=270, fontsize=labels.SIZE, ha="left", va="center")
+            figure.text(1, 0.5, unit, rotation=270, fontsize=panels.SIZE, ha="left", va="center")
         elif len(volumes):
             for row in axes:
                 _say_unit(row[-1], unit)
@@ -115,7 +115,7 @@ def _sizes(panel: Axes, part: pd.DataFrame, metric: str, width: int | None, room
         ringed = width if strength in (strengths[0], strengths[-1]) else None
         line = panels.curve(panel, curve, colour, f"{strength:g}", thick=strength == 0, mark=ringed)
         named.append((line, f"{strength:g}"))
-    labels.at_ends(panel, named, *room, bold=("0",))
+    panels.name_ends(panel, named, *room, bold=("0",))
 
 
 def _name(ordered: np.ndarray, metrics: Mapping[str, str], subsets: Sequence[str], down: bool) -> None:
@@ -126,13 +126,13 @@ def _name(ordered: np.ndarray, metrics: Mapping[str, str], subsets: Sequence[str
         else:
             panel.set_title(title, pad=HEAD)
             panel.annotate(AXES[metric], (0.5, 1), (0, 4), xycoords="axes fraction", textcoords="offset points",
-                           annotation_clip=False, fontsize=labels.SIZE, ha="center", va="bottom")  # fmt: skip
+                           annotation_clip=False, fontsize=panels.SIZE, ha="center", va="bottom")  # fmt: skip
     for panel, side in zip(ordered[:, 0], subsets, strict=True):
         panel.set_title(side) if down else panel.set_ylabel(side)
 
 
 def _say_unit(panel: Axes, unit: str) -> None:
     panel.annotate(
-        unit, (1, 0.5), (labels.ARRIVES + 14, 0), xycoords="axes fraction", textcoords="offset points",
-        annotation_clip=False, rotation=270, fontsize=labels.SIZE, ha="left", va="center",
+        unit, (1, 0.5), (panels.ARRIVES + 14, 0), xycoords="axes fraction", textcoords="offset points",
+        annotation_clip=False, rotation=270, fontsize=panels.SIZE, ha="left", va="center",
     )  # fmt: skip

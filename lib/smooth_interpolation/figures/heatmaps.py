@@ -10,11 +10,69 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from ..claims import moments
-from . import labels
-from .style import ACCENT, INK, ON_COLOUR, SEED, TEST, THRESHOLD, TRAIN
+from .by_volume import NOTHING
+from .panels import name_ends
+from .style import (
+    ACCENT,
+    FULL,
+    INK,
+    NARROW,
+    ON_COLOUR,
+    SEED,
+    STYLE,
+    TEST,
+    THRESHOLD,
+    TRAIN,
+    say,
+    scale_widths,
+    subplots,
+)
 
+HEATMAPS = {
+    "test_error": "Test error, %",
+    "train_crossentropy": "Crossentropy",
+    "jacobian_norm": "Jacobian norm",
+    "tangent_hessian_norm": "Hessian norm",
+}
 CLIP = 0.9  # the quantile of a metric's cells at which its colours end
 CONTOURS = 4
+
+
+def rows(history: pd.DataFrame) -> pd.DataFrame:
+    """Those of `tables.history_table` that are drawn."""
+    return history[history.metric.isin(HEATMAPS) & (history.subset == "all")]
+
+
+def draw(
+    history: pd.DataFrame, *, threshold: int | None = None, width: int | None = None, narrow: bool = False
+) -> Figure:
+    """test error, training crossentropy, Jacobian and Hessian norm over epoch and width, as heatmaps, and of the
+    networks below, at and beyond the threshold (see `chosen`) as curves over the epochs; means over seeds."""
+    whole = rows(history)
+    widths = sorted(int(w) for w in whole.width.unique())
+    colours = chosen(widths, threshold, width)
+    across = NARROW if narrow else FULL
+    with mpl.rc_context(STYLE):
+        figure, axes = subplots(*((4, 2) if narrow else (2, 4)), 1.7 if narrow else 2.0, across)
+        pairs = axes if narrow else axes.T
+        room = across / (2 if narrow else 4) - 0.95, 1.25
+        for (above, below), (metric, title) in zip(pairs, HEATMAPS.items(), strict=True):
+            part = whole[whole.metric == metric]
+            above.set(title=title, label=title)
+            below.set(title=title if narrow else "", label=title)
+            if not narrow or metric == list(HEATMAPS)[-1]:
+                above.set_xlabel("base width $w$")
+                below.set_xlabel("epoch")
+            if not part.empty:
+                table = part.pivot_table(index="epoch", columns="width", values="value")
+                heatmap(figure, above, table, rooted=metric != "test_error", threshold=threshold, width=width)
+                scale_widths([above], widths, threshold, room[0] - 0.25, logarithmic=True)
+                courses(below, part, colours, room)
+        for panel in pairs[:, 0] if narrow else pairs[:1, 0]:
+            panel.set_ylabel("epoch")
+        if whole.empty:
+            say(axes[0, 0], NOTHING)
+        return figure
 
 
 def heatmap(
@@ -118,7 +176,7 @@ def courses(panel: Axes, part: pd.DataFrame, colours: dict[int, str], size: tupl
         panel.autoscale_view()  # errors start at chance, far from 0
     elif high > 0:
         panel.set_ylim(0, 1.06 * high)
-    labels.at_ends(panel, lines, *size)
+    name_ends(panel, lines, *size)
 
 
 def _plain_epochs(axis: mpl.axis.Axis) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..studies.walks import Walk
-from . import labels
+from .panels import name_ends
 from .style import CORRUPTED, FULL, INK, NARROW, STYLE, TEST, TRAIN, subplots
 
 COLOURS = (TRAIN, CORRUPTED, INK, TEST)  # of the networks, from the narrowest
@@ -83,4 +83,4 @@ def _curves(panel: mpl.axes.Axes, walk: Walk, i: int, path: int, metric: str, ro
         named.append((line, f"w = {width}"))
     panel.set_xticks(range(len(walk.strengths)), walk.strengths)
     panel.set_xlim(0, len(walk.strengths) - 1)
-    labels.at_ends(panel, named, *room)
+    name_ends(panel, named, *room)

@@ -11,15 +11,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import UserError
-from ..figures import alt_text, paper
-from ..figures.by_volume import AXES
+from ..figures import alt_text, by_volume
+from ..figures.by_volume import AXES, PANELS
 from ..figures.style import BAND, CORRUPTED, INK, NARROW, STYLE, TEST, WIDTH, legend_below, letters, sequence, subplots
 from ..runs.records import records
 
 if TYPE_CHECKING:
     from .examination import Examination
 
-TITLES = {**paper.PANELS, "accuracy": "Accuracy", "loss": "Loss"}
+TITLES = {**PANELS, "accuracy": "Accuracy", "loss": "Loss"}
 COLOURS = {"all": INK, "clean": TEST, "noisy": CORRUPTED}
 STYLES = {"all": "o-", "clean": "o-", "noisy": "s--"}  # of networks by name, which colours tell apart
 LABELS = {"all": "all points", "clean": "clean labels", "noisy": "noisy labels"}
@@ -105,19 +105,18 @@ def references(found: Examination) -> dict[str, pd.DataFrame]:
 def by_width(found: Examination, narrow: bool = False) -> Figure:
     """As Figure 3 where wrong labels are known, else as Figure 2."""
     table = found.volumes.replace({"metric": {"loss": "crossentropy"}}).dropna(subset="mean")
-    draw_volumes = paper.fig3 if len(curves(found)) > 1 else paper.fig2
-    figure = draw_volumes(table, unit="strength", narrow=narrow)  # of either kind of path
+    figure = by_volume.draw(table, subsets=curves(found), unit="strength", narrow=narrow)  # of either kind of path
     if "loss" in set(found.volumes.metric):
         for panel in figure.axes:
             for name, rename in ((panel.get_title(), panel.set_title), (panel.get_label(), panel.set_label)):
-                rename(name.replace(paper.PANELS["crossentropy"], TITLES["loss"]))
+                rename(name.replace(PANELS["crossentropy"], TITLES["loss"]))
     return figure
 
 
 def panels(found: Examination) -> list[str]:
     """The metrics that have values, in the order of the panels."""
     known = set(found.volumes.dropna(subset="mean").metric)
-    return [name for name in ("accuracy", "crossentropy", "loss", *list(paper.PANELS)[2:]) if name in known]
+    return [name for name in ("accuracy", "crossentropy", "loss", *list(PANELS)[2:]) if name in known]
 
 
 def curves(found: Examination) -> list[str]:
