@@ -11,6 +11,7 @@ import pandas as pd
 from .. import locations
 from ..claims.words import number
 from ..errors import RecordError
+from . import captioned
 
 HARDWARE = {"cpu": "one CPU thread", "gpu": "one GPU"}
 BEFORE, AFTER = "captured", "compiled, as one"  # variants of the step on a GPU
@@ -36,24 +37,14 @@ class Benchmarks:
             raise RecordError(f"{path} is missing or damaged: python -m {module} makes it.") from None
         self.name = name
 
-    def __contains__(self, section: str) -> bool:
-        return bool(self._parts(section))
-
     def __getitem__(self, section: str) -> Any:
         """A section's result; of one that was measured in parts, on several devices of a kind, the rows of all."""
-        results = [self._sections[part]["result"] for part in self._parts(section)]
+        results = [
+            content["result"]
+            for part, content in self._sections.items()
+            if part == section or part.startswith(f"{section}, w = ")
+        ]
         return results[0] if len(results) == 1 else [row for result in results for row in result]
-
-    def lacking(self, *sections: str, on_one_device: bool = False) -> NotMeasured | None:
-        """What stands for these sections if one is missing, or was not measured where the first was and should be."""
-        for section in sections:
-            devices = {self.origins[part]["device_name"] for part in self._parts(section)}
-            if not devices or (on_one_device and devices != {self.origins[sections[0]]["device_name"]}):
-                return NotMeasured(self.name, section)
-        return None
-
-    def _parts(self, section: str) -> list[str]:
-        return [part for part in self._sections if part == section or part.startswith(f"{section}, w = ")]
 
     @property
     def hardware(self) -> str:
@@ -70,22 +61,18 @@ class Benchmarks:
 
 def ratios(cpu: Benchmarks) -> pd.DataFrame:
     """Library against baseline: median and range of the ratios, and the share of the machine's multipliers in use."""
-    rows = []
+    rows = {}
     for section, unit, precision in (("training", "images/s", "bf16"), ("measuring", "points/s", "float32")):
         ceiling = cpu["ceilings"][f"matrix product, {precision}, FLOP/s"]
         for row in cpu[section]:
-            ratio, speed = row["ratio"], row["library"]["median"]
-            rows.append(
-                {
-                    "what": f"{section}, {unit}",
-                    "width": row["width"],
-                    "baseline": digits(row["baseline"]["median"]),
-                    "library": digits(speed),
-                    "ratio": _range(ratio),
-                    "of the matrix-product rate": f"{row['flop'] * speed / ceiling:.0%}",
-                }
-            )
-    return pd.DataFrame(rows).set_index(["what", "width"])
+            speed = row["library"]["median"]
+            rows[f"{section}, {unit}", row["width"]] = {
+                "baseline": digits(row["baseline"]["median"]),
+                "library": digits(speed),
+                "ratio": _range(row["ratio"]),
+                "of the matrix-product rate": f"{row['flop'] * speed / ceiling:.0%}",
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["what", "width"])
 
 
 def profile(cpu: Benchmarks) -> pd.DataFrame:
@@ -99,10 +86,8 @@ def findings(cpu: Benchmarks) -> str:
     said = []
     for what, widths in cpu["profile"].items():
         narrow, wide = min(widths, key=int), max(widths, key=int)
-        shares = [f"{widths[width]['convolutions']:.0%}" for width in (narrow, wide)]
-        said.append(
-            f"In {what} convolutions take {shares[0]} of the time at w = {narrow} and {shares[1]} at w = {wide}."
-        )
+        low, high = (f"{widths[width]['convolutions']:.0%}" for width in (narrow, wide))
+        said.append(f"In {what} convolutions take {low} of the time at w = {narrow} and {high} at w = {wide}.")
     rate = cpu["ceilings"]["matrix product, float32, FLOP/s"]
     first, last = cpu["measuring"][0], cpu["measuring"][-1]
     said.append(
@@ -113,46 +98,23 @@ def findings(cpu: Benchmarks) -> str:
     return " ".join(said)
 
 
-class NotMeasured:
-    """What a page shows where a section of the benchmarks is missing."""
-
-    def __init__(self, name: str, section: str):
-        self.text = f"Not measured: `python -m benchmarks.{name} --only {section}` does it."
-
-    def _repr_markdown_(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def steps(gpu: Benchmarks) -> pd.DataFrame | NotMeasured:
+def steps(gpu: Benchmarks) -> pd.DataFrame:
     """The step on a GPU before and after: images per second, median and range of the ratios, shares of the device's limits."""
-    if (lacking := gpu.lacking("ceilings", "step", on_one_device=True)) is not None:
-        return lacking
-    found = {(row["family"], row["width"], row["networks"], row["variant"]): row for row in gpu["step"]}
-    rows = []
-    for (family, width, n, variant), row in sorted(
-        found.items(), key=lambda item: (item[0][0], -min(item[0][2], 4), item[0][1])
-    ):
-        if variant != AFTER or (family, width, n, BEFORE) not in found:
-            continue
-        alone, ratio = found.get((family, width, n, "compiled")), row["ratio"]
-        rows.append(
-            {
-                "family": family,
-                "networks": n,
-                "width": width,
-                BEFORE: number(found[family, width, n, BEFORE]["images_per_s"]["median"]),
-                "compiled": number(alone["images_per_s"]["median"]) if alone else "-",
-                AFTER: number(row["images_per_s"]["median"]),
-                "ratio": _range(ratio),
-                "of the bf16 rate": _percent(row["flop_per_s"] / gpu["ceilings"]["matrix product, bf16, FLOP/s"]),
-                "of the bandwidth": _percent(row["bytes_per_s"] / gpu["ceilings"]["copy, bytes/s"]),
-                "compiling, s": f"{row['compile_s']:.0f}",
-            }
-        )
-    return pd.DataFrame(rows).set_index(["family", "networks", "width"])
+    found = {(row["family"], row["networks"], row["width"], row["variant"]): row for row in gpu["step"]}
+    after = [case[:3] for case in found if case[3] == AFTER and (*case[:3], BEFORE) in found]
+    rows = {}
+    for case in sorted(after, key=lambda case: (case[0], -min(case[1], 4), case[2])):
+        row, compiled = found[*case, AFTER], found.get((*case, "compiled"))
+        rows[case] = {
+            BEFORE: number(found[*case, BEFORE]["images_per_s"]["median"]),
+            "compiled": number(compiled["images_per_s"]["median"]) if compiled else "-",
+            AFTER: number(row["images_per_s"]["median"]),
+            "ratio": _range(row["ratio"]),
+            "of the bf16 rate": _percent(row["flop_per_s"] / gpu["ceilings"]["matrix product, bf16, FLOP/s"]),
+            "of the bandwidth": _percent(row["bytes_per_s"] / gpu["ceilings"]["copy, bytes/s"]),
+            "compiling, s": f"{row['compile_s']:.0f}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["family", "networks", "width"])
 
 
 def gpu_measuring(gpu: Benchmarks) -> pd.DataFrame:
@@ -169,51 +131,41 @@ def gpu_measuring(gpu: Benchmarks) -> pd.DataFrame:
 
 
 def gpu_findings(gpu: Benchmarks) -> str:
-    """What was found of training on a GPU, in sentences; of what was not measured there are none."""
+    """What was found of training on a GPU, in sentences."""
+    rows = [row for row in gpu["step"] if row["variant"] == AFTER and row["networks"] > 3]
+    convnets = [row for row in rows if row["family"] == "convnet"]
     said = []
-    if "step" in gpu:
-        rows = [row for row in gpu["step"] if row["variant"] == AFTER and row["networks"] > 3]
-        for name, chosen in (
-            ("narrow ConvNets (w up to 4)", [r for r in rows if r["family"] == "convnet" and r["width"] <= 4]),
-            ("ConvNets from w = 8", [r for r in rows if r["family"] == "convnet" and r["width"] >= 8]),
-            ("ResNet18s", [r for r in rows if r["family"] == "resnet18"]),
-        ):
-            ratios = [row["ratio"]["median"] for row in chosen]
-            if ratios:
-                said.append(
-                    f"Side by side, {name} train {digits(min(ratios))} to {digits(max(ratios))} times as fast as before."
-                )
-    if "hosts" in gpu:
-        hosts = gpu["hosts"]
+    for name, chosen in (
+        ("narrow ConvNets (w up to 4)", [row for row in convnets if row["width"] <= 4]),
+        ("ConvNets from w = 8", [row for row in convnets if row["width"] >= 8]),
+        ("ResNet18s", [row for row in rows if row["family"] == "resnet18"]),
+    ):
+        ratios = [row["ratio"]["median"] for row in chosen]
         said.append(
-            f"A sweep of {hosts['runs']} runs took {number(hosts['one_s'])} s on one GPU and {number(hosts['two_s'])} s on two, "
-            f"{number(hosts['share'])} of it, starting the processes included."
+            f"Side by side, {name} train {digits(min(ratios))} to {digits(max(ratios))} times as fast as before."
         )
-    if "reference" in gpu:
-        ours, theirs = (
-            max(row["flop_per_s"] for row in gpu["reference"] if row["network"] == name) / 1e12
-            for name in ("convnet w = 64", "airbench")
-        )
-        said.append(
-            f"Captured and not compiled, w = 64 trains at {number(ours)} TFLOP/s and the network of the speed runs at "
-            f"{number(theirs)}, each at the better of the batch sizes 128 and 1,024."
-        )
+    hosts = gpu["hosts"]
+    ours, theirs = (
+        number(max(row["flop_per_s"] for row in gpu["reference"] if row["network"] == name) / 1e12)
+        for name in ("convnet w = 64", "airbench")
+    )
     worst: dict[str, float] = {}
-    errors = gpu["errors"] if gpu.lacking("errors") is None else {}
-    for name, error in errors.items():
+    for name, error in gpu["errors"].items():
         kind = name.partition(",")[0] + (", eager" if ", eager" in name else "")
         worst[kind] = max(worst.get(kind, 0.0), error)
-    if "measures" in worst:
-        said.append(f"Measures on the device agree with float64 on the CPU to {worst['measures']:.1g} (median).")
-    if {"float32", "float64", "float32, eager", "bf16"} <= worst.keys():
-        said.append(
-            f"After two epochs in float64 the weights of the compiled step, as one and not, differ from those of eager "
-            f"steps by at most {worst['float64']:.1g} of the way that they went. In float32 rounding grows on the way: they "
-            f"differ by {worst['float32']:.1g}, and eager steps from themselves, in float64 or when the first weights differ in "
-            f"their last bit, by {worst['float32, eager']:.1g}. In bfloat16 they are at most "
-            f"{digits(worst['bf16'])} times as far from eager float32 as eager steps in bfloat16 are."
-        )
-    return " ".join(said)
+    return " ".join([
+        *said,
+        f"A sweep of {hosts['runs']} runs took {number(hosts['one_s'])} s on one GPU and {number(hosts['two_s'])} s on two, "
+        f"{number(hosts['share'])} of it, starting the processes included.",
+        f"Captured and not compiled, w = 64 trains at {ours} TFLOP/s and the network of the speed runs at {theirs}, each at the "
+        "better of the batch sizes 128 and 1,024.",
+        f"Measures on the device agree with float64 on the CPU to {worst['measures']:.1g} (median).",
+        "After two epochs in float64 the weights of the compiled step, as one and not, differ from those of eager steps by at "
+        f"most {worst['float64']:.1g} of the way that they went. In float32 rounding grows on the way: they differ by "
+        f"{worst['float32']:.1g}, and eager steps from themselves, in float64 or when the first weights differ in their last bit, "
+        f"by {worst['float32, eager']:.1g}. In bfloat16 they are at most {digits(worst['bf16'])} times as far from eager float32 as "
+        "eager steps in bfloat16 are.",
+    ])  # fmt: skip
 
 
 def explorations(cpu: Benchmarks) -> pd.DataFrame:
@@ -243,6 +195,18 @@ def many(cpu: Benchmarks) -> pd.DataFrame:
         for row in cpu["many"]
     }
     return pd.DataFrame(rows).T.rename_axis("what")
+
+
+def reliability(found: Benchmarks) -> Any:
+    """A row per scenario of `tests/reliability`, what does not always hold in bold, and all of them together."""
+    rows = [found[name] for name in found.origins]
+    tried, held, seconds = (sum(row[name] for row in rows) for name in ("tried", "held", "seconds"))
+    shown = {row["what"]: (f"{row['tried']:,}", f"{row['held']:,}") for row in rows}
+    shown |= {row["what"]: (f"{row['tried']:,}", f"**{row['held']:,}**") for row in rows if row["held"] != row["tried"]}
+    shown[f"**All, in {seconds / 60:.0f} minutes**"] = f"**{tried:,}**", f"**{held:,}**"
+    table = pd.DataFrame.from_dict(shown, orient="index", columns=["tried", "held"])
+    caption = "What was done to small runs, how often, and how often what is promised held."
+    return captioned.table(table.rename_axis("What is done, and what is promised"), caption)
 
 
 def exponent(amounts: list[float], seconds: list[float]) -> float:

@@ -13,7 +13,7 @@ from ..config import Experiment
 from ..runs import cost, store
 from ..train import loop
 from . import facts
-from .performance import AFTER, Benchmarks, NotMeasured, as_used
+from .performance import AFTER, Benchmarks, as_used
 
 EXPERIMENTS = ("convnet-noise20", "convnet-asymmetric", "convnet-cifar100", "resnet18-noise20")
 DRAWN_FROM = {
@@ -74,10 +74,8 @@ def cost_table(name: str, cpu: Benchmarks) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("scale")
 
 
-def gpu_cost_table(gpu: Benchmarks, scales: tuple[str, ...] = ("gpu", "paper")) -> pd.DataFrame | NotMeasured:
+def gpu_cost_table(gpu: Benchmarks, scales: tuple[str, ...] = ("gpu", "paper")) -> pd.DataFrame:
     """Predicted hours of the experiments on 1, 2 and 8 GPUs: an even share each, but no less than the longest run; and paid."""
-    if (lacking := gpu.lacking("step", "precisions", "measuring")) is not None:
-        return lacking
     rows = []
     for scale in scales:
         for name in EXPERIMENTS:
@@ -127,11 +125,10 @@ def _cost(experiment: Experiment, kind: str, benchmarks: Benchmarks, n: int) -> 
     if f"({len(experiment.runs())} of" in paid:
         return paid
     said = [] if paid == "-" else [paid]
-    if kind == "cpu" or benchmarks.lacking("step", "precisions", "measuring") is None:
-        hours = predicted_hours(experiment, benchmarks)
-        whole = max((hours["training"] + hours["measuring"]) / n, hours["longest"] if n > 1 else 0.0)
-        if not math.isnan(whole):
-            said.append(f"predicted for all: {_duration(whole)}")
+    hours = predicted_hours(experiment, benchmarks)
+    whole = max((hours["training"] + hours["measuring"]) / n, hours["longest"] if n > 1 else 0.0)
+    if not math.isnan(whole):
+        said.append(f"predicted for all: {_duration(whole)}")
     return "; ".join(said) or "unknown"
 
 
