@@ -4,29 +4,30 @@ import pytest
 import yaml
 
 from smooth_interpolation import config, locations
-from smooth_interpolation.book import authors_code, hyperparameters
+from smooth_interpolation.book import hyperparameters
 
 FILES = sorted((locations.repository() / "params").glob("*/*.yaml"))
 
 
 def test_every_field_of_a_params_file_has_an_origin():
-    known = set(hyperparameters.ORIGINS) | set(hyperparameters.PLACES)
+    known = set(hyperparameters.known()["origins"]) | set(hyperparameters.PLACES)
     for path in FILES:
         assert (set(yaml.safe_load(path.read_text())) - {"base"}) <= known, path
     assert set(hyperparameters.fields()) == set(config.FIELDS) - set(hyperparameters.PLACES)
 
 
 def test_origins_are_of_the_five_kinds_and_all_are_used():
-    entries = [entry for values in hyperparameters.ORIGINS.values() for entry in values.values()]
-    kinds = {where for where, _ in entries} | {where for _, where in hyperparameters.BUILT_IN.values()}
-    assert kinds == set(hyperparameters.MEANINGS) and len(kinds) == 5
+    known = hyperparameters.known()
+    entries = [entry for values in known["origins"].values() for entry in values.values()]
+    kinds = {where for where, _ in entries} | {where for _, where in known["built_in"].values()}
+    assert kinds == set(known["meanings"]) and len(kinds) == 5
 
 
 def test_an_origin_belongs_to_a_value():
-    assert hyperparameters.origin("momentum", 0.9)[0] == hyperparameters.BOTH
+    assert hyperparameters.origin("momentum", 0.9)[0] == "paper and code"
     assert hyperparameters.origin("momentum", 0.8) == (hyperparameters.OURS, "")
-    assert hyperparameters.origin("precision", "tf32")[0] == hyperparameters.CODE
-    assert hyperparameters.origin("input_std", (0.2023, 0.1994, 0.2010))[0] == hyperparameters.CODE
+    assert hyperparameters.origin("precision", "tf32")[0] == "authors' code"
+    assert hyperparameters.origin("input_std", (0.2023, 0.1994, 0.2010))[0] == "authors' code"
     assert hyperparameters.origin("input_std", None)[0] == hyperparameters.OURS
     assert hyperparameters.origin("a field of tomorrow", [1]) == (hyperparameters.OURS, "")
 
@@ -50,7 +51,7 @@ def test_origins_list_every_value_of_the_paper_scale_once():
     assert len(rates) == 2 and set(table.loc["learning_rate", "value"]) == rates
     assert table.loc["noise", "value"].tolist() == ["symmetric", "none", "asymmetric"]
     assert table.loc["dataset", "value"] == "cifar10 or cifar100"
-    assert (table.loc[["weight_decay", "dropout"], "from"] == hyperparameters.TEXT).all()
+    assert (table.loc[["weight_decay", "dropout"], "from"] == "paper's text").all()
 
 
 @pytest.mark.parametrize("experiment", hyperparameters.PAPER)
@@ -86,19 +87,20 @@ def test_what_differs_from_the_authors_code_follows_the_params_file(monkeypatch)
 
     def table(tried=(), **changed):
         monkeypatch.setattr(config, "find", lambda *place: settings.model_copy(update=changed))
-        return authors_code.differences(tried)
+        return hyperparameters.differences(tried)
 
-    assert table(learning_rate=0.01).loc[rate, [there, effect]].tolist() == ["0.01", authors_code.NOT_MEASURED]
+    assert table(learning_rate=0.01).loc[rate, [there, effect]].tolist() == ["0.01", hyperparameters.NOT_MEASURED]
     assert table({"learning_rate"}, learning_rate=0.01).loc[rate, effect] == "the trial below"
     assert table(learning_rate=0.004).loc[rate, [there, effect]].tolist() == ["the same", "none"]
     assert table(input_std=None).loc[divisor, there].startswith("0.2470, 0.2435, 0.2616")
     assert table({"input_std"}, input_std=None).loc[divisor, effect].endswith("the trial below")
     assert table(input_std=(0.2023, 0.1994, 0.2010)).loc[divisor, there] == "the same"
-    assert {field for field, *_ in authors_code.SET_BY_FIELDS} <= set(hyperparameters.ORIGINS)
+    set_by = {one["field"] for one in hyperparameters.known()["differences"] if "field" in one}
+    assert len(set_by) == 4 and set_by <= set(config.FIELDS)
 
 
 def test_the_constant_between_the_two_curvatures():
     m, delta = 4, 0.1
     as_printed, root_mean_square = m**0.5 / (m**2 * delta**2), 1 / delta  # of unit differences
     factor = f"{as_printed / root_mean_square:.2f} times"
-    assert factor in authors_code.differences().loc["curvature", "effect on the curves"]
+    assert factor in hyperparameters.differences().loc["curvature", "effect on the curves"]

@@ -1,113 +1,32 @@
-"""Every setting of an experiment, and where its value at `paper` scale comes from."""
+"""Every setting of an experiment, where its value at `paper` scale comes from, and how the authors' public code compares.
+
+What is known of both stands in `book/settings.yaml`. The comparison with the authors' code was made apart from this code, which
+was written from the paper alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from .. import config, locations
 from ..config import Experiment
 
-BOTH, TEXT, CODE, SIBLING, OURS = (
-    "paper and code",
-    "paper's text",
-    "authors' code",
-    "authors' other published settings",
-    "ours",
-)
-MEANINGS = {
-    BOTH: "the text gives it, and the authors' public code confirms it",
-    TEXT: "the text gives it",
-    CODE: "the text is silent; it is the default of the authors' public code, or in its README",
-    SIBLING: "neither says; it is in the README of the repository of another paper by the same authors",
-    OURS: "none of these gives it, or we depart from them",
-}
-ANY = "any"  # value of a field
-
-# What a value of a field rests on: an origin belongs to a value, so a value that nobody has confirmed is ours.
-ORIGINS: dict[str, dict[Any, tuple[str, str]]] = {
-    "dataset": {ANY: (TEXT, "Section 4")},
-    "n_classes": {ANY: (TEXT, "follows from the dataset")},
-    "n_train": {ANY: (OURS, "the whole training set; the text is silent, the authors' code holds 1,000 images out")},
-    "n_test": {ANY: (TEXT, "the test set")},
-    "data_seed": {ANY: (OURS, "of the subsets, the noise, the measured points and the tangent directions")},
-    "noise": {
-        "symmetric": (CODE, "the text says 'noisy labels'; here any other class, with equal chance"),
-        "none": (TEXT, "Section 4.2"),
-        "asymmetric": (BOTH, "Section 4.5: within some classes alone"),
-    },
-    "noise_fraction": {
-        0.0: (TEXT, "Section 4.2"),
-        0.2: (BOTH, "of all labels"),
-        0.8: (BOTH, "Section 4.5: of the labels within each corrupted class"),
-    },
-    "n_corrupted_classes": {0: (TEXT, "asymmetric noise alone has them"), 20: (TEXT, "of 100 (Section 4.5)")},
-    "input_mean": {ANY: (OURS, "subtracted from the images; own: the mean of the training pixels")},
-    "input_std": {
-        (0.2023, 0.1994, 0.2010): (CODE, "what the images are divided by"),
-        ANY: (OURS, "what the images are divided by; own: the standard deviation of the training pixels"),
-    },
-    "model": {"convnet": (BOTH, "stages of w, 2w, 4w, 8w channels"), "resnet18": (TEXT, "with batch normalisation")},
-    "widths": {tuple(range(1, 65)): (TEXT, "Section 4")},
-    "seeds": {(0, 1, 2): (TEXT, "the text gives their number (Figures 2 and 4)")},
-    "optimizer": {"sgd": (TEXT, "Section 4"), "adam": (BOTH, "Section 4.4")},
-    "learning_rate": {
-        0.005: (SIBLING, "constant after the warm-up; the text says 'fixed'"),
-        0.004: (CODE, "what 0.005 with 5 epochs of warm-up comes to there"),
-        0.0001: (CODE, "of Adam"),
-    },
-    "momentum": {0.9: (BOTH, "of SGD")},
-    "warmup_epochs": {
-        5: (SIBLING, "the text says that there is a warm-up, and gives no length"),
-        0: (OURS, "the text names a warm-up for SGD alone"),
-    },
-    "warmup_learning_rate": {0.001: (CODE, "where the linear warm-up starts")},
-    "batch_size": {128: (CODE, "")},
-    "epochs": {4000: (TEXT, "Section 4")},
-    "augment": {
-        False: (TEXT, "ConvNets: none"),
-        True: (BOTH, "ResNets: shifts by up to 4 pixels and mirror images (Section 4.4)"),
-    },
-    "precision": {
-        "tf32": (CODE, "of training on GPUs; measured in float32 or wider"),
-        ANY: (OURS, "of training; measured in float32 or wider"),
-    },
-    "n_evaluations": {ANY: (OURS, "epochs in the history, evenly spaced on a logarithmic axis")},
-    "n_last_evaluations": {ANY: (OURS, "epochs in the history from the last tenth of the training")},
-    "weight_decay": {0.0: (TEXT, "none")},
-    "label_smoothing": {ANY: (OURS, "the text has none")},
-    "dropout": {0.0: (TEXT, "none")},
-    "batch_norm": {False: (BOTH, "of ConvNets: none; ResNets always have it")},
-    "schedule": {"constant": (TEXT, "after the warm-up")},
-    "keep_epochs": {ANY: (OURS, "after which the weights are kept, besides the last")},
-    "points_from": {"train": (TEXT, "training points with the labels trained on")},
-    "path_kind": {"svd": (BOTH, "erased singular values (Section 3.4)")},
-    "strengths": {(5, 10, 15, 20, 22, 25): (CODE, "singular values erased at each anchor")},
-    "n_paths": {8: (CODE, "P of Equation 6")},
-    "n_tangents": {4: (CODE, "M of Equation 5")},
-    "delta": {0.1: (CODE, "of Equation 5")},
-    "n_clean_points": {ANY: (OURS, "a random sample; the text averages over the training set")},
-    "n_noisy_points": {ANY: (OURS, "likewise")},
-}
-# No field sets these: they are built into the code.
-BUILT_IN: dict[str, tuple[str, str]] = {
-    "ConvNets": ("3x3 convolutions with bias, max-pooling by 2 after stages 2, 3 and 4, then by 4, one linear layer", CODE),
-    "... their initialisation": ("PyTorch's default", CODE),
-    "ResNet18": ("3x3 stem without pooling; batch normalisation in the shortcuts, too", OURS),
-    "... its initialisation": ("PyTorch's default", OURS),
-    "symmetric noise": ("exactly the asked share of labels, rounded, each moved to another class", CODE),
-    "classes of the asymmetric noise": ("chosen at random", TEXT),
-    "tangent directions": ("weak colour changes", TEXT),
-    "... their size": ("brightness, contrast and saturation within 1%, no hue", CODE),
-    "... their draws": ("new ones at every anchor, not clipped to [0, 1]", OURS),
-    "integration along a path": ("trapezoids between the anchors, in normalised space", CODE),
-    "training error": ("of images without augmentation", OURS),
-    "test error": ("mean over the last tenth of the epochs, never the best epoch; the authors' code has the last epoch", OURS),
-}  # fmt: skip
+OURS = "ours"
+OWN_STD = {"cifar10": "0.2470, 0.2435, 0.2616: the pixels' own standard deviation"}
+NOT_MEASURED = "not measured"
 PAPER = ("convnet-noise20", "convnet-cifar100", "resnet18-noise20", "convnet-asymmetric")
 PLACES = ("experiment", "scale")  # fields that say which experiment it is, and set nothing
+
+
+@functools.cache
+def known() -> Any:
+    """The content of `book/settings.yaml`."""
+    return yaml.safe_load((locations.repository() / "book" / "settings.yaml").read_text())
 
 
 def fields() -> list[str]:
@@ -116,10 +35,16 @@ def fields() -> list[str]:
     return sorted((name for name in config.FIELDS if name not in PLACES), key=lambda name: name in measuring)
 
 
+def meanings() -> pd.DataFrame:
+    """What an origin means."""
+    return pd.DataFrame({"meaning": known()["meanings"]})
+
+
 def origin(field: str, value: Any) -> tuple[str, str]:
     """What a field's value rests on, and a note; 'ours' for a value of which nothing is known."""
-    known = ORIGINS.get(field, {})
-    return next((said for known_value, said in known.items() if known_value == value), known.get(ANY, (OURS, "")))
+    of = known()["origins"].get(field, {})
+    where, note = of.get(shown(field, value), of.get("any", (OURS, "")))
+    return where, note
 
 
 def origins() -> pd.DataFrame:
@@ -141,7 +66,35 @@ def origins() -> pd.DataFrame:
 
 def built_in() -> pd.DataFrame:
     """What no field sets, with its origin."""
-    return pd.DataFrame(BUILT_IN, index=["value", "from"]).T
+    return pd.DataFrame(known()["built_in"], index=["value", "from"]).T
+
+
+def agreements() -> pd.DataFrame:
+    """What this code and the authors' computed alike on the same weights and points."""
+    return pd.DataFrame({"found": known()["agreements"]})
+
+
+def differences(tried: Collection[str] = (), scale: str = "paper") -> pd.DataFrame:
+    """Where the authors' code differs from the ConvNets with noisy labels, and what was measured of its effect.
+
+    Args:
+        tried: fields whose effect on the training error is in the table of the trial.
+        scale: of the params file.
+    """
+    settings = config.find(scale, "convnet-noise20")
+    rows = []
+    for one in known()["differences"]:
+        what, there, here, effect = one["what"], one["there"], one.get("here"), one["effect"]
+        if field := one.get("field"):
+            if field in tried:
+                effect = "the trial below" if effect == NOT_MEASURED else f"{effect}; training error: the trial below"
+            value = getattr(settings, field)
+            here = OWN_STD.get(settings.dataset) if field == "input_std" and value is None else shown(field, value)
+            if here == one["value"]:
+                here, effect = "the same", "none"
+        rows.append((what, there, here, effect))
+    columns = ["", "authors' code", f"here, at {scale} scale", "effect on the curves"]
+    return pd.DataFrame(rows, columns=columns).set_index("")
 
 
 def table(experiment: str, scales: Sequence[str] = config.SCALES) -> pd.DataFrame:
@@ -199,7 +152,5 @@ def shown(field: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        if not value:
-            return "none"
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value)) or "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
