@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from smooth_interpolation import claims, config, locations
-from smooth_interpolation.claims import kept
+from smooth_interpolation.claims import verdicts
 from smooth_interpolation.runs import store
 
 
@@ -30,7 +30,7 @@ def files():
 
 
 def test_the_table_is_the_same(family, judgements):
-    first, again = kept.judged(*family), kept.judged(*family)
+    first, again = verdicts.judged(*family), verdicts.judged(*family)
     assert len(judgements) == 1 and len(first) > 10
     pd.testing.assert_frame_equal(first, claims.judge(*family))
     pd.testing.assert_frame_equal(again, first)
@@ -38,25 +38,25 @@ def test_the_table_is_the_same(family, judgements):
 
 def test_whatever_decides_is_in_the_key(family, judgements, monkeypatch):
     records, experiment, plan = family
-    kept.judged(*family)
+    verdicts.judged(*family)
     other = copy.deepcopy(records)
     other[0]["volumes"][0]["accuracy"]["mean"] /= 2
-    kept.judged(other, experiment, plan)
-    kept.judged(records, experiment, plan.model_copy(update={"seeds": (0, 1)}))
-    monkeypatch.setattr(kept, "code", lambda: "other")
-    kept.judged(*family)
+    verdicts.judged(other, experiment, plan)
+    verdicts.judged(records, experiment, plan.model_copy(update={"seeds": (0, 1)}))
+    monkeypatch.setattr(verdicts, "code", lambda: "other")
+    verdicts.judged(*family)
     assert len(judgements) == len(files()) == 4
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"claim": ["one"]}'])
 def test_a_damaged_file_is_written_anew(family, judgements, content):
-    first = kept.judged(*family)
+    first = verdicts.judged(*family)
     files()[0].write_bytes(content)
-    pd.testing.assert_frame_equal(kept.judged(*family), first)
+    pd.testing.assert_frame_equal(verdicts.judged(*family), first)
     assert len(judgements) == 2
 
 
 def test_where_nothing_can_be_kept_it_is_judged(family, judgements, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(locations.CACHE_VARIABLE, str(tmp_path / "file"))
-    assert len(kept.judged(*family)) == len(kept.judged(*family)) and len(judgements) == 2
+    assert len(verdicts.judged(*family)) == len(verdicts.judged(*family)) and len(judgements) == 2

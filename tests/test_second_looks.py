@@ -9,9 +9,10 @@ from tests import worlds
 from tests.worlds import World, made, together
 
 from smooth_interpolation import claims, config
+from smooth_interpolation.book import board as page
 from smooth_interpolation.book import facts
 from smooth_interpolation.book.board import Board
-from smooth_interpolation.claims import second_looks, verdicts
+from smooth_interpolation.claims import second_looks
 from smooth_interpolation.runs import store
 
 HERE = "laptop/convnet-noise20"
@@ -62,20 +63,14 @@ def test_what_hangs_on_the_threshold(world):
 
 
 def test_the_board_shows_them(world, overview):
-    shown = Board(overview)
-    for cell in (
-        shown.peaks(),
-        shown.thresholds(),
-        shown.over_epochs(),
-        shown.by_tolerance(),
-        shown.summary(),
-    ):
-        assert cell.data
-    peaks = facts.unbroken(f'<th scope="row"><code>{HERE}</code></th><td>w = 8</td>')
-    assert peaks in shown.peaks().data and shown.by_tolerance().data == "None."
-    assert re.search(r"\d+ of \d+ are positive", shown.over_epochs().data)
+    shown, evidences = Board(overview), second_looks.evidences()
+    peaks, correlations = (look(evidences) for look in (second_looks.peaks, second_looks.over_epochs))
+    head = facts.unbroken(f'<th scope="row"><code>{HERE}</code></th><td>w = 8</td>')
+    assert head in page.look(peaks, "Peaks.").data
+    assert page.look(second_looks.by_tolerance(evidences), "None here.").data == "None."
+    assert re.search(r"\d+ of \d+ are positive", page.positive(correlations))
     assert "contradicted" in shown.summary().data and "supported" in shown.counts().data
-    assert "fixed in" in shown.criteria().data
+    assert "fixed in" in page.criteria().data
 
 
 def test_a_sentence_appears_with_its_verdict(overview, monkeypatch):
@@ -138,7 +133,7 @@ def test_values_by_seed(monkeypatch):
 
 def test_only_experiments_with_enough_records_are_looked_at(monkeypatch):
     monkeypatch.setattr(store, "read_all", lambda runs, root=None: [])
-    assert second_looks.evidences() == {} and Board(verdicts.overview()).peaks().data == "None."
+    assert second_looks.evidences() == {} and second_looks.peaks({}).empty
     plan = config.find("laptop", claims.NOISY)
     records = worlds.records(World(np.array(plan.widths)))
     monkeypatch.setattr(store, "read_all", lambda runs, root=None: records)

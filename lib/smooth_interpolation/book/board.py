@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterable
 from typing import Any
@@ -26,13 +25,9 @@ class Board:
     def __init__(self, table: pd.DataFrame | None = None) -> None:
         self.table = verdicts.overview() if table is None else table
 
-    @functools.cached_property
-    def _evidences(self) -> second_looks.Evidences:
-        return second_looks.evidences()
-
     def counts(self) -> Any:
         """How many claims are in each state, a row per scale."""
-        return _table(verdicts.counts(self.table), "Verdicts at every scale that is measured.")
+        return look(verdicts.counts(self.table), "Verdicts at every scale that is measured.")
 
     def summary(self) -> Any:
         """How many claims are in each state, each at the largest scale that decides it, as a sentence."""
@@ -65,7 +60,7 @@ class Board:
 
     def measured(self) -> Any:
         """What was measured, a row per scale and experiment."""
-        return _table(second_looks.measured(), "What was measured of every experiment.")
+        return look(second_looks.measured(), "What was measured of every experiment.")
 
     def untested(self) -> Any:
         """What of the paper's experiments was measured below their own data and epochs only, or not at all, as a point of a list."""
@@ -108,49 +103,26 @@ class Board:
         if unknown:
             raise ConfigError(f"There is no claim {', '.join(sorted(unknown))}.")
 
-    def criteria(self) -> Any:
-        """The thresholds of judgement, and since when they are fixed."""
-        table = verdicts.criteria()
-        places = [verdicts.place_of(name) for name in table.index]
-        return captioned.table(table, f"The criteria, fixed in {verdicts.fixed()}.", places=places, cards=True)
 
-    def thresholds(self) -> Any:
-        """The interpolation threshold, its range over the moments, and what it would be with some training error."""
-        caption = "The threshold that decides, its range over the moments, and thresholds with so much training error."
-        return _table(second_looks.thresholds(self._evidences), caption)
-
-    def peaks(self) -> Any:
-        """Where the peaks are, with their range over seeds and moments."""
-        return _table(
-            second_looks.peaks(self._evidences),
-            "Widths of the peaks, in parentheses the training error there, then the range over seeds and moments.",
-        )
-
-    def by_seed(self, scale: str, experiment: str, metric: str, subset: str = "all") -> Any:
-        """A metric at the end of training, a row per width and a column per seed; nothing without records."""
-        caption = f"`{scale}/{experiment}`: %, in parentheses the range over the moments."
-        return _table(second_looks.by_seed(scale, experiment, metric, subset), caption)
-
-    def by_tolerance(self) -> Any:
-        """The verdicts that hang on how the threshold is read."""
-        return _table(second_looks.by_tolerance(self._evidences), "Verdicts that hang on how the threshold is read.")
-
-    def over_epochs(self) -> Any:
-        """Correlations over all epochs, and after the first descent, and a sentence that counts the latter."""
-        found = second_looks.over_epochs(self._evidences)
-        later = found[[name for name in found if "after" in name]].to_numpy()
-        later = later[later != "–"].astype(float)
-        caption = "Mean rank correlations of sharpness and test error over the epochs, from the threshold on."
-        if later.size:
-            caption += (
-                f" After the first descent {(later > 0).sum()} of {later.size} are positive; "
-                f"they go from {later.min():.2f} to {later.max():.2f}."
-            )
-        return _table(found, caption)
+def criteria() -> Any:
+    """The thresholds of judgement, and since when they are fixed."""
+    table = verdicts.criteria()
+    places = [verdicts.place_of(name) for name in table.index]
+    return captioned.table(table, f"The criteria, fixed in {verdicts.fixed()}.", places=places, cards=True)
 
 
-def _table(frame: pd.DataFrame, caption: str) -> Any:
-    """A table, or that it would have no rows."""
+def positive(correlations: pd.DataFrame) -> str:
+    """How many of `second_looks.over_epochs` are positive after the first descent, as a sentence; nothing without any."""
+    later = correlations[[name for name in correlations if "after" in name]].to_numpy()
+    later = later[later != "–"].astype(float)
+    if not later.size:
+        return ""
+    share = f"After the first descent {(later > 0).sum()} of {later.size} are positive"
+    return f"{share}; they go from {later.min():.2f} to {later.max():.2f}."
+
+
+def look(frame: pd.DataFrame, caption: str) -> Any:
+    """A table of `second_looks`, or that it would have no rows."""
     if frame.empty:
         return Markdown("None.")
     named = frame.rename(lambda name: name if name.startswith("w = ") else f"`{name}`")

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import claims, config, figures, locations
-from ..claims import kept, moments, verdicts
+from ..claims import moments, verdicts
 from ..claims.words import number
 from ..errors import ConfigError
 from ..figures.style import STYLE
@@ -157,7 +157,7 @@ def _each(names: str | Sequence[str]) -> Sequence[str]:
 @functools.lru_cache(maxsize=8)
 def _judged(runs: Records) -> pd.DataFrame:
     """Judged once for all sentences and tables of a page."""
-    return kept.judged(runs, runs.experiment.experiment, runs.experiment)
+    return verdicts.judged(runs, runs.experiment.experiment, runs.experiment)
 
 
 @functools.lru_cache(maxsize=8)

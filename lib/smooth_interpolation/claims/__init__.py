@@ -1,8 +1,8 @@
 """What the paper claims, as functions that look at the runs and answer.
 
 A claim answers `supported`, `contradicted`, `inconclusive` or `not measured`, with an effect size, its spread and a
-sentence. `registry` says how, and `trends` holds the thresholds of judgement; the claims stand in `widths` (Figures 1 to 4),
-`epochs` (Figures 5 and 11), `settings` (Figures 6 and 7) and `correlations` (the abstract).
+sentence. `registry` says how, and `trends` holds the thresholds of judgement; the claims stand in `widths` (Figures 1 to 4, 6 and 7)
+and `epochs` (Figures 5 and 11, and the abstract).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from .. import config
 from ..runs import record_format
 from ..runs.records import Records, listed
-from . import correlations, epochs, settings, widths  # noqa: F401 (they add to CLAIMS)
+from . import epochs, widths  # noqa: F401 (they add to CLAIMS)
 from .evidence import Evidence, Plan
 from .registry import ASYMMETRIC, CLAIMS, CLEAN, NOISY, RESNET, STATES, Claim, State, Verdict
 

@@ -1,4 +1,9 @@
-"""The paper's claims about training time, Sections 4.3 and 4.4, Figures 5 and 11, see `registry`."""
+"""The paper's claims about training time, Sections 4.3 and 4.4, Figures 5 and 11, and the abstract's, that sharpness and test error go
+together over widths and over epochs, see `registry`.
+
+The latter is Spearman's rank correlation, whose interval resamples seeds and widths. It supports the claim if it is at least
+`trends.STRONG` and the interval lies above 0, and contradicts it if the interval lies below `trends.STRONG`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ import pandas as pd
 from . import checks, trends
 from .checks import TEST_ERROR
 from .evidence import NotMeasuredError, View
-from .registry import NOISY, RESNET, Finding, State, claim, share
+from .registry import CLEAN, NOISY, RESNET, Finding, State, claim, share
 from .trends import MIN_EPOCHS, MIN_NETWORKS, POINTS, STEP
 
 UNJUDGED = f"It cannot be judged: {checks.NO_THRESHOLD}."
@@ -124,19 +129,62 @@ def narrow_networks_stay_sharp(metric: str) -> Callable[[View], Finding]:
     return check
 
 
+def over_widths(metric: str) -> Callable[[View], Finding]:
+    """The metric over the largest volume against the test error, over widths."""
+
+    def check(view: View) -> Finding:
+        error = view.end("test_error").to_numpy()
+        sharpness = view.volume(metric, size=view.sizes[-1]).to_numpy()
+        drawn = view.drawn(len(error))
+        effect = trends.rank_correlation(sharpness[drawn], error[drawn])
+        sentence = f"Over {len(error)} widths the rank correlation is {effect:.2f}."
+        return Finding("inconclusive", effect, "rank correlation, largest volume", sentence)
+
+    return check
+
+
+def over_epochs(metric: str) -> Callable[[View], Finding]:
+    """The metric at the points against the test error over epochs, averaged over the widths from the threshold on."""
+    measure = "rank correlation, at the points, mean over widths"
+
+    def check(view: View) -> Finding:
+        if view.threshold is None:
+            return Finding("inconclusive", float("nan"), measure, UNJUDGED)
+        found = view.once(("over epochs", metric), lambda: correlations(view, metric))
+        values = found[view.drawn(len(found))]
+        effect = float(values.mean()) if len(values) else float("nan")
+        several = f" on average, {found.min():.2f} to {found.max():.2f} for the {len(found)} widths"
+        sentence = f"Over the epochs the rank correlation is {effect:.2f}{several if len(found) > 1 else ''}"
+        sentence += f" from w = {view.threshold} on."
+        few = too_few(len(found), f"from w = {view.threshold} on")
+        if few:  # without an effect there is no interval to judge by
+            return Finding("inconclusive", float("nan"), measure, f"{sentence} {few}")
+        return Finding("inconclusive", effect, measure, sentence)
+
+    return check
+
+
+def correlations(view: View, metric: str) -> np.ndarray:
+    """Of the metric and the test error over epochs, for every width from the threshold on."""
+    errors, found = histories(view, "test_error", True), []
+    for width, sharpness in histories(view, metric, True).items():
+        error, sharpness = errors[width].align(sharpness, join="inner")
+        found.append(trends.rank_correlation(sharpness.to_numpy(), error.to_numpy()))
+    return np.array([value for value in found if np.isfinite(value)] or [np.nan])
+
+
+COURSES = {
+    "test-error": ("test_error", "the test error"),
+    "crossentropy": ("train_crossentropy", "the training crossentropy"),
+    "jacobian": ("jacobian_norm", "the Jacobian norm"),
+    "hessian": ("tangent_hessian_norm", "the Hessian norm"),
+}
+
 # fmt: off
-claim("epochwise-test-error", "Section 4.3", "Figure 5", NOISY,
-      "Past the threshold the test error shows epoch-wise double descent.",
-      double_descent("test_error", "The test error"))
-claim("epochwise-crossentropy", "Section 4.3", "Figure 5", NOISY,
-      "Past the threshold the training crossentropy shows epoch-wise double descent.",
-      double_descent("train_crossentropy", "The training crossentropy"))
-claim("epochwise-jacobian", "Section 4.3", "Figure 5", NOISY,
-      "Past the threshold the Jacobian norm shows epoch-wise double descent.",
-      double_descent("jacobian_norm", "The Jacobian norm"))
-claim("epochwise-hessian", "Section 4.3", "Figure 5", NOISY,
-      "Past the threshold the Hessian norm behaves likewise over the epochs.",
-      double_descent("tangent_hessian_norm", "The Hessian norm"))
+for short, (metric, the) in COURSES.items():
+    behaves = "behaves likewise over the epochs" if short == "hessian" else "shows epoch-wise double descent"
+    claim(f"epochwise-{short}", "Section 4.3", "Figure 5", NOISY, f"Past the threshold {the} {behaves}.",
+          double_descent(metric, the[0].upper() + the[1:]))
 claim("narrow-networks-stay", "Section 4.3", "Figure 5", NOISY,
       "Narrower networks do not lower their test error again.", narrow_networks_stay)
 claim("narrow-networks-keep-their-loss", "Section 4.3", "Figure 5", NOISY,
@@ -145,18 +193,16 @@ claim("narrow-networks-keep-their-loss", "Section 4.3", "Figure 5", NOISY,
 claim("narrow-networks-stay-sharp", "Section 4.3", "Figure 5", NOISY,
       "While their test error stays high, the Jacobian norm of narrower networks does not decrease.",
       narrow_networks_stay_sharp("jacobian_norm"))
+for short, (metric, the) in COURSES.items():
+    spoken = the if short in ("jacobian", "hessian") else the.removeprefix("the ")
+    claim(f"resnet-epochwise-{short}", "Section 4.4", ("Figure 11", "Figure 13"), RESNET,
+          f"ResNets past the threshold, too, show epoch-wise double descent in {spoken}.",
+          double_descent(metric, the[0].upper() + the[1:]))
 
-APPENDIX = ("Figure 11", "Figure 13")
-claim("resnet-epochwise-test-error", "Section 4.4", APPENDIX, RESNET,
-      "ResNets past the threshold, too, show epoch-wise double descent in test error.",
-      double_descent("test_error", "The test error"))
-claim("resnet-epochwise-crossentropy", "Section 4.4", APPENDIX, RESNET,
-      "ResNets past the threshold, too, show epoch-wise double descent in training crossentropy.",
-      double_descent("train_crossentropy", "The training crossentropy"))
-claim("resnet-epochwise-jacobian", "Section 4.4", APPENDIX, RESNET,
-      "ResNets past the threshold, too, show epoch-wise double descent in the Jacobian norm.",
-      double_descent("jacobian_norm", "The Jacobian norm"))
-claim("resnet-epochwise-hessian", "Section 4.4", APPENDIX, RESNET,
-      "ResNets past the threshold, too, show epoch-wise double descent in the Hessian norm.",
-      double_descent("tangent_hessian_norm", "The Hessian norm"))
+for what, check in (("widths", over_widths), ("epochs", over_epochs)):
+    for short in ("jacobian", "hessian"):
+        metric, the = COURSES[short]
+        when = "Over widths" if what == "widths" else "Over the epochs, past the threshold"
+        claim(f"{short}-follows-test-error-over-{what}", "Abstract", "", (NOISY, CLEAN, RESNET),
+              f"{when}, {the} and the test error go together.", check(metric), over_widths=True, by_interval=True)
 # fmt: on

@@ -1,19 +1,24 @@
-"""Verdicts as text: tables of claims for the book's pages and the command line."""
+"""Verdicts kept, and as text: tables of claims for the book's pages and the command line."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 
-from .. import claims, config, locations
-from ..runs import store
-from . import evidence, kept, moments, trends
+from .. import claims, config, files, locations
+from ..runs import record_format, store
+from . import evidence, moments, trends
 from .words import number
 
 PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
@@ -26,6 +31,10 @@ TRIAL = "Scale `{scale}` is for trying things out: what is said of it here tries
 OWN = "Scale `{scale}` is none of the book's: what is said of it here is no verdict on the paper."
 
 
+LIMIT = 10 << 20  # bytes of a file of kept verdicts
+SHORT = 5  # records that are judged as fast as a file is read
+
+
 def overview(root: Path | None = None) -> pd.DataFrame:
     """Every claim on every experiment that it is about, at every scale that counts: `claims.judge` with a column `scale`.
 
@@ -36,8 +45,44 @@ def overview(root: Path | None = None) -> pd.DataFrame:
         for experiment in claims.EXPERIMENTS:
             if locations.params_file(scale, experiment).is_file():
                 plan = config.find(scale, experiment)
-                tables.append(kept.judged(store.read_all(plan.runs(), root), experiment, plan).assign(scale=scale))
+                tables.append(judged(store.read_all(plan.runs(), root), experiment, plan).assign(scale=scale))
     return pd.concat(tables) if tables else claims.judge([]).iloc[:0].assign(scale="")
+
+
+def judged(records: Iterable[record_format.Record], experiment: str, plan: config.Experiment) -> pd.DataFrame:
+    """`claims.judge`, from the cache if the same records were judged by the same code."""
+    records = list(records)
+    if len(records) < SHORT:
+        return claims.judge(records, experiment, plan)
+    asked = [code(), experiment, plan.model_dump(mode="json"), records]
+    path = locations.cache() / "verdicts" / f"{hashlib.sha256(orjson.dumps(asked)).hexdigest()}.json"
+    with contextlib.suppress(
+        OSError, ValueError, KeyError, TypeError, AttributeError
+    ):  # the last of one that is damaged
+        return _table(orjson.loads(files.read_bytes(path, LIMIT)))
+    table = claims.judge(records, experiment, plan)
+    content = orjson.dumps(table.reset_index().to_dict("list"))
+    with contextlib.suppress(OSError):
+        files.write_atomically(path, lambda file: file.write(content), durable=False)
+    return table
+
+
+def _table(columns: dict[str, list[Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(columns).set_index("claim")
+    table["figures"] = table["figures"].map(tuple)
+    numbers = ["effect", "low", "high"]
+    return table.astype(dict.fromkeys(numbers, float))
+
+
+@functools.cache
+def code() -> str:
+    """Of this package and of what it computes with."""
+    found = hashlib.sha256()
+    for path in sorted(Path(claims.__file__).parents[1].rglob("*.py")):
+        found.update(path.read_bytes())
+    for name in ("numpy", "pandas"):
+        found.update(importlib.metadata.version(name).encode())
+    return found.hexdigest()
 
 
 def measured_scales(table: pd.DataFrame) -> list[str]:
