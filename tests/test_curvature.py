@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from smooth_interpolation.errors import ConfigError, DataError
-from smooth_interpolation.measure import curvature, tangents
+from smooth_interpolation.measure import curvature, sharpness, tangents
 from smooth_interpolation.measure.sharpness import loss_gradients, tangent_hessian_norm
 from smooth_interpolation.train.models import ConvNet, ResNet18
 
@@ -38,7 +38,7 @@ def dense(model, x, y):
 def test_products_are_those_of_the_dense_hessian(activation):
     model, (images, labels) = tiny(activation), points()
     directions = torch.randn(N, M, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = curvature.hessian_products(model, images, directions, labels, chunk_size=3).flatten(2)
+    found = curvature.hessian_products(model, images, directions, labels).flatten(2)
     for n in range(N):
         expected = directions[n].flatten(1) @ dense(model, images[n], labels[n])
         torch.testing.assert_close(found[n], expected, rtol=1e-9, atol=1e-12)
@@ -93,22 +93,21 @@ def test_regions_of_a_relu_network_have_exact_differences():
     assert errors.max() < 1e-6
 
 
-@pytest.mark.parametrize("distribution", curvature.DISTRIBUTIONS)
-def test_hutchinsons_estimate_covers_the_dense_norm(distribution):
+def test_hutchinsons_estimate_covers_the_dense_norm():
     model, (images, labels) = tiny(), points(n=20)
     exact = torch.stack([dense(model, x, y).norm() for x, y in zip(images, labels, strict=True)])
-    options = {"distribution": distribution, "n_samples": 400}
-    found = curvature.hessian_frobenius_norm(model, images, labels, **options)
+    found = curvature.hessian_frobenius_norm(model, images, labels, n_samples=400)
     deviations = (found.norm - exact) / found.error
     assert deviations.abs().max() < 5 and 0.4 < deviations.square().mean() < 2.2  # the errors are honest
-    few = curvature.hessian_frobenius_norm(model, images, labels, distribution=distribution, n_samples=25)
+    few = curvature.hessian_frobenius_norm(model, images, labels, n_samples=25)
     assert 2.5 < (few.error / found.error).median() < 6  # a quarter of the root of the samples
 
 
-def test_draws_do_not_depend_on_chunks_or_neighbours():
+def test_draws_do_not_depend_on_chunks_or_neighbours(monkeypatch):
     model, (images, labels) = tiny(), points()
     whole = curvature.hessian_frobenius_norm(model, images, labels, n_samples=3, seed=5)
-    parts = curvature.hessian_frobenius_norm(model, images, labels, n_samples=3, seed=5, chunk_size=1)
+    monkeypatch.setattr(sharpness, "CPU_CHUNK", (1, 1))
+    parts = curvature.hessian_frobenius_norm(model, images, labels, n_samples=3, seed=5)
     first = curvature.hessian_frobenius_norm(model, images[:2], labels[:2], n_samples=3, seed=5)
     torch.testing.assert_close(whole.norm, parts.norm, rtol=1e-12, atol=0)
     torch.testing.assert_close(whole.norm[:2], first.norm, rtol=1e-12, atol=0)
@@ -138,8 +137,6 @@ def test_what_cannot_be_measured_is_a_sentence():
     for n_samples in (1, 2.5, True):
         with pytest.raises(ConfigError, match="n_samples is"):
             curvature.hessian_frobenius_norm(model, images, labels, n_samples=n_samples)
-    with pytest.raises(ConfigError, match="distribution is 'cauchy'"):
-        curvature.hessian_frobenius_norm(model, images, labels, distribution="cauchy")
     with pytest.raises(ConfigError, match="delta is 0"):
         curvature.exact_tangent_hessian_norm(model, images, images[:, None], labels, 0)
     with pytest.raises(DataError, match="M of at least 1"):

@@ -21,7 +21,6 @@ from ..errors import ConfigError, DataError
 from . import foreign, sharpness
 from .losses import Loss, losses_of
 
-DISTRIBUTIONS = ("rademacher", "gaussian")
 MIN_SAMPLES = 2  # of which a spread can be taken
 
 
@@ -39,13 +38,11 @@ def hessian_products(
     labels: Tensor,
     *,
     loss: Loss | None = None,
-    chunk_size: int | None = None,
-    memory: int | None = None,
 ) -> Tensor:
     """H(x, y) v for every point and M directions each, by forward over reverse differentiation.
 
     Args:
-        model, images, labels, loss, chunk_size, memory: as `sharpness.loss_gradients`.
+        model, images, labels, loss: as `sharpness.loss_gradients`.
         directions: (N, M, C, H, W), in the normalised input's units.
 
     Returns:
@@ -69,7 +66,7 @@ def hessian_products(
         raise DataError(f"directions must have shape {wanted}, not {tuple(directions.shape)}.")
     with foreign.measuring(model, loss):
         found = torch.empty_like(directions)
-        for part, x, y in sharpness.chunks(model, images, labels, loss, chunk_size, memory):
+        for part, x, y in sharpness.chunks(model, images, labels, loss):
             for m in range(directions.shape[1]):
                 found[part, m] = _products(model, x, directions[part, m].to(x), y, loss).to(found)
     return found
@@ -83,8 +80,6 @@ def exact_tangent_hessian_norm(
     delta: float,
     *,
     loss: Loss | None = None,
-    chunk_size: int | None = None,
-    memory: int | None = None,
 ) -> Tensor:
     """Equation 5's term with exact derivatives in place of differences, in the same units:
 
@@ -102,12 +97,9 @@ def exact_tangent_hessian_norm(
         >>> torch.allclose(exact, tangent_hessian_norm(network, x, moved, y, delta=0.1), rtol=1e-2)
         True
     """
-    if not delta > 0:
-        raise ConfigError(f"delta is {delta}: it must be above 0.")
-    if perturbed.ndim != images.ndim + 1 or perturbed.shape[1] < 1:
-        raise DataError(f"perturbed must have shape (N, M, ...) with M of at least 1, not {tuple(perturbed.shape)}.")
+    sharpness.check_perturbed(images, perturbed, delta)
     steps = perturbed - images[:, None].to(perturbed)
-    products = hessian_products(model, images, steps, labels, loss=loss, chunk_size=chunk_size, memory=memory)
+    products = hessian_products(model, images, steps, labels, loss=loss)
     squares = products.double().flatten(2).square().sum((1, 2))
     return sharpness.hessian_norm(squares, perturbed.shape[1], delta).to(images)
 
@@ -118,21 +110,17 @@ def hessian_frobenius_norm(
     labels: Tensor,
     *,
     n_samples: int = 16,
-    distribution: str = "rademacher",
     seed: int = 0,
     loss: Loss | None = None,
-    chunk_size: int | None = None,
-    memory: int | None = None,
 ) -> HessianNorm:
     """Estimate ||H(x, y)||_F, the term of Equation 4, without forming H (after Hutchinson).
 
-    For random v with mean 0 and covariance I, E ||H v||^2 = trace(H^T H) = ||H||_F^2. The mean of the squares over
+    For v of independent random signs, E ||H v||^2 = trace(H^T H) = ||H||_F^2. The mean of the squares over
     samples is unbiased; its root, which is returned, is biased low by about error^2 / (2 norm).
 
     Args:
-        model, images, labels, loss, chunk_size, memory: as `sharpness.loss_gradients`.
+        model, images, labels, loss: as `sharpness.loss_gradients`.
         n_samples: of v, at least 2.
-        distribution: of the coordinates of v, "rademacher" (signs) or "gaussian"; signs never have the larger variance.
         seed: of the draws; image n's depend on it and on n alone.
 
     Returns:
@@ -153,14 +141,13 @@ def hessian_frobenius_norm(
     """
     if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < MIN_SAMPLES:
         raise ConfigError(f"n_samples is {n_samples!r}: it must be a whole number of at least {MIN_SAMPLES}.")
-    if distribution not in DISTRIBUTIONS:
-        raise ConfigError(f"distribution is {distribution!r}: it must be one of {', '.join(DISTRIBUTIONS)}.")
     draws = [_generator(seed, n) for n in range(len(images))]
     with foreign.measuring(model, loss):
         squares = torch.zeros(n_samples, len(images), dtype=torch.float64)
-        for part, x, y in sharpness.chunks(model, images, labels, loss, chunk_size, memory):
+        for part, x, y in sharpness.chunks(model, images, labels, loss):
             for s in range(n_samples):
-                v = torch.stack([_draw(x.shape[1:], distribution, draw) for draw in draws[part]]).to(x)
+                signs = [torch.randint(0, 2, tuple(x.shape[1:]), generator=draw) for draw in draws[part]]
+                v = 2 * torch.stack(signs).to(x) - 1
                 squares[s, part] = sharpness.squares_of(_products(model, x, v, y, loss)).cpu()
     norm = squares.mean(0).sqrt()
     error = squares.std(0) / n_samples**0.5 / (2 * norm)
@@ -238,18 +225,3 @@ def _products_in_reverse(
 def _generator(*seeds: int) -> torch.Generator:
     # PyTorch's generator looks at 32 bits of its seed.
     return torch.Generator().manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
-
-
-def _draw(shape: torch.Size, distribution: str, generator: torch.Generator) -> Tensor:
-    if distribution == "gaussian":
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-    return 2.0 * torch.randint(0, 2, tuple(shape), generator=generator).double() - 1.0
-
-
-__all__ = [
-    "HessianNorm",
-    "difference_errors",
-    "exact_tangent_hessian_norm",
-    "hessian_frobenius_norm",
-    "hessian_products",
-]

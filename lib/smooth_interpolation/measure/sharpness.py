@@ -78,7 +78,7 @@ def loss_gradients(
     with foreign.measuring(model, loss):
         parts = chunks(model, images, labels, loss, chunk_size, memory)
         gradients = [evaluate_points(model, x, y, loss).gradients.to(images.device) for _, x, y in parts]
-        return torch.cat(gradients) if gradients else torch.empty_like(images)
+    return torch.cat(gradients) if gradients else torch.empty_like(images)
 
 
 def jacobian_norm(
@@ -147,19 +147,8 @@ def tangent_hessian_norm(
         >>> tangent_hessian_norm(network, images, apply_jitters(images, jitters), labels, delta=0.1).shape
         torch.Size([5])
     """
-    if not delta > 0:
-        raise ConfigError(f"delta is {delta}: it must be above 0.")
-    if (
-        perturbed.ndim != images.ndim + 1
-        or perturbed.shape[0] != images.shape[0]
-        or perturbed.shape[2:] != images.shape[1:]
-    ):
-        raise DataError(
-            f"perturbed must have shape (N, M, *{tuple(images.shape[1:])}) with N = {len(images)}, not {tuple(perturbed.shape)}."
-        )
+    check_perturbed(images, perturbed, delta)
     n_tangents = perturbed.shape[1]
-    if n_tangents < 1:
-        raise DataError("perturbed holds no directions: M must be at least 1.")
     norms = []
     with foreign.measuring(model, loss):
         for part, x, y in chunks(model, images, labels, loss, chunk_size, memory):
@@ -256,6 +245,16 @@ def chunks(
         if not torch.isfinite(images[part]).all():
             raise DataError("Images must be finite: some values are NaN or infinite.")
         yield part, images[part].to(device=device, dtype=dtype), targets_for(labels[part], device, loss)
+
+
+def check_perturbed(images: Tensor, perturbed: Tensor, delta: float) -> None:
+    """Refuse moved images (N, M, C, H, W) and a step that do not fit, in one sentence."""
+    if not delta > 0:
+        raise ConfigError(f"delta is {delta}: it must be above 0.")
+    fits = perturbed.ndim == images.ndim + 1 and (len(perturbed), *perturbed.shape[2:]) == tuple(images.shape)
+    if not fits or perturbed.shape[1] < 1:
+        wanted = f"(N, M, *{tuple(images.shape[1:])}) with N = {len(images)} and M of at least 1"
+        raise DataError(f"perturbed must have shape {wanted}, not {tuple(perturbed.shape)}.")
 
 
 def check_points(images: Tensor, labels: Any, loss: Loss | None = None) -> Tensor:
