@@ -119,7 +119,7 @@ def test_the_takeaway_is_what_the_verdicts_allow(records, monkeypatch):
         ("demo", "supported", "Not certain"),
     ):
         page = Records(config.find(scale, "convnet-noise20"), tuple(records), None)
-        monkeypatch.setattr(pages, "_has", lambda runs, name, asked, verdict=verdict: asked == verdict)
+        monkeypatch.setattr(pages, "_holds", lambda runs, where, verdict=verdict: list(where) == [verdict])
         box = pages.takeaway(page, "It peaks at w = {test.peak_at} <now>.", "Not certain.", supported="test-error-peak")
         assert 'class="admonition tip"' in box.data and said in box.data and "<now>" not in box.data
         assert box._repr_markdown_().startswith(f"**Takeaway.** {said}")

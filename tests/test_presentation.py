@@ -12,7 +12,7 @@ from worlds import opened
 
 import book_files
 from smooth_interpolation import config, figures, locations
-from smooth_interpolation.book import presentation
+from smooth_interpolation.book import origins, presentation
 from smooth_interpolation.errors import ConfigError
 from smooth_interpolation.figures import alt_text
 from smooth_interpolation.runs import store
@@ -55,7 +55,7 @@ def test_the_same_figure_is_the_same_html(page, shown):
 
 
 def test_each_run_has_a_row_of_origin_and_a_command_that_remakes_it(page, shown):
-    table = presentation.origin_table(page)
+    table = origins.table_of(page)
     assert list(table.width) == [record["config"]["width"] for record in page]
     record, row = page[0], table.iloc[0]
     assert record["provenance"]["commit"].startswith(row.commit) and record["data"]["fingerprint"].startswith(row.data)
@@ -66,9 +66,9 @@ def test_each_run_has_a_row_of_origin_and_a_command_that_remakes_it(page, shown)
 
 def test_a_command_names_the_fields_that_differ_from_the_file(page):
     other = config.find("demo", "convnet-noise20", {"epochs": 3, "widths": [1, 2]})
-    assert presentation.remake(page[0], other).endswith("--force --set epochs=3")
+    assert origins.table_of(page, other)["to remake it"][0].endswith("--force --set epochs=3")
     sizes = config.find("demo", "convnet-noise20", {"strengths": [5, 20]})
-    words = presentation.remake(page[0], sizes)
+    words = origins.table_of(page, sizes)["to remake it"][0]
     assert words.endswith(" --set 'strengths=[5,20]'") and shlex.split(words)[-1] == "strengths=[5,20]"
 
 

@@ -1,7 +1,6 @@
 """What the pages of the book share: `book.says(runs, ...)`, `book.verdicts_on(runs, "Figure 2")` and their kin."""
 
 from .captioned import table
-from .page_parameters import none as no_parameters
 from .pages import (
     about,
     by_width,
@@ -9,6 +8,7 @@ from .pages import (
     check_names,
     fields,
     instrument,
+    no_parameters,
     numbers,
     says,
     takeaway,

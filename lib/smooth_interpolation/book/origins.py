@@ -1,12 +1,20 @@
-"""What a figure is drawn from, in words: scale, data, training, threshold, machines, commits; and what is missing."""
+"""What a figure is drawn from: in words, as a table of its runs, and what is missing."""
 
 from __future__ import annotations
 
-from .. import locations
+import html
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from .. import config, locations
 from ..claims import trends
+from ..config import Experiment
 from ..runs import cost, record_format, store
 from ..runs.records import Records
-from . import facts, presentation
+from . import facts
 
 
 def describe(runs: Records) -> str:
@@ -17,28 +25,21 @@ def describe(runs: Records) -> str:
     data, provenance = runs[0]["data"], [record["provenance"] for record in runs]
     noise = f" ({data['n_corrupted']:,} with a wrong label)" if data["n_corrupted"] else ""
     seeds = sorted({record["config"]["seed"] for record in runs})
-    spread = "thin lines: each seed" if len(seeds) > 1 else "one seed, so no spread is shown"
     optimizer = {"sgd": "SGD", "adam": "Adam"}[e.optimizer]
     precision = {"bf16": "bfloat16", "tf32": "TensorFloat-32", "fp32": "float32"}[e.precision]
     points = {row["subset"]: row["n_points"] for record in runs for row in record["volumes"] or []}
-    kind_of_points = {"test": "test points", "restored": "training points with their true labels"}.get(
-        e.points_from, "training points"
-    )
+    of = {"test": "test points", "restored": "training points with their true labels"}
     around = " and ".join(f"{points[kind]:,} {kind}" for kind in ("clean", "noisy") if points.get(kind))
-    sources = {record["data"]["source"] for record in runs}
-    trying = ", for trying things out" if e.scale == "demo" else ""
     devices = {f"{o['device_name']} ({o['device'].upper()})" for o in provenance}
-    commits = {f"`{(o['commit'] or 'unknown')[:10]}`{' with changes' if o['dirty'] else ''}" for o in provenance}
-    spent = facts.duration(cost.machine_seconds(runs))
-    diverged = {str(c) for c in map(_run_of, runs) if c}
+    commits = {f"`{_commit(o)}`{' with changes' if o['dirty'] else ''}" for o in provenance}
     sentences = [
-        f"**Scale `{e.scale}`{trying}.** Data: {data['name']}, {_listed(sources)}, "
-        f"fingerprint `{data['fingerprint'][:12]}`; "
+        f"**Scale `{e.scale}`{', for trying things out' if e.scale == 'demo' else ''}.** Data: {data['name']}, "
+        f"{_listed({record['data']['source'] for record in runs})}, fingerprint `{data['fingerprint'][:12]}`; "
         f"{data['n_train']:,} training images{noise}, {data['n_test']:,} test images.",
         f"Training: {e.epochs:,} epochs of {optimizer} in {precision}; seed{'s' if len(seeds) > 1 else ''} "
-        f"{', '.join(map(str, seeds))} ({spread}).",
-        f"Measured around {around} {kind_of_points}, P = {e.n_paths}, M = {e.n_tangents}. {_threshold(runs)}",
-        f"Made on {_listed(devices)} in {spent}, at commit {_listed(commits)}.",
+        f"{', '.join(map(str, seeds))} ({'thin lines: each seed' if len(seeds) > 1 else 'one seed, so no spread is shown'}).",
+        f"Measured around {around} {of.get(e.points_from, 'training points')}, P = {e.n_paths}, M = {e.n_tangents}. {_threshold(runs)}",
+        f"Made on {_listed(devices)} in {facts.duration(cost.machine_seconds(runs))}, at commit {_listed(commits)}.",
     ]
     if e.overrides:
         sentences.insert(1, f"Set apart from the params file: {', '.join(f'`{text}`' for text in e.overrides)}.")
@@ -46,7 +47,9 @@ def describe(runs: Records) -> str:
         sentences.append(
             f"Measured besides the plan (triangles), and in no verdict: w = {', '.join(map(str, besides))}."
         )
-    if diverged:
+    places = [record["config"] for record in runs if record["status"] == "diverged"]
+    if places:
+        diverged = {f"w = {place['width']}, seed {place['seed']}" for place in places}
         sentences.append(f"Diverged, and not drawn: {_listed(diverged)}.")
     return " ".join(sentences)
 
@@ -72,11 +75,6 @@ def _threshold(runs: Records) -> str:
     return f"Interpolation threshold: not reached; {left}{avoided}.{known}"
 
 
-def _run_of(record: record_format.Record) -> str | None:
-    settings = record["config"]
-    return f"w = {settings['width']}, seed {settings['seed']}" if record["status"] == "diverged" else None
-
-
 def missing(runs: Records) -> str:
     """Which runs of an experiment have no record, and the command that makes them, with its time; empty if none."""
     if not runs.missing:
@@ -90,9 +88,65 @@ def missing(runs: Records) -> str:
         by_seeds.setdefault(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}", []).append(str(width))
     listed = "; ".join(f"w = {', '.join(widths)} ({seeds})" for seeds, widths in by_seeds.items())
     file = f"params/{e.scale}/{e.experiment}.yaml"
-    options = presentation.changed_fields(e)
+    options = changed_fields(e)
     time = cost.in_words(runs.missing, locations.repository() / "results")
     return f"**Not measured yet:** {listed}. To compute them: `smooth-interpolation sweep {file}{options}`{time and f' ({time})'}"
+
+
+def table_of(records: Iterable[record_format.Record], experiment: Experiment | None = None) -> pd.DataFrame:
+    """A row per run: width, seed, commit, data fingerprint, device, precision, cost, date, and the command that remakes it."""
+    options = changed_fields(experiment, apart_from=("widths", "seeds")) if experiment else ""
+    rows = []
+    for record in records:
+        settings, made = record["config"], record["provenance"]
+        place = f"params/{settings['scale']}/{settings['experiment']}.yaml --width {settings['width']} --seed {settings['seed']}"
+        rows.append(
+            {
+                "width": settings["width"],
+                "seed": settings["seed"],
+                "commit": _commit(made) + (" with changes" if made["dirty"] else ""),
+                "data": record["data"]["fingerprint"][:12],
+                "device": made["device_name"],
+                "precision": made["precision"],
+                "cost": cost.duration(cost.seconds(record)),
+                "date": made["end"][:10],
+                "to remake it": f"smooth-interpolation run {place} --force{options}",
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["width", "seed"], ignore_index=True)
+
+
+def table(records: Sequence[record_format.Record], experiment: Experiment | None = None) -> str:
+    """`table_of` as HTML, folded."""
+    found = table_of(records, experiment)
+    head = "".join(f'<th scope="col">{name}</th>' for name in found)
+    cells = found.map(lambda value: html.escape(str(value)))
+    code = ["commit", "data", "to remake it"]
+    cells[code] = "<code>" + cells[code] + "</code>"
+    rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in cells.itertuples(index=False))
+    return (
+        f'<details class="origin"><summary>Origin of this figure: {len(found)} run{"s" if len(found) > 1 else ""}</summary>'
+        '<div class="scrolls" tabindex="0" role="group" aria-label="Origin of this figure">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
+    )
+
+
+def changed_fields(experiment: Experiment, apart_from: Sequence[str] = ()) -> str:
+    """The options of the command line that say where an experiment differs from its params file."""
+    if not (file := locations.params_file(experiment.scale, experiment.experiment)).is_file():
+        return ""  # it is a reader's own, elsewhere
+    filed = config.load(file)
+    fields = [field for field in config.FIELDS if field not in apart_from]
+    changed = [field for field in fields if getattr(experiment, field) != getattr(filed, field)]
+    return "".join(f" --set {shlex.quote(f'{field}={_plain(getattr(experiment, field))}')}" for field in changed)
+
+
+def _plain(value: Any) -> str:
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple) else str(value)
+
+
+def _commit(made: Any) -> str:
+    return (made["commit"] or "unknown")[:10]
 
 
 def _listed(texts: set[str]) -> str:

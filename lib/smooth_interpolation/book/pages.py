@@ -6,6 +6,7 @@ by papermill with any of them set. `runs` is everywhere what `smooth_interpolati
 
 from __future__ import annotations
 
+import ast
 import functools
 import html
 from collections.abc import Mapping, Sequence
@@ -23,11 +24,33 @@ from ..figures.style import STYLE
 from ..runs import store, tables
 from ..runs.records import Records
 from . import captioned, explore, facts, origins, presentation
-from .page_parameters import given
 
 NAMES = ("width", "train_minutes", *config.FIELDS)
 # Percent of training labels missed: the threshold that decides has none.
 TOLERANCES = (0, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
+
+
+def given(namespace: Mapping[str, Any]) -> list[str]:
+    """The names that papermill put into a cell of its own, headed '# Parameters', without those that are about papermill."""
+    names = []
+    for cell in namespace.get("In", []):
+        if cell.lstrip().startswith("# Parameters"):
+            for statement in ast.parse(cell).body:
+                names += [target.id for target in getattr(statement, "targets", []) if isinstance(target, ast.Name)]
+    return [name for name in names if not name.startswith("PAPERMILL_")]
+
+
+def no_parameters(namespace: Mapping[str, Any]) -> None:
+    """Of a page without parameters, `no_parameters(globals())`: refuse what was given.
+
+    Raises:
+        ConfigError: naming it, and pages that have parameters.
+    """
+    if names := given(namespace):
+        raise ConfigError(
+            f"This page has no parameters, so {' and '.join(names)} cannot be set: the pages of figures (fig1 to fig7, "
+            "appendix-resnet), the study and those beyond the paper take a scale."
+        )
 
 
 def fields(namespace: Mapping[str, Any], *others: str) -> dict[str, Any]:
@@ -113,9 +136,7 @@ def says(runs: Records, template: str, **where: str | Sequence[str]) -> Any:
         where: claims, by their names, that must have a verdict on these records for it to be said:
             `supported="test-error-peak"`, `contradicted=("test-error-peak-place", ...)`.
     """
-    if not len(runs):
-        return None
-    if not _holds(runs, where):
+    if not len(runs) or not _holds(runs, where):
         return None
     return _markdown(facts.known(_facts(runs).fill(template)))
 
@@ -137,21 +158,19 @@ def takeaway(runs: Records, template: str, otherwise: str, **where: str | Sequen
 
 
 def _holds(runs: Records, where: Mapping[str, str | Sequence[str]]) -> bool:
-    return all(_has(runs, name, verdict) for verdict, names in where.items() for name in _each(names))
-
-
-def _has(runs: Records, name: str, verdict: str) -> bool:
-    """Whether a claim has a verdict on these records; names that do not exist are an error."""
+    """Whether claims have these verdicts on the records; names that do not exist are an error."""
     found = _judged(runs).verdict
-    if verdict not in claims.STATES:
-        raise ConfigError(f"{config.unknown_name(verdict, claims.STATES)}")
-    if name not in found.index:
-        raise ConfigError(f"No claim of this name is about these records: {config.unknown_name(name, found.index)}")
-    return bool(found[name] == verdict)
-
-
-def _each(names: str | Sequence[str]) -> Sequence[str]:
-    return (names,) if isinstance(names, str) else names
+    for verdict, names in where.items():
+        if verdict not in claims.STATES:
+            raise ConfigError(f"{config.unknown_name(verdict, claims.STATES)}")
+        for name in (names,) if isinstance(names, str) else names:
+            if name not in found.index:
+                raise ConfigError(
+                    f"No claim of this name is about these records: {config.unknown_name(name, found.index)}"
+                )
+            if found[name] != verdict:
+                return False
+    return True
 
 
 @functools.lru_cache(maxsize=8)

@@ -10,8 +10,7 @@ import base64
 import hashlib
 import html
 import re
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +18,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .. import config, figures, locations
+from .. import figures
 from ..config import Experiment
 from ..errors import ConfigError
 from ..figures import alt_text
 from ..figures.files import on_dark
 from ..figures.style import FULL
-from ..runs import cost, record_format
+from ..runs import record_format
+from . import origins
 
 TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "csv": "text/csv"}
 
@@ -73,18 +73,19 @@ def show(
     """
     if not re.fullmatch(r"[a-z0-9-]+", name):
         raise ConfigError(f"name = {name!r}: small letters, digits and hyphens make a figure's name.")
-    alt = alt or _words(figure)
-    svg = drawn(figure, "svg")
-    files = {"csv": table.to_csv(index=False, lineterminator="\n").encode(), "pdf": drawn(figure, "pdf"), "svg": svg}
-    links = {kind: _link(f"{name}.{kind}", content) for kind, content in files.items()}
+    alt, svg, pdf = alt or _words(figure), drawn(figure, "svg"), drawn(figure, "pdf")
+    csv = table.to_csv(index=False, lineterminator="\n").encode()
+    data, printed, scalable = (
+        _link(f"{name}.{kind}", content) for kind, content in {"csv": csv, "pdf": pdf, "svg": svg}.items()
+    )
     parts = [
         f'<div class="measured" id="{name}">',
         _image(figure, f"{name}.svg", svg, alt),
-        f'<div class="downloads">Data: {links["csv"]}. Figure: {links["pdf"]}, {links["svg"]}.</div>',
-        origin(records, experiment) if records else "",
+        f'<div class="downloads">Data: {data}. Figure: {printed}, {scalable}.</div>',
+        *([origins.table(records, experiment)] if records else []),
         "</div>",
     ]
-    return Shown("\n".join(filter(None, parts)), svg.decode(), files["pdf"], alt)
+    return Shown("\n".join(parts), svg.decode(), pdf, alt)
 
 
 def shown(figure: Figure) -> str:
@@ -100,7 +101,7 @@ def shown(figure: Figure) -> str:
 def plain(figure: Figure) -> str:
     """A figure that illustrates, as HTML: the drawing and, for those who cannot see it, its label or `describe`.
 
-    A figure's label is set by `figure.set_label("Ten images, ...")`. `pages.vector_figures` shows figures so that are not of records.
+    A figure's label is set by `figure.set_label("Ten images, ...")`.
     """
     svg = drawn(figure, "svg")
     name = f"figure-{hashlib.sha256(svg).hexdigest()[:12]}.svg"
@@ -112,33 +113,27 @@ def _words(figure: Figure) -> str:
 
 
 def _image(figure: Figure, file: str, svg: bytes, alt: str) -> str:
-    """The drawing, hardly larger than drawn, so that all figures have type of one size: for light and for dark pages and, if it can be drawn narrow, for phones.
-
-    The narrow one of a figure with four panels abreast is for tablets, too, where their labels would be too small.
+    """The drawing, hardly larger than drawn, so that all figures have type of one size: for light and for dark pages and, if it can
+    be drawn narrow, for phones; with four panels abreast for tablets, too, where their labels would be too small.
 
     Where the book's style is not at hand, in a notebook, the light one is seen.
     """
     screens = "991px" if figure.get_figwidth() >= FULL else "600px"
-    limit = f"max-width:{figure.get_figwidth() * 1.15:.1f}in"
-    again = getattr(figure, "again", None)
-    narrow = again(narrow=True) if again else None
-    stem, words = file.removesuffix(".svg"), html.escape(alt)
-    pictures = []
-    small = None if narrow is None else drawn(narrow, "svg")
-    for kind, dark in (("in-light", False), ("in-dark", True)):
-        ending = "-dark.svg" if dark else ".svg"
-        large = _uri(stem + ending, on_dark(svg) if dark else svg)
-        source = ""
-        if small is not None:
-            address = _uri(f"{stem}-narrow{ending}", on_dark(small) if dark else small)
-            source = f'<source media="screen and (max-width: {screens})" srcset="{address}">'
-        hidden = ' style="display:none"' if dark else ""
-        pictures.append(
-            f'<picture class="{kind}"{hidden}>{source}'
-            f'<img src="{large}" style="{limit}" loading="lazy" alt="{words}"></picture>'
-        )
-    if narrow is not None:
+    drawings = [("", svg)]
+    if again := getattr(figure, "again", None):
+        narrow = again(narrow=True)
+        drawings.append(("-narrow", drawn(narrow, "svg")))
         plt.close(narrow)
+    stem, words, pictures = file.removesuffix(".svg"), html.escape(alt), []
+    for kind, hidden, ending in (("in-light", "", ""), ("in-dark", ' style="display:none"', "-dark")):
+        large, *small = (
+            _uri(f"{stem}{size}{ending}.svg", on_dark(drawing) if ending else drawing) for size, drawing in drawings
+        )
+        sources = "".join(f'<source media="screen and (max-width: {screens})" srcset="{uri}">' for uri in small)
+        pictures.append(
+            f'<picture class="{kind}"{hidden}>{sources}<img src="{large}" style="max-width:{figure.get_figwidth() * 1.15:.1f}in" '
+            f'loading="lazy" alt="{words}"></picture>'
+        )
     return f'<div class="drawing">{"".join(pictures)}</div>'
 
 
@@ -146,79 +141,6 @@ def drawn(figure: Figure, kind: str) -> bytes:
     """A figure as SVG, for a light page, or PDF; the same figure gives the same bytes."""
     content = figures.written(figure, kind)
     return content[content.index(b"<svg") :] if kind == "svg" else content
-
-
-def origin_table(records: Iterable[record_format.Record], experiment: Experiment | None = None) -> pd.DataFrame:
-    """A row per run: width, seed, commit, data fingerprint, device, precision, cost, date, and how to remake it."""
-    rows = []
-    options = _remake_options(experiment)
-    for record in records:
-        settings, made = record["config"], record["provenance"]
-        commit = (made["commit"] or "unknown")[:10] + (" with changes" if made["dirty"] else "")
-        rows.append(
-            {
-                "width": settings["width"],
-                "seed": settings["seed"],
-                "commit": commit,
-                "data": record["data"]["fingerprint"][:12],
-                "device": made["device_name"],
-                "precision": made["precision"],
-                "cost": cost.duration(cost.seconds(record)),
-                "date": made["end"][:10],
-                "to remake it": _remake(record, options),
-            }
-        )
-    return pd.DataFrame(rows).sort_values(["width", "seed"], ignore_index=True)
-
-
-def remake(record: record_format.Record, experiment: Experiment | None = None) -> str:
-    """The command that trains and measures a record's network again."""
-    return _remake(record, _remake_options(experiment))
-
-
-def _remake_options(experiment: Experiment | None) -> str:
-    """The options that remake any of an experiment's runs: it reads the params file."""
-    return changed_fields(experiment, apart_from=("widths", "seeds")) if experiment else ""
-
-
-def _remake(record: record_format.Record, options: str) -> str:
-    settings = record["config"]
-    words = f"smooth-interpolation run params/{settings['scale']}/{settings['experiment']}.yaml"
-    return f"{words} --width {settings['width']} --seed {settings['seed']} --force{options}"
-
-
-def changed_fields(experiment: Experiment, apart_from: Sequence[str] = ()) -> str:
-    """The options of the command line that say where an experiment differs from its params file."""
-    if not (file := locations.params_file(experiment.scale, experiment.experiment)).is_file():
-        return ""  # it is a reader's own, elsewhere
-    filed = config.load(file)
-    fields = [field for field in config.FIELDS if field not in apart_from]
-    changed = [field for field in fields if getattr(experiment, field) != getattr(filed, field)]
-    return "".join(f" --set {shlex.quote(f'{field}={_plain(getattr(experiment, field))}')}" for field in changed)
-
-
-def origin(records: Sequence[record_format.Record], experiment: Experiment | None = None) -> str:
-    """The table of `origin_table`, folded."""
-    table = origin_table(records, experiment)
-    head = "".join(f'<th scope="col">{name}</th>' for name in table.columns)
-    rows = "".join(
-        f"<tr>{''.join(_cell(name, value) for name, value in row.items())}</tr>" for _, row in table.iterrows()
-    )
-    runs = f"{len(table)} run{'s' if len(table) > 1 else ''}"
-    return (
-        f'<details class="origin"><summary>Origin of this figure: {runs}</summary>'
-        '<div class="scrolls" tabindex="0" role="group" aria-label="Origin of this figure">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
-    )
-
-
-def _cell(name: str, value: object) -> str:
-    text = html.escape(str(value))
-    return f"<td><code>{text}</code></td>" if name in ("commit", "data", "to remake it") else f"<td>{text}</td>"
-
-
-def _plain(value: Any) -> str:
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple) else str(value)
 
 
 def _uri(file: str, content: bytes) -> str:

@@ -231,7 +231,12 @@ def chunk_length(model: nn.Module, example: Tensor, memory: int | None = None) -
 
 
 def chunks(
-    model: nn.Module, images: Tensor, labels: Any, loss: Loss | None, chunk_size: int | None, memory: int | None
+    model: nn.Module,
+    images: Tensor,
+    labels: Any,
+    loss: Loss | None,
+    chunk_size: int | None = None,
+    memory: int | None = None,
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Images and labels part by part, in the model's type and place, once they are known to fit."""
     labels = check_points(images, labels, loss)
