@@ -7,8 +7,10 @@ attributes of `Facts`; each curve over width (a mean over seeds) has those of `C
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -88,44 +90,31 @@ class Curve:
         return None if top is None else int(self._values.index.get_loc(top.at))
 
 
-class Place:
-    """A metric at the points (`point`) and over the largest volume (`volume`)."""
-
-    def __init__(self, volumes: pd.DataFrame, threshold: int | None):
-        sizes = sorted(volumes["size"].unique())
-        curves = [volumes[volumes["size"] == size].groupby("width")["mean"].mean() for size in sizes]
-        none = pd.Series(dtype=float)
-        self.point = Curve(curves[0] if curves else none, threshold)
-        self.volume = Curve(curves[-1] if curves else none, threshold)
-
-
-class Subsets:
-    """A metric around `all`, `clean` and `noisy` points, each a `Place`."""
-
-    def __init__(self, volumes: pd.DataFrame, threshold: int | None):
-        self.all, self.clean, self.noisy = (
-            Place(volumes[volumes.subset == s], threshold) for s in record_format.SUBSETS
-        )
+def around(volumes: pd.DataFrame, threshold: int | None) -> SimpleNamespace:
+    """A metric around `all`, `clean` and `noisy` points: at the points (`point`) and over the largest volume (`volume`)."""
+    found = {}
+    for subset in record_format.SUBSETS:
+        table = volumes[volumes.subset == subset].pivot_table(index="width", columns="size", values="mean")
+        curves = [table[size] for size in sorted(table)] or [pd.Series(dtype=float)]
+        found[subset] = SimpleNamespace(point=Curve(curves[0], threshold), volume=Curve(curves[-1], threshold))
+    return SimpleNamespace(**found)
 
 
-class Course:
+def course(history: pd.DataFrame, width: str) -> SimpleNamespace:
     """One width over the epochs: the curves `test`, `loss`, `jacobian` and `hessian`, the latter at training points."""
-
-    def __init__(self, history: pd.DataFrame, width: str):
-        part = history[(history.width.astype(str) == width) & (history.subset == "all")]
-        for name, metric in COURSES.items():
-            curve = part[part.metric == metric].groupby("epoch").value.mean()
-            setattr(self, name, Curve(curve, percent=name == "test"))
+    part = history[(history.width.astype(str) == width) & (history.subset == "all")]
+    means = {name: part[part.metric == metric].groupby("epoch").value.mean() for name, metric in COURSES.items()}
+    return SimpleNamespace(**{name: Curve(curve, percent=name == "test") for name, curve in means.items()})
 
 
 class Facts:
     """Everything that a template can name.
 
     `threshold`, `narrowest`, `widest`, `n_seeds`, `n_widths`, `n_train`, `n_test`, `epochs`; the errors at the end of
-    training `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; `accuracy`,
-    `crossentropy`, `jacobian`, `hessian`, `residual` and `sensitivity`, each a `Subsets`: "{jacobian.noisy.volume.highest_at}"; and the courses over
-    the epochs of the `wide` network, and of the `peaked` one, at the peak of the test error, each a `Course`. What is said
-    of the end of training is the mean over its moments, see `moments`.
+    training `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; what is `around` points of
+    `accuracy`, `crossentropy`, `jacobian`, `hessian`, `residual` and `sensitivity`: "{jacobian.noisy.volume.highest_at}"; and the `course` over
+    the epochs of the `wide` network, and of the `peaked` one, at the peak of the test error. What is said of the end of training
+    is the mean over its moments, see `moments`.
 
     Args:
         records: of an experiment.
@@ -134,12 +123,10 @@ class Facts:
 
     def __init__(self, records: Iterable[record_format.Record], plan: Plan | None = None):
         records = planned(list(records), plan)
-        history, self._volumes = tables.history_table(records), tables.volumes_table(records)
-        reached = store.threshold_of(records)
-        self._history = moments.settled(history)
-        self._threshold = reached
+        self._history, self._volumes = moments.settled(tables.history_table(records)), tables.volumes_table(records)
+        self._threshold = store.threshold_of(records)
         widths = sorted(self._history.width.unique())
-        self.threshold = UNKNOWN if reached is None else str(reached)
+        self.threshold = str(self._threshold or UNKNOWN)
         self.narrowest, self.widest = (str(widths[0]), str(widths[-1])) if widths else (UNKNOWN, UNKNOWN)
         self.n_widths, self.n_seeds = str(len(widths)), str(self._history.seed.nunique())
         first = records[0] if records else {"data": {}, "config": {}}
@@ -151,27 +138,17 @@ class Facts:
             raise AttributeError(name)
         return self.__dict__.setdefault(name, OF_RECORDS[name](self))
 
-    def _error(self, metric: str, subset: str = "all") -> Curve:
-        last = store.last_epoch(self._history, metric, subset)
-        return Curve(last.groupby("width").value.mean(), self._threshold, percent=True)
-
-    def _around(self, metric: str) -> Subsets:
-        return Subsets(self._volumes[self._volumes.metric == metric], self._threshold)
-
-    def _course(self, width: str) -> Course:
-        return Course(self._history, width)
-
     def fill(self, template: str) -> str:
         """The template with its fields filled in, "w = 7" without a break.
 
         Raises:
             ConfigError: for a field that is no fact.
         """
+        named = {name.split(".")[0] for _, name, _, _ in string.Formatter().parse(template) if name}
         try:
-            text = template.format_map(_Fields(self))
+            return unbroken(template.format(**{name: getattr(self, name) for name in named}))
         except (AttributeError, KeyError) as error:
             raise ConfigError(f"A sentence names what is no fact: {error}") from None
-        return unbroken(text)
 
 
 def known(text: str) -> str:
@@ -197,27 +174,30 @@ def unbroken(text: str) -> str:
     return re.sub(r"\b([wPMk]) = (?=\d)", "\\1\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", text)
 
 
+def _error(metric: str, subset: str = "all") -> Callable[[Facts], Curve]:
+    def curve(facts: Facts) -> Curve:
+        last = store.last_epoch(facts._history, metric, subset)
+        return Curve(last.groupby("width").value.mean(), facts._threshold, percent=True)
+
+    return curve
+
+
+def _around(metric: str) -> Callable[[Facts], SimpleNamespace]:
+    return lambda facts: around(facts._volumes[facts._volumes.metric == metric], facts._threshold)
+
+
 OF_RECORDS: dict[str, Callable[[Facts], Any]] = {
-    "test": lambda facts: facts._error("test_error"),
-    "training": lambda facts: facts._error("train_error"),
-    "corrupted": lambda facts: facts._error("test_error_by_group", "corrupted_classes"),
-    "untouched": lambda facts: facts._error("test_error_by_group", "other_classes"),
+    "test": _error("test_error"),
+    "training": _error("train_error"),
+    "corrupted": _error("test_error_by_group", "corrupted_classes"),
+    "untouched": _error("test_error_by_group", "other_classes"),
     "training_at_test_peak": lambda facts: facts.training.at(facts.test.peak_at),
-    "wide": lambda facts: facts._course(facts.widest),
-    "peaked": lambda facts: facts._course(facts.test.peak_at),
-    "accuracy": lambda facts: facts._around("accuracy"),
-    "crossentropy": lambda facts: facts._around("crossentropy"),
-    "jacobian": lambda facts: facts._around("jacobian_norm"),
-    "hessian": lambda facts: facts._around("tangent_hessian_norm"),
-    "residual": lambda facts: facts._around("residual_norm"),
-    "sensitivity": lambda facts: facts._around("sensitivity"),
+    "wide": lambda facts: course(facts._history, facts.widest),
+    "peaked": lambda facts: course(facts._history, facts.test.peak_at),
+    "accuracy": _around("accuracy"),
+    "crossentropy": _around("crossentropy"),
+    "jacobian": _around("jacobian_norm"),
+    "hessian": _around("tangent_hessian_norm"),
+    "residual": _around("residual_norm"),
+    "sensitivity": _around("sensitivity"),
 }
-
-
-class _Fields(dict[str, Any]):
-    def __init__(self, facts: Facts):
-        super().__init__()
-        self.facts = facts
-
-    def __missing__(self, name: str) -> Any:
-        return getattr(self.facts, name)

@@ -15,7 +15,6 @@ from .style import THRESHOLD
 LIMIT = 300  # characters: longer texts are not listened to
 FEW = 4  # curves of a figure that are all told
 PROMINENT = 0.1  # of a curve's range
-VOLUMES = "over the largest volume"
 
 
 def describe(figure: Figure) -> str:
@@ -32,13 +31,27 @@ def describe(figure: Figure) -> str:
         return " ".join(named)[:LIMIT] or "An empty figure: nothing measured yet."
     last = {line.get_label() for _, line in curves}
     shared = last.pop() if len(last) == 1 and len(panels) > 1 else ""  # what all the curves told of are
-    axis = _axis(curves[-1][0] if curves else maps[-1]) + (_reach(curves[-1][1]) if curves else "")
-    opening = f"{_count(panels, maps)} against {axis}{_shared(shared, curves)}. "
+    if curves:
+        panel, line = curves[-1]
+        x = line.get_xdata()
+        axis = _axis(panel) + (f" ({x[0]:.4g} to {x[-1]:.4g})" if len(x) > 1 else "")
+    else:
+        axis = _axis(maps[-1])
+    if shared:
+        volumes = shared != "0" and any(line.get_label() == "0" for line in curves[0][0].get_lines())
+        axis += ", over the largest volume" if volumes else f", for {shared}"
+    opening = f"{_count(panels, maps)} against {axis}. "
     closing = "".join(f" {text}" for text in _marks(panels))
     groups = list(dict.fromkeys(_name(panel).split(", ")[0] for panel, _ in curves))
     # A metric's clean points are followed by its noisy ones, however panels are laid out.
     curves.sort(key=lambda one: groups.index(_name(one[0]).split(", ")[0]))
-    told = [(_telling(line), f"{_title(panel, line, shared)}: {_course(panel, line)}") for panel, line in curves]
+    told = []
+    for panel, line in curves:
+        course, peaked = _course(panel, line)
+        name, label = _name(panel), line.get_label()
+        if label and not shared:
+            name = f"{name}, {label}" if len(figure.axes) > 1 else label
+        told.append((int(peaked), f"{name}: {course}"))
     if not told:
         told = [(0, f"{_name(panel)}: {_extremes(_mesh(panel))}") for panel in maps]
     return opening + fitting(told, LIMIT - len(opening) - len(closing) - 1) + "." + closing
@@ -59,13 +72,6 @@ def _count(panels: list[Axes], maps: list[Axes]) -> str:
     return "Curves" if len(panels) == 1 else f"{len(panels)} panels"
 
 
-def _shared(label: str, curves: list[tuple[Axes, Line2D]]) -> str:
-    if not label:
-        return ""
-    volumes = any(line.get_label() == "0" for line in curves[0][0].get_lines()) and label != "0"
-    return f", {VOLUMES if volumes else f'for {label}'}"
-
-
 def _marks(panels: list[Axes]) -> list[str]:
     lines = [line for panel in panels for line in panel.get_lines()]
     threshold = next((line for line in lines if line.get_label() == THRESHOLD), None)
@@ -82,23 +88,14 @@ def _marks(panels: list[Axes]) -> list[str]:
 
 
 def _curves(panel: Axes, panels: int) -> list[Line2D]:
-    lines = [line for line in panel.get_lines() if _is_curve(panel, line)]
+    """Those that are told: neither marks across the panel, nor points without a line."""
+    lines = [
+        line
+        for line in panel.get_lines()
+        if not line.get_label().startswith("_") and line.get_label() != THRESHOLD and line.get_linestyle() != "None"
+        if line.get_transform() == panel.transData and len(line.get_xdata())
+    ]
     return lines if panels * len(lines) <= FEW else lines[-1:]
-
-
-def _is_curve(panel: Axes, line: Line2D) -> bool:
-    """Neither a mark across the panel, nor points without a line."""
-    named = not line.get_label().startswith("_") and line.get_label() != THRESHOLD
-    drawn = line.get_linestyle() != "None" and line.get_transform() == panel.transData
-    return named and drawn and len(line.get_xdata()) > 0
-
-
-def _title(panel: Axes, line: Line2D, shared: str) -> str:
-    label = line.get_label()
-    name = _name(panel)
-    if shared or not label:
-        return name
-    return f"{name}, {label}" if len(panel.figure.axes) > 1 else label
 
 
 def _name(panel: Axes) -> str:
@@ -113,39 +110,18 @@ def _axis(panel: Axes) -> str:
     return name.replace("$", "")
 
 
-def _reach(line: Line2D) -> str:
-    x = line.get_xdata()
-    return f" ({x[0]:.4g} to {x[-1]:.4g})" if len(x) > 1 else ""
-
-
-def _symbol(panel: Axes) -> str:
-    return "w = " if _axis(panel).endswith(" w") else ""
-
-
-def _telling(line: Line2D) -> int:
-    return int(_peak(np.asarray(line.get_ydata(), dtype=float)) is not None)
-
-
-def _peak(y: np.ndarray) -> int | None:
-    """Where a curve has a peak, which stands out by a tenth of its range."""
-    top = trends.peak(pd.Series(y), max(PROMINENT * np.ptp(y), trends.TINY)) if len(y) > 2 else None
-    return None if top is None else int(top.at)
-
-
-def _course(panel: Axes, line: Line2D) -> str:
-    """First, peak with the low before it, and last."""
+def _course(panel: Axes, line: Line2D) -> tuple[str, bool]:
+    """First, peak with the low before it, and last; and whether there is a peak, which stands out by a tenth of the range."""
     x, y = (np.asarray(values, dtype=float) for values in line.get_data())
-    at = _symbol(panel)
+    at, out = "w = " if _axis(panel).endswith(" w") else "", PROMINENT * np.ptp(y)
     if len(x) == 1:
-        return f"{_number(y[0])} at {at}{x[0]:g}"
-    parts = [_number(y[0])]
-    top = _peak(y)
-    if top is not None:
-        low = int(np.argmin(y[:top]))
-        parts += [f"low {_number(y[low])}"] if y[0] - y[low] > PROMINENT * np.ptp(y) else []
-        parts.append(f"peak {_number(y[top])} at {at}{x[top]:.4g}")
-    parts.append(_number(y[-1]))
-    return ", ".join(parts) if top is not None else " to ".join(parts)
+        return f"{_number(y[0])} at {at}{x[0]:g}", False
+    peak = trends.peak(pd.Series(y), max(out, trends.TINY))
+    if peak is None:
+        return f"{_number(y[0])} to {_number(y[-1])}", False
+    low = y[: peak.at].min()
+    before = f", low {_number(low)}" if y[0] - low > out else ""
+    return f"{_number(y[0])}{before}, peak {_number(y[peak.at])} at {at}{x[peak.at]:.4g}, {_number(y[-1])}", True
 
 
 def _number(value: float) -> str:
