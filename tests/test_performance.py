@@ -218,9 +218,6 @@ def test_before_and_after_with_the_share_of_the_limits():
         and first["compiled"] == "-"
     )
     assert first["of the bf16 rate"] == "1%" and first["of the bandwidth"] == "0.1%" and first["compiling, s"] == "9"
-    found = performance.Benchmarks("gpu")
-    hosts, said = found["hosts"], performance.gpu_findings(found)
-    assert f"{hosts['runs']} runs took" in said and "nan" not in said
 
 
 def test_predicted_cost_on_several_gpus(monkeypatch, tmp_path):

@@ -75,29 +75,6 @@ def ratios(cpu: Benchmarks) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["what", "width"])
 
 
-def profile(cpu: Benchmarks) -> pd.DataFrame:
-    """The share of the time that each kind of operation takes."""
-    rows = {(what, w): shares for what, widths in cpu["profile"].items() for w, shares in widths.items()}
-    return pd.DataFrame(rows).T.map(lambda share: f"{share:.0%}").rename_axis(["what", "width"])
-
-
-def findings(cpu: Benchmarks) -> str:
-    """What takes the time on a CPU, and what was gained, in sentences."""
-    said = []
-    for what, widths in cpu["profile"].items():
-        narrow, wide = min(widths, key=int), max(widths, key=int)
-        low, high = (f"{widths[width]['convolutions']:.0%}" for width in (narrow, wide))
-        said.append(f"In {what} convolutions take {low} of the time at w = {narrow} and {high} at w = {wide}.")
-    rate = cpu["ceilings"]["matrix product, float32, FLOP/s"]
-    first, last = cpu["measuring"][0], cpu["measuring"][-1]
-    said.append(
-        f"Measuring is {first['ratio']['median']:.2g} times as fast as the baseline at w = {first['width']} and "
-        f"{last['ratio']['median']:.2g} times at w = {last['width']}. There it runs at {last['flop'] * last['library']['median'] / rate:.0%} "
-        "of the rate of plain matrix products, the dashed line, which no arrangement of the same operations can exceed."
-    )
-    return " ".join(said)
-
-
 def steps(gpu: Benchmarks) -> pd.DataFrame:
     """The step on a GPU before and after: images per second, median and range of the ratios, shares of the device's limits."""
     found = {(row["family"], row["networks"], row["width"], row["variant"]): row for row in gpu["step"]}
@@ -115,86 +92,6 @@ def steps(gpu: Benchmarks) -> pd.DataFrame:
             "compiling, s": f"{row['compile_s']:.0f}",
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["family", "networks", "width"])
-
-
-def gpu_measuring(gpu: Benchmarks) -> pd.DataFrame:
-    """Points measured per second, and the share of the device's float32 rate."""
-    ceiling = gpu["ceilings"]["matrix product, float32, FLOP/s"]
-    rows = {
-        row["width"]: {
-            "points/s": digits(row["points_per_s"]["median"]),
-            "of the float32 rate": _percent(row["flop_per_s"] / ceiling),
-        }
-        for row in as_used(gpu)
-    }
-    return pd.DataFrame(rows).T.rename_axis("width")
-
-
-def gpu_findings(gpu: Benchmarks) -> str:
-    """What was found of training on a GPU, in sentences."""
-    rows = [row for row in gpu["step"] if row["variant"] == AFTER and row["networks"] > 3]
-    convnets = [row for row in rows if row["family"] == "convnet"]
-    said = []
-    for name, chosen in (
-        ("narrow ConvNets (w up to 4)", [row for row in convnets if row["width"] <= 4]),
-        ("ConvNets from w = 8", [row for row in convnets if row["width"] >= 8]),
-        ("ResNet18s", [row for row in rows if row["family"] == "resnet18"]),
-    ):
-        ratios = [row["ratio"]["median"] for row in chosen]
-        said.append(
-            f"Side by side, {name} train {digits(min(ratios))} to {digits(max(ratios))} times as fast as before."
-        )
-    hosts = gpu["hosts"]
-    ours, theirs = (
-        number(max(row["flop_per_s"] for row in gpu["reference"] if row["network"] == name) / 1e12)
-        for name in ("convnet w = 64", "airbench")
-    )
-    worst: dict[str, float] = {}
-    for name, error in gpu["errors"].items():
-        kind = name.partition(",")[0] + (", eager" if ", eager" in name else "")
-        worst[kind] = max(worst.get(kind, 0.0), error)
-    return " ".join([
-        *said,
-        f"A sweep of {hosts['runs']} runs took {number(hosts['one_s'])} s on one GPU and {number(hosts['two_s'])} s on two, "
-        f"{number(hosts['share'])} of it, starting the processes included.",
-        f"Captured and not compiled, w = 64 trains at {ours} TFLOP/s and the network of the speed runs at {theirs}, each at the "
-        "better of the batch sizes 128 and 1,024.",
-        f"Measures on the device agree with float64 on the CPU to {worst['measures']:.1g} (median).",
-        "After two epochs in float64 the weights of the compiled step, as one and not, differ from those of eager steps by at "
-        f"most {worst['float64']:.1g} of the way that they went. In float32 rounding grows on the way: they differ by "
-        f"{worst['float32']:.1g}, and eager steps from themselves, in float64 or when the first weights differ in their last bit, "
-        f"by {worst['float32, eager']:.1g}. In bfloat16 they are at most {digits(worst['bf16'])} times as far from eager float32 as "
-        "eager steps in bfloat16 are.",
-    ])  # fmt: skip
-
-
-def explorations(cpu: Benchmarks) -> pd.DataFrame:
-    """What was tried: time relative to what is kept, by width; above 1 it lost."""
-    table = pd.DataFrame(
-        {
-            name: {f"w = {width}": value["median"] for width, value in row.items()}
-            for name, row in cpu["explorations"].items()
-        }
-    ).T
-    return table.map(digits).rename_axis("tried")
-
-
-def many(cpu: Benchmarks) -> pd.DataFrame:
-    """What the store takes for many runs: seconds by the clock and of the processor, medians, beside what they may take."""
-    words = {
-        "load": "read, verify and tabulate {:,} records",
-        "status": "`smooth-interpolation status` of {:,} planned runs, from its start",
-    }
-    rows = {
-        words[row["case"]].format(row["runs"]): {
-            "processor, s": f"{row['cpu_s']:.1f}",
-            "clock, s": f"{row['wall_s']:.1f}",
-            "bound, s": f"{row['bound_s']:.0f}",
-            "load": f"{row['load']:.0f} on {row['cores']} cores",
-        }
-        for row in cpu["many"]
-    }
-    return pd.DataFrame(rows).T.rename_axis("what")
 
 
 def reliability(found: Benchmarks) -> Any:
