@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 
@@ -37,17 +38,15 @@ def predicted_hours(experiment: Experiment, benchmarks: Benchmarks) -> dict[str,
         was not measured of this family of networks, in this precision.
     """
     train, alone, gradient = _rates(benchmarks, experiment)
-    n_train, n_test = _size(experiment.n_train, 50_000), _size(experiment.n_test, 10_000)
+    n_train, n_test = experiment.n_train or 50_000, experiment.n_test or 10_000
     points = experiment.n_clean_points + experiment.n_noisy_points
-    n_evaluations = len(
-        loop.evaluation_epochs(experiment.epochs, experiment.n_evaluations, experiment.n_last_evaluations)
-    )
+    evaluated = loop.evaluation_epochs(experiment.epochs, experiment.n_evaluations, experiment.n_last_evaluations)
     directions = 1 + experiment.n_tangents
     at_epoch = (n_train + n_test) / 2 + points * directions
     at_end = points * directions * (1 + experiment.n_paths * len(experiment.strengths))
     hours = {"training": 0.0, "measuring": 0.0, "longest": 0.0}
     for run in experiment.runs():
-        learning, measuring = n_train * run.epochs / 3600, (n_evaluations * at_epoch + at_end) / 3600
+        learning, measuring = n_train * run.epochs / 3600, (len(evaluated) * at_epoch + at_end) / 3600
         hours["training"] += learning / _at(train, run.width)
         hours["measuring"] += measuring / _at(gradient, run.width)
         longest = learning / _at(alone, run.width) + measuring / _at(gradient, run.width)
@@ -57,45 +56,41 @@ def predicted_hours(experiment: Experiment, benchmarks: Benchmarks) -> dict[str,
 
 def cost_table(name: str, cpu: Benchmarks) -> pd.DataFrame:
     """Predicted and measured hours of an experiment at every scale, on one thread of the benchmarked CPU."""
-    rows = []
+    rows = {}
     for scale in config.SCALES:
         experiment = config.find(scale, name)
-        hours = predicted_hours(experiment, cpu)
-        rows.append(
-            {
-                "scale": scale,
-                "runs": len(experiment.runs()),
-                "training": _duration(hours["training"]),
-                "evaluating and measuring": _duration(hours["measuring"]),
-                "together": _duration(hours["training"] + hours["measuring"]),
-                "measured": _paid(experiment, "cpu", cpu.hardware),
-            }
-        )
-    return pd.DataFrame(rows).set_index("scale")
+        costs, hours = _predicted(experiment, cpu)
+        paid = {
+            "together": _duration(hours["training"] + hours["measuring"]),
+            "measured": _paid(experiment, "cpu", cpu.hardware),
+        }
+        rows[scale] = {"runs": len(experiment.runs()), **costs, **paid}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("scale")
 
 
 def gpu_cost_table(gpu: Benchmarks, scales: tuple[str, ...] = ("gpu", "paper")) -> pd.DataFrame:
     """Predicted hours of the experiments on 1, 2 and 8 GPUs: an even share each, but no less than the longest run; and paid."""
-    rows = []
-    for scale in scales:
-        for name in EXPERIMENTS:
-            experiment = config.find(scale, name)
-            hours = predicted_hours(experiment, gpu)
-            whole = hours["training"] + hours["measuring"]
-            rows.append(
-                {
-                    "scale": scale,
-                    "experiment": name,
-                    "runs": len(experiment.runs()),
-                    "precision": experiment.precision,
-                    "training": _duration(hours["training"]),
-                    "evaluating and measuring": _duration(hours["measuring"]),
-                    "1 GPU": _duration(whole),
-                    **{f"{n} GPUs": _duration(max(whole / n, hours["longest"])) for n in (2, 8)},
-                    "paid": _paid(experiment, "cuda", gpu.hardware),
-                }
-            )
-    return pd.DataFrame(rows).set_index(["scale", "experiment"])
+    rows = {}
+    for scale, name in itertools.product(scales, EXPERIMENTS):
+        experiment = config.find(scale, name)
+        costs, hours = _predicted(experiment, gpu)
+        whole = hours["training"] + hours["measuring"]
+        rows[scale, name] = {
+            "runs": len(experiment.runs()),
+            "precision": experiment.precision,
+            **costs,
+            "1 GPU": _duration(whole),
+            **{f"{n} GPUs": _duration(max(whole / n, hours["longest"])) for n in (2, 8)},
+            "paid": _paid(experiment, "cuda", gpu.hardware),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["scale", "experiment"])
+
+
+def _predicted(experiment: Experiment, benchmarks: Benchmarks) -> tuple[dict[str, str], dict[str, float]]:
+    """The columns that tables of costs share, and `predicted_hours`."""
+    hours = predicted_hours(experiment, benchmarks)
+    costs = {"training": hours["training"], "evaluating and measuring": hours["measuring"]}
+    return {name: _duration(cost) for name, cost in costs.items()}, hours
 
 
 def figure_table(cpu: Benchmarks, gpu: Benchmarks) -> pd.DataFrame:
@@ -105,13 +100,11 @@ def figure_table(cpu: Benchmarks, gpu: Benchmarks) -> pd.DataFrame:
         "`gpu`, one GPU": ("gpu", "cuda", gpu, 1),
         "`paper`, cluster of 8 GPUs": ("paper", "cuda", gpu, 8),
     }
-    found = {}
-    for name in EXPERIMENTS:
-        costs = {
-            title: _cost(config.find(scale, name), kind, benchmarks, n)
-            for title, (scale, kind, benchmarks, n) in machines.items()
-        }
-        found[name] = {"file": f"`{name}.yaml`", "data": config.find("paper", name).dataset, **costs}
+    found = {
+        name: {"file": f"`{name}.yaml`", "data": config.find("paper", name).dataset}
+        | {t: _cost(config.find(scale, name), kind, found, n) for t, (scale, kind, found, n) in machines.items()}
+        for name in EXPERIMENTS
+    }
     rows = {"`fig1ab`": {"file": "none", "data": "drawn", **dict.fromkeys(machines, "seconds")}}
     for figure in figures.FIGURES:
         name = next((e for start, e in DRAWN_FROM.items() if figure.startswith(start)), EXPERIMENTS[0])
@@ -176,10 +169,4 @@ def _at(rates: Rates, width: int) -> float:
 
 
 def _duration(hours: float) -> str:
-    if math.isnan(hours):
-        return "not measured"
-    return facts.duration(3600 * hours)
-
-
-def _size(asked: int | None, whole: int) -> int:
-    return whole if asked is None else asked
+    return "not measured" if math.isnan(hours) else facts.duration(3600 * hours)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,88 +12,98 @@ from matplotlib.figure import Figure
 from ..measure import neighbours
 from . import panels
 from .by_volume import COLUMNS, PANELS
-from .style import ACCENT, CORRUPTED, INK, STYLE, TEST, TRAIN, letters, mark_threshold, scale_widths, sequence, subplots
+from .style import (
+    ACCENT,
+    CORRUPTED,
+    INK,
+    TEST,
+    TRAIN,
+    letters,
+    mark_threshold,
+    scale_widths,
+    sequence,
+    styled,
+    subplots,
+)
 
 CURVATURES = (("whole Hessian", INK), ("finite difference", ACCENT), ("exact tangent", TEST))
 KINDS = {"svd": ("SVD paths", TEST), "shift": ("shift paths", ACCENT)}
 SPACES = {"input": "Near in input space", "features": "Near in feature space"}
 
 
+@styled
 def difference_error(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
     """The error of finite differences against the step, a curve each, on logarithmic axes."""
-    with mpl.rc_context(STYLE):
-        figure, axes = subplots(1, 1, 3.2)
-        panel = axes[0, 0]
-        networks = list(dict.fromkeys(name.split(",")[0] for name in curves))
-        colours = dict(zip(networks, sequence(len(networks)), strict=True))
-        for name, (factors, errors) in curves.items():
-            style = "o:" if name.endswith("float32") else "o-"
-            panel.plot(factors, errors, style, color=colours[name.split(",")[0]], label=name)
-        panel.axvline(1, color=INK, linestyle=":", linewidth=1.2, label="_step")
-        panel.annotate("the paper's step", (1, 0), xycoords=("data", "axes fraction"), xytext=(-4, 4),
-                       textcoords="offset points", ha="right", fontsize=9, color=INK)  # fmt: skip
-        panel.set(
-            xscale="log", yscale="log", xlabel="step, in multiples of the paper's", ylabel="relative error, median"
-        )
-        _legend(figure, panel, 3 if len(curves) > 2 else 2)
-        return figure
+    figure, axes = subplots(1, 1, 3.2)
+    panel = axes[0, 0]
+    networks = list(dict.fromkeys(name.split(",")[0] for name in curves))
+    colours = dict(zip(networks, sequence(len(networks)), strict=True))
+    for name, (factors, errors) in curves.items():
+        style = "o:" if name.endswith("float32") else "o-"
+        panel.plot(factors, errors, style, color=colours[name.split(",")[0]], label=name)
+    panel.axvline(1, color=INK, linestyle=":", linewidth=1.2, label="_step")
+    panel.annotate("the paper's step", (1, 0), xycoords=("data", "axes fraction"), xytext=(-4, 4),
+                   textcoords="offset points", ha="right", fontsize=9, color=INK)  # fmt: skip
+    panel.set(xscale="log", yscale="log", xlabel="step, in multiples of the paper's", ylabel="relative error, median")
+    _legend(figure, panel, 3 if len(curves) > 2 else 2)
+    return figure
 
 
+@styled
 def estimates(samples: Sequence[int], found: Sequence[float], error: Sequence[float], exact: float) -> Figure:
     """Hutchinson's estimate against the number of samples, with its standard errors, and the exact norm."""
-    with mpl.rc_context(STYLE):
-        figure, axes = subplots(1, 1, 2.6)
-        panel = axes[0, 0]
-        panel.axhline(exact, color=INK, linestyle=":", linewidth=1.2, label="exact")
-        panel.errorbar(samples, found, yerr=error, fmt="o-", color=TEST, capsize=2.5, label="estimate")
-        panel.set(xscale="log", xlabel="random directions", ylabel="norm of the Hessian")
-        panel.legend()
-        return figure
+    figure, axes = subplots(1, 1, 2.6)
+    panel = axes[0, 0]
+    panel.axhline(exact, color=INK, linestyle=":", linewidth=1.2, label="exact")
+    panel.errorbar(samples, found, yerr=error, fmt="o-", color=TEST, capsize=2.5, label="estimate")
+    panel.set(xscale="log", xlabel="random directions", ylabel="norm of the Hessian")
+    panel.legend()
+    return figure
 
 
+@styled
 def curvature_by_width(table: pd.DataFrame, threshold: int | None = None) -> Figure:
     """The three curvatures against width, clean and noisy points; bars: Hutchinson's mean standard error of a point."""
-    with mpl.rc_context(STYLE):
-        figure, axes = subplots(1, 2, 3.0, sharex=True, sharey=True)
-        for panel, (subset, title) in zip(axes.flat, COLUMNS.items(), strict=True):
-            part = table[(table.subset == subset) & table.factor.isna()].rename(columns={"value": "mean"})
-            for name, colour in CURVATURES:
-                panels.curve(panel, part[part.metric == name], colour, name, mark=None)
-            means = part.groupby(["metric", "width"])["mean"].mean()
-            if "whole Hessian" in means.index:
-                whole, error = means["whole Hessian"], means["whole Hessian, standard error"]
-                panel.errorbar(whole.index, whole, yerr=error, fmt="none", color=INK, capsize=2.5, label="_error")
-            panel.set(yscale="log", title=title.capitalize())
-            mark_threshold(panel, threshold)
-        _finish(figure, axes, table, threshold, columns=2)
-        axes[0, 0].set_ylabel("mean over points")
-        return figure
+    figure, axes = subplots(1, 2, 3.0, sharex=True, sharey=True)
+    for panel, (subset, title) in zip(axes.flat, COLUMNS.items(), strict=True):
+        part = table[(table.subset == subset) & table.factor.isna()].rename(columns={"value": "mean"})
+        for name, colour in CURVATURES:
+            panels.curve(panel, part[part.metric == name], colour, name, mark=None)
+        means = part.groupby(["metric", "width"])["mean"].mean()
+        if "whole Hessian" in means.index:
+            whole, error = means["whole Hessian"], means["whole Hessian, standard error"]
+            panel.errorbar(whole.index, whole, yerr=error, fmt="none", color=INK, capsize=2.5, label="_error")
+        panel.set(yscale="log", title=title.capitalize())
+        mark_threshold(panel, threshold)
+    _finish(figure, axes, table, threshold, columns=2)
+    axes[0, 0].set_ylabel("mean over points")
+    return figure
 
 
+@styled
 def gap_by_width(table: pd.DataFrame, threshold: int | None = None) -> Figure:
     """Test error near corrupted points less that near clean ones, and how often the wrong label is copied."""
-    with mpl.rc_context(STYLE):
-        figure, axes = subplots(2, 2, 2.4, sharex=True, sharey="row")
-        for column, (space, title) in enumerate(SPACES.items()):
-            gap, copied = axes[0, column], axes[1, column]
-            part = gaps(table)
-            part = part[part.space == space]
-            by_width = part.groupby("width")
-            mean = by_width["gap"].mean()
-            error = by_width["error"].mean()  # not less for more seeds: they share images and noise
-            gap.axhline(0, color=TRAIN, linewidth=0.8, label="_zero")
-            gap.errorbar(mean.index, mean, yerr=error, fmt="o-", color=CORRUPTED, capsize=2.5, label="_gap")
-            gap.set_title(title)
-            rows = table[(table.space == space) & (table.quantity == "copied")].rename(columns={"percent": "mean"})
-            for group, colour in (("the wrong label", CORRUPTED), ("other wrong class", TRAIN)):
-                panels.curve(copied, rows[rows.group == group], colour, group, mark=None)
-            for panel in (gap, copied):
-                mark_threshold(panel, threshold)
-        axes[1, 0].set_ylim(0, None)
-        _finish(figure, axes, table, threshold, legend=axes[1, 0], columns=2)
-        axes[0, 0].set_ylabel("excess test error,\npercentage points")
-        axes[1, 0].set_ylabel("predicted, %")
-        return figure
+    figure, axes = subplots(2, 2, 2.4, sharex=True, sharey="row")
+    for column, (space, title) in enumerate(SPACES.items()):
+        gap, copied = axes[0, column], axes[1, column]
+        part = gaps(table)
+        part = part[part.space == space]
+        by_width = part.groupby("width")
+        mean = by_width["gap"].mean()
+        error = by_width["error"].mean()  # not less for more seeds: they share images and noise
+        gap.axhline(0, color=TRAIN, linewidth=0.8, label="_zero")
+        gap.errorbar(mean.index, mean, yerr=error, fmt="o-", color=CORRUPTED, capsize=2.5, label="_gap")
+        gap.set_title(title)
+        rows = table[(table.space == space) & (table.quantity == "copied")].rename(columns={"percent": "mean"})
+        for group, colour in (("the wrong label", CORRUPTED), ("other wrong class", TRAIN)):
+            panels.curve(copied, rows[rows.group == group], colour, group, mark=None)
+        for panel in (gap, copied):
+            mark_threshold(panel, threshold)
+    axes[1, 0].set_ylim(0, None)
+    _finish(figure, axes, table, threshold, legend=axes[1, 0], columns=2)
+    axes[0, 0].set_ylabel("excess test error,\npercentage points")
+    axes[1, 0].set_ylabel("predicted, %")
+    return figure
 
 
 def gaps(table: pd.DataFrame) -> pd.DataFrame:
@@ -106,23 +115,23 @@ def gaps(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["space", "width", "seed", "gap", "error", "independent"])
 
 
+@styled
 def paths_by_width(table: pd.DataFrame, threshold: int | None = None) -> Figure:
     """The four metrics over the largest volume of each kind of path, clean points on the left, noisy ones on the right."""
-    with mpl.rc_context(STYLE):
-        largest = table[table["size"] == table.groupby("path_kind")["size"].transform("max")]
-        largest = largest.rename(columns={"value": "mean"})
-        figure, axes = subplots(len(PANELS), 2, 1.95, sharex=True, sharey="row")
-        for row, (metric, title) in zip(axes, PANELS.items(), strict=True):
-            both = largest[largest.metric == metric]
-            for panel, (subset, name) in zip(row, COLUMNS.items(), strict=True):
-                for kind, (label, colour) in KINDS.items():
-                    part = both[(both.subset == subset) & (both.path_kind == kind)]
-                    panels.curve(panel, part, colour, label, mark=None)
-                panel.set_title(f"{title},\n{name}", fontsize=9)
-                mark_threshold(panel, threshold)
-            panels.scale_values(row[0], both, metric)
-        _finish(figure, axes, table, threshold)
-        return figure
+    largest = table[table["size"] == table.groupby("path_kind")["size"].transform("max")]
+    largest = largest.rename(columns={"value": "mean"})
+    figure, axes = subplots(len(PANELS), 2, 1.95, sharex=True, sharey="row")
+    for row, (metric, title) in zip(axes, PANELS.items(), strict=True):
+        both = largest[largest.metric == metric]
+        for panel, (subset, name) in zip(row, COLUMNS.items(), strict=True):
+            for kind, (label, colour) in KINDS.items():
+                part = both[(both.subset == subset) & (both.path_kind == kind)]
+                panels.curve(panel, part, colour, label, mark=None)
+            panel.set_title(f"{title},\n{name}", fontsize=9)
+            mark_threshold(panel, threshold)
+        panels.scale_values(row[0], both, metric)
+    _finish(figure, axes, table, threshold)
+    return figure
 
 
 def path_trends(table: pd.DataFrame) -> pd.DataFrame:

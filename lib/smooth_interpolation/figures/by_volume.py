@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,7 +13,7 @@ from .. import config
 from ..errors import ConfigError
 from ..runs import tables
 from . import panels
-from .style import FULL, INK, NARROW, STYLE, mark_threshold, mark_width, say, scale_widths, sequence, subplots
+from .style import FULL, INK, NARROW, mark_threshold, mark_width, say, scale_widths, sequence, styled, subplots
 
 PANELS = {
     "accuracy": "Training accuracy",
@@ -34,6 +33,7 @@ YSCALES = ("linear", "log")
 HEAD = 15  # points from the axes to a title with a unit under it
 
 
+@styled
 def draw(
     volumes: pd.DataFrame,
     metrics: Mapping[str, str] = PANELS,
@@ -72,37 +72,36 @@ def draw(
     across = NARROW if narrow else FULL * min(1, (0.6 + len(metrics)) / 4)
     height = 1.7 if len(subsets) > 1 or narrow else 2.4
     share = {"sharey": "row" if down else "col"} if len(subsets) > 1 else {}
-    with mpl.rc_context(STYLE):
-        figure, axes = subplots(rows, columns, height, across, sharex=True, **share)
-        room = across / columns - 0.95, height - (0.45 if rows > 1 else 0.65)
-        if not narrow:
-            axes = axes.reshape(len(subsets), -1)
-        ordered = axes.T if down else axes.reshape(len(subsets), -1)  # a row per subset, a column per metric
-        scale_widths(axes.flat, list(volumes.width.unique()), threshold, room[0])
-        for j, (metric, title) in enumerate(metrics.items()):
-            both = volumes[volumes.metric == metric]
-            panels.scale_values(ordered[0, j], both, metric, yscale)
-            for i, subset in enumerate(subsets):
-                panel = ordered[i, j]
-                _sizes(panel, both[both.subset == subset], metric, width, room)
-                foot = 0.04 if metric == "accuracy" else 0.96  # where no curve is
-                mark_threshold(panel, threshold, named=foot if i == j == 0 else None, width=width)
-                mark_width(panel, width, low=metric == "accuracy", threshold=threshold)
-                panel.set_label(f"{title}, {subset}" if subset in COLUMNS else title)
-        _name(ordered, metrics, [COLUMNS.get(subset, "") for subset in subsets], down)
-        for panel in axes[-1]:
-            panel.set_xlabel("base width $w$")
-        if len(volumes) and rows > 1 and not narrow:  # once, beside both
-            figure.text(1, 0.5, unit, rotation=270, fontsize=panels.SIZE, ha="left", va="center")
-        elif len(volumes):
-            for row in axes:
-                _say_unit(row[-1], unit)
-        if letter:
-            place = {"loc": "left", "x": -0.03, "ha": "right"}  # beside the axes: a head may be as wide as they are
-            axes[0, 0].set_title(letter, fontweight="bold", pad=None if down else HEAD, **place)
-        if volumes.empty:
-            say(axes[0, 0], NOTHING)
-        return figure
+    figure, axes = subplots(rows, columns, height, across, sharex=True, **share)
+    room = across / columns - 0.95, height - (0.45 if rows > 1 else 0.65)
+    if not narrow:
+        axes = axes.reshape(len(subsets), -1)
+    ordered = axes.T if down else axes.reshape(len(subsets), -1)  # a row per subset, a column per metric
+    scale_widths(axes.flat, list(volumes.width.unique()), threshold, room[0])
+    for j, (metric, title) in enumerate(metrics.items()):
+        both = volumes[volumes.metric == metric]
+        panels.scale_values(ordered[0, j], both, metric, yscale)
+        for i, subset in enumerate(subsets):
+            panel = ordered[i, j]
+            _sizes(panel, both[both.subset == subset], metric, width, room)
+            foot = 0.04 if metric == "accuracy" else 0.96  # where no curve is
+            mark_threshold(panel, threshold, named=foot if i == j == 0 else None, width=width)
+            mark_width(panel, width, low=metric == "accuracy", threshold=threshold)
+            panel.set_label(f"{title}, {subset}" if subset in COLUMNS else title)
+    _name(ordered, metrics, [COLUMNS.get(subset, "") for subset in subsets], down)
+    for panel in axes[-1]:
+        panel.set_xlabel("base width $w$")
+    if len(volumes) and rows > 1 and not narrow:  # once, beside both
+        figure.text(1, 0.5, unit, rotation=270, fontsize=panels.SIZE, ha="left", va="center")
+    elif len(volumes):
+        for row in axes:
+            _say_unit(row[-1], unit)
+    if letter:
+        place = {"loc": "left", "x": -0.03, "ha": "right"}  # beside the axes: a head may be as wide as they are
+        axes[0, 0].set_title(letter, fontweight="bold", pad=None if down else HEAD, **place)
+    if volumes.empty:
+        say(axes[0, 0], NOTHING)
+    return figure
 
 
 def _sizes(panel: Axes, part: pd.DataFrame, metric: str, width: int | None, room: tuple[float, float]) -> None:

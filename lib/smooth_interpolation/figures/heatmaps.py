@@ -19,12 +19,12 @@ from .style import (
     NARROW,
     ON_COLOUR,
     SEED,
-    STYLE,
     TEST,
     THRESHOLD,
     TRAIN,
     say,
     scale_widths,
+    styled,
     subplots,
 )
 
@@ -43,6 +43,7 @@ def rows(history: pd.DataFrame) -> pd.DataFrame:
     return history[history.metric.isin(HEATMAPS) & (history.subset == "all")]
 
 
+@styled
 def draw(
     history: pd.DataFrame, *, threshold: int | None = None, width: int | None = None, narrow: bool = False
 ) -> Figure:
@@ -52,27 +53,26 @@ def draw(
     widths = sorted(int(w) for w in whole.width.unique())
     colours = chosen(widths, threshold, width)
     across = NARROW if narrow else FULL
-    with mpl.rc_context(STYLE):
-        figure, axes = subplots(*((4, 2) if narrow else (2, 4)), 1.7 if narrow else 2.0, across)
-        pairs = axes if narrow else axes.T
-        room = across / (2 if narrow else 4) - 0.95, 1.25
-        for (above, below), (metric, title) in zip(pairs, HEATMAPS.items(), strict=True):
-            part = whole[whole.metric == metric]
-            above.set(title=title, label=title)
-            below.set(title=title if narrow else "", label=title)
-            if not narrow or metric == list(HEATMAPS)[-1]:
-                above.set_xlabel("base width $w$")
-                below.set_xlabel("epoch")
-            if not part.empty:
-                table = part.pivot_table(index="epoch", columns="width", values="value")
-                heatmap(figure, above, table, rooted=metric != "test_error", threshold=threshold, width=width)
-                scale_widths([above], widths, threshold, room[0] - 0.25, logarithmic=True)
-                courses(below, part, colours, room)
-        for panel in pairs[:, 0] if narrow else pairs[:1, 0]:
-            panel.set_ylabel("epoch")
-        if whole.empty:
-            say(axes[0, 0], NOTHING)
-        return figure
+    figure, axes = subplots(*((4, 2) if narrow else (2, 4)), 1.7 if narrow else 2.0, across)
+    pairs = axes if narrow else axes.T
+    room = across / (2 if narrow else 4) - 0.95, 1.25
+    for (above, below), (metric, title) in zip(pairs, HEATMAPS.items(), strict=True):
+        part = whole[whole.metric == metric]
+        above.set(title=title, label=title)
+        below.set(title=title if narrow else "", label=title)
+        if not narrow or metric == list(HEATMAPS)[-1]:
+            above.set_xlabel("base width $w$")
+            below.set_xlabel("epoch")
+        if not part.empty:
+            table = part.pivot_table(index="epoch", columns="width", values="value")
+            heatmap(figure, above, table, rooted=metric != "test_error", threshold=threshold, width=width)
+            scale_widths([above], widths, threshold, room[0] - 0.25, logarithmic=True)
+            courses(below, part, colours, room)
+    for panel in pairs[:, 0] if narrow else pairs[:1, 0]:
+        panel.set_ylabel("epoch")
+    if whole.empty:
+        say(axes[0, 0], NOTHING)
+    return figure
 
 
 def heatmap(

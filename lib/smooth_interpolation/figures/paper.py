@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -23,7 +22,6 @@ from .style import (
     ACCENT,
     CORRUPTED,
     NARROW,
-    STYLE,
     TEST,
     TRAIN,
     WIDTH,
@@ -31,6 +29,7 @@ from .style import (
     mark_width,
     say,
     scale_widths,
+    styled,
     subplots,
 )
 
@@ -73,6 +72,7 @@ def _of_epochs(text: str) -> Kind:
     return Kind(text, "history", lambda history: heatmaps.rows(history).reset_index(drop=True), heatmaps.draw)
 
 
+@styled
 def draw_errors(
     history: pd.DataFrame,
     curves: Curves = ERRORS,
@@ -96,28 +96,27 @@ def draw_errors(
         narrow: for phones.
     """
     across, height = (NARROW, 2.5) if narrow else (WIDTH, 2.8)
-    with mpl.rc_context(STYLE):
-        figure, axes = subplots(1, 1, height, across)
-        panel, room = axes[0, 0], (across - 1.6, height - 0.7)
-        parts = [_at_end(history, metric, subset) for metric, subset, *_ in curves]
-        both = pd.concat(parts)
-        width = width if width in set(both.width) else None
-        scale_widths([panel], list(both.width.unique()), threshold, room[0])
-        named = [
-            (panels.curve(panel, part, colour, name, thick=True, mark=width), name)
-            for part, (_, _, name, colour) in zip(parts, curves, strict=True)
-            if not part.empty
-        ]
-        if named:
-            panels.scale_errors(panel, both)
-        panels.name_ends(panel, named, *room)
-        mark_threshold(panel, threshold, named=_clear(panel, both[both.width <= (threshold or 0)]), width=width)
-        mark_width(panel, width, threshold=threshold)
-        panel.set(xlabel="base width $w$", ylabel="error over the last epochs, %")
-        panel.set_title(letter, loc="left", fontweight="bold")
-        if both.empty:
-            say(panel, NOTHING)
-        return figure
+    figure, axes = subplots(1, 1, height, across)
+    panel, room = axes[0, 0], (across - 1.6, height - 0.7)
+    parts = [_at_end(history, metric, subset) for metric, subset, *_ in curves]
+    both = pd.concat(parts)
+    width = width if width in set(both.width) else None
+    scale_widths([panel], list(both.width.unique()), threshold, room[0])
+    named = [
+        (panels.curve(panel, part, colour, name, thick=True, mark=width), name)
+        for part, (_, _, name, colour) in zip(parts, curves, strict=True)
+        if not part.empty
+    ]
+    if named:
+        panels.scale_errors(panel, both)
+    panels.name_ends(panel, named, *room)
+    mark_threshold(panel, threshold, named=_clear(panel, both[both.width <= (threshold or 0)]), width=width)
+    mark_width(panel, width, threshold=threshold)
+    panel.set(xlabel="base width $w$", ylabel="error over the last epochs, %")
+    panel.set_title(letter, loc="left", fontweight="bold")
+    if both.empty:
+        say(panel, NOTHING)
+    return figure
 
 
 def _at_end(history: pd.DataFrame, metric: str, subset: str) -> pd.DataFrame:

@@ -7,8 +7,9 @@ ink, which `files.written` replaces for a dark page, where all other colours are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -69,6 +70,20 @@ STYLE = {
     "svg.hashsalt": "smooth-interpolation",  # the same figure is the same file
     "figure.constrained_layout.use": True,
 }
+
+
+Drawn = ParamSpec("Drawn")  # of a function that draws
+
+
+def styled(draw: Callable[Drawn, Figure]) -> Callable[Drawn, Figure]:
+    """A function that draws, in the book's style."""
+
+    @functools.wraps(draw)
+    def in_style(*args: Drawn.args, **options: Drawn.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **options)
+
+    return in_style
 
 
 def sequence(n: int) -> list[str]:

@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 
 from ..studies.walks import Walk
 from .panels import name_ends
-from .style import CORRUPTED, FULL, INK, NARROW, STYLE, TEST, TRAIN, subplots
+from .style import CORRUPTED, FULL, INK, NARROW, TEST, TRAIN, styled, subplots
 
 COLOURS = (TRAIN, CORRUPTED, INK, TEST)  # of the networks, from the narrowest
 TITLES = {"loss": "Crossentropy", "jacobian": "Jacobian norm"}
 SHOWN = (0, 3, 6)  # anchors that are drawn
 
 
+@styled
 def draw(walk: Walk, *, path: int = 0, narrow: bool = False) -> Figure:
     """A row per image: the image on its way, and along that path the loss and the Jacobian norm of each network.
 
@@ -25,29 +26,28 @@ def draw(walk: Walk, *, path: int = 0, narrow: bool = False) -> Figure:
         path: which of the image's paths.
         narrow: for phones.
     """
-    with mpl.rc_context(STYLE):
-        rows = len(walk.titles)
-        across, height = (NARROW, 1.35) if narrow else (FULL * 0.8, 1.45)
-        shape = (2 * rows, 2) if narrow else (rows, 3)
-        ratios = {"height_ratios": [0.75, 1] * rows} if narrow else {"width_ratios": [1.15, 1, 1]}
-        figure, axes = subplots(*shape, height, across, gridspec_kw=ratios)
-        figure.again = partial(draw, walk, path=path)
-        panels = axes[1::2] if narrow else axes[:, 1:]
-        high = walk.seen[walk.seen.path == path].groupby("position")[list(TITLES)].max().max() * 1.06
-        for i, title in enumerate(walk.titles):
-            _images(axes[2 * i, 0] if narrow else axes[i, 0], walk, i, path, title)
-            if narrow:
-                axes[2 * i, 1].remove()
-                axes[2 * i, 0].set_subplotspec(axes[2 * i, 0].get_gridspec()[2 * i, :])
-            for panel, (metric, head) in zip(panels[i], TITLES.items(), strict=True):
-                panel.set(ylim=(0, high[metric]), label=f"{head}, {title}")
-                _curves(panel, walk, i, path, metric, (across / 2 - 0.9, height - 0.5))
-                if i == 0 or narrow:
-                    panel.set_title(head)
-                if i == rows - 1:
-                    panel.set_xlabel("singular values erased")
-        figure.set_label(_words(walk, path))
-        return figure
+    rows = len(walk.titles)
+    across, height = (NARROW, 1.35) if narrow else (FULL * 0.8, 1.45)
+    shape = (2 * rows, 2) if narrow else (rows, 3)
+    ratios = {"height_ratios": [0.75, 1] * rows} if narrow else {"width_ratios": [1.15, 1, 1]}
+    figure, axes = subplots(*shape, height, across, gridspec_kw=ratios)
+    figure.again = partial(draw, walk, path=path)
+    panels = axes[1::2] if narrow else axes[:, 1:]
+    high = walk.seen[walk.seen.path == path].groupby("position")[list(TITLES)].max().max() * 1.06
+    for i, title in enumerate(walk.titles):
+        _images(axes[2 * i, 0] if narrow else axes[i, 0], walk, i, path, title)
+        if narrow:
+            axes[2 * i, 1].remove()
+            axes[2 * i, 0].set_subplotspec(axes[2 * i, 0].get_gridspec()[2 * i, :])
+        for panel, (metric, head) in zip(panels[i], TITLES.items(), strict=True):
+            panel.set(ylim=(0, high[metric]), label=f"{head}, {title}")
+            _curves(panel, walk, i, path, metric, (across / 2 - 0.9, height - 0.5))
+            if i == 0 or narrow:
+                panel.set_title(head)
+            if i == rows - 1:
+                panel.set_xlabel("singular values erased")
+    figure.set_label(_words(walk, path))
+    return figure
 
 
 def _words(walk: Walk, path: int) -> str:

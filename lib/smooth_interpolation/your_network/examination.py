@@ -66,9 +66,7 @@ class Examination:
         """
         from . import figure as your_figure
 
-        drawn = your_figure.draw(self, reference)
-        drawn.set_label(your_figure.describe(self))  # its alternative text in a notebook
-        return drawn
+        return your_figure.draw(self, reference)
 
 
 def examine(
@@ -134,30 +132,18 @@ def examine(
     sharpness.check_points(images, targets, loss)
     share = 0.0 if whole is None else whole.double().mean().item()
     corrupted = torch.zeros(len(images), dtype=torch.bool) if mask is None else mask
-    if path_kind == "svd":
-        strengths = scaled_strengths(min(images.shape[-2:])) if strengths is None else strengths
-    else:
-        strengths = (1, 2, 3, 4) if strengths is None else strengths
+    if strengths is None:
+        strengths = scaled_strengths(min(images.shape[-2:])) if path_kind == "svd" else (1, 2, 3, 4)
     outside, normalize = normalize is not None, foreign.normalizer(normalize)
     classes = len(data.classes) if isinstance(data, your_data.Folder) else None
+    options: dict[str, Any] = {
+        "normalize": normalize, "strengths": strengths, "n_paths": n_paths, "n_tangents": n_tangents, "delta": delta,
+        "seed": seed, "path_kind": path_kind, "loss": loss, "chunk_size": chunk_size, "memory": memory, "progress": progress,
+    }  # fmt: skip
     summaries, points = [], []
     for width, network in networks.items():
         _try(network, images[:CHECKED], targets, normalize, loss, classes)
-        measure = partial(
-            volumes.volume_metrics,
-            network,
-            normalize=normalize,
-            strengths=strengths,
-            n_paths=n_paths,
-            n_tangents=n_tangents,
-            delta=delta,
-            seed=seed,
-            path_kind=path_kind,
-            loss=loss,
-            chunk_size=chunk_size,
-            memory=memory,
-            progress=progress,
-        )
+        measure = partial(volumes.volume_metrics, network, **options)
         found = _told(measure, images, targets, f"network {width}" if len(networks) > 1 else "the network")
         if not found.jacobian_norm.any():
             warnings.warn(
@@ -174,14 +160,10 @@ def examine(
                         summaries.append({**at, "subset": subset, "metric": name, **moments})
             columns = {name: values[:, size].numpy() for name, values in metrics.items()}
             points.append(pd.DataFrame({"index": indices.numpy(), "noisy": corrupted.numpy(), **at, **columns}))
-    places = {width: place for place, width in enumerate(networks)}
-    order = ["metric", "subset", "size", "width", "seed"]
     table = pd.DataFrame(summaries)[["width", "seed", "size", "strength", "subset", "metric", "mean", "std"]]
     return Examination(
-        table.sort_values(order, ignore_index=True, key=lambda column: _placed(column, places)),
-        pd.concat(points).sort_values(
-            ["width", "index", "size"], ignore_index=True, key=lambda column: _placed(column, places)
-        ),
+        _sorted(table, ["metric", "subset", "size", "width", "seed"], networks),
+        _sorted(pd.concat(points), ["width", "index", "size"], networks),
         _scale(normalize, images[:1]) if outside else None,
     )
 
@@ -238,8 +220,10 @@ def _by_width(model: Any) -> dict[Any, nn.Module]:
     return dict(sorted(networks.items()))
 
 
-def _placed(column: pd.Series[Any], places: Mapping[Any, int]) -> pd.Series[Any]:
-    return column.map(places) if column.name == "width" else column
+def _sorted(table: pd.DataFrame, by: list[str], networks: Mapping[Any, Any]) -> pd.DataFrame:
+    """With networks in their order."""
+    places = {width: place for place, width in enumerate(networks)}
+    return table.sort_values(by, ignore_index=True, key=lambda c: c.map(places) if c.name == "width" else c)
 
 
 def _try(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from ..errors import UserError
 from ..figures import alt_text, by_volume
 from ..figures.by_volume import AXES, PANELS
-from ..figures.style import BAND, CORRUPTED, INK, NARROW, STYLE, TEST, WIDTH, legend_below, letters, sequence, subplots
+from ..figures.style import BAND, CORRUPTED, INK, NARROW, TEST, WIDTH, legend_below, letters, sequence, styled, subplots
 from ..runs.records import records
 
 if TYPE_CHECKING:
@@ -28,16 +27,13 @@ LABELS = {"all": "all points", "clean": "clean labels", "noisy": "noisy labels"}
 def draw(found: Examination, reference: bool = True, narrow: bool = False) -> Figure:
     """Metrics over the volume's size for one network or several by name, over the width for several by width.
 
-    `figure.again` draws it with other options: `again(narrow=True)` for a phone.
+    Its label says what is seen. `figure.again` draws it with other options: `again(narrow=True)` for a phone.
     """
-    figure = by_width(found, narrow) if widths(found) else by_size(found, reference, narrow)
+    by_widths = found.volumes.width.nunique() > 1 and not named(found)
+    figure = by_width(found, narrow) if by_widths else by_size(found, reference, narrow)
     figure.again = partial(draw, found, reference)
+    figure.set_label(alt_text.describe(figure) if by_widths else describe(found))
     return figure
-
-
-def widths(found: Examination) -> bool:
-    """Whether there are several networks, told apart by numbers."""
-    return found.volumes.width.nunique() > 1 and not named(found)
 
 
 def named(found: Examination) -> list[str]:
@@ -45,36 +41,37 @@ def named(found: Examination) -> list[str]:
     return [name for name in found.volumes.width.unique() if isinstance(name, str)]
 
 
+@styled
 def by_size(found: Examination, reference: bool = True, narrow: bool = False) -> Figure:
     """A panel per metric over augmentations per path; shaded: one standard error of the mean over points.
 
     Dashed, for scale: a network of this book at the interpolation threshold, and one beyond.
     """
     metrics, known = panels(found), references(found) if reference else {}
-    with mpl.rc_context(STYLE):
-        figure, axes = subplots(-(-len(metrics) // 2), 2, 2.1, NARROW if narrow else WIDTH, sharex=True)
-        for panel, metric in zip(axes.flat, metrics, strict=False):
-            for network, subset, label, colour, style in each(found):
-                part = _curve(found, metric, subset, network)
-                panel.plot(part["size"], part["mean"], style, color=colour, label=label)
-                low, high = part["mean"] - part["error"], part["mean"] + part["error"]
-                if part["error"].any():
-                    panel.fill_between(part["size"], low, high, color=colour, alpha=BAND, linewidth=0)
-            for (label, table), style in zip(known.items(), (":", "--"), strict=False):
-                part = table[table.metric == metric].sort_values("size")
-                panel.plot(part["size"], part["mean"], style, color=INK, alpha=0.5, linewidth=1, label=label)
-            panel.set_title(TITLES[metric])
-            panel.set_ylabel(AXES.get(metric, ""))
-            panel.set_ylim(*((-0.03, 1.03) if metric == "accuracy" else (0, None)))
-        for panel in list(axes.flat)[len(metrics) :]:
-            panel.remove()
-        for panel in list(axes.flat)[max(0, len(metrics) - 2) : len(metrics)]:
-            panel.set_xlabel("augmentations per path")
-            panel.xaxis.set_tick_params(labelbottom=True)
-        letters(list(axes.flat)[: len(metrics)])
-        if len(each(found)) > 1 or known:
-            legend_below(figure, axes[0, 0])
-        return figure
+    figure, axes = subplots(-(-len(metrics) // 2), 2, 2.1, NARROW if narrow else WIDTH, sharex=True)
+    drawn, unused = axes.flat[: len(metrics)], axes.flat[len(metrics) :]
+    for panel, metric in zip(drawn, metrics, strict=True):
+        for network, subset, label, colour, style in each(found):
+            part = _curve(found, metric, subset, network)
+            panel.plot(part["size"], part["mean"], style, color=colour, label=label)
+            low, high = part["mean"] - part["error"], part["mean"] + part["error"]
+            if part["error"].any():
+                panel.fill_between(part["size"], low, high, color=colour, alpha=BAND, linewidth=0)
+        for (label, table), style in zip(known.items(), (":", "--"), strict=False):
+            part = table[table.metric == metric].sort_values("size")
+            panel.plot(part["size"], part["mean"], style, color=INK, alpha=0.5, linewidth=1, label=label)
+        panel.set_title(TITLES[metric])
+        panel.set_ylabel(AXES.get(metric, ""))
+        panel.set_ylim(*((-0.03, 1.03) if metric == "accuracy" else (0, None)))
+    for panel in unused:
+        panel.remove()
+    for panel in drawn[-2:]:
+        panel.set_xlabel("augmentations per path")
+        panel.xaxis.set_tick_params(labelbottom=True)
+    letters(drawn)
+    if len(each(found)) > 1 or known:
+        legend_below(figure, axes[0, 0])
+    return figure
 
 
 def references(found: Examination) -> dict[str, pd.DataFrame]:
@@ -139,9 +136,7 @@ def each(found: Examination) -> list[tuple[int | str, str, str, str, str]]:
 
 
 def describe(found: Examination) -> str:
-    """What the figure shows, in words."""
-    if widths(found):
-        return alt_text.describe(draw(found))
+    """What is seen over the volume's size, in words."""
     opening, told = "Means at the points and over the largest volume. ", []
     for metric in panels(found):
         for network, subset, label, _, _ in each(found):
