@@ -59,12 +59,8 @@ def volumes(
 ) -> Instrument | None:
     """Choose a width, and see what a figure of volumes has there, on the figure's own axes. None without rows.
 
-    Args:
-        table: from `tables.volumes_table`.
-        thresholds: by the training error that they allow, such as "0%"; the first is the one that decides.
-        width: chosen at first; else the threshold.
-        subsets: those of the figure, "all" or "clean" and "noisy".
-        unit: of the paths' strength.
+    `thresholds` are by the training error that they allow, such as "0%"; the first is the one that decides, and shown at first
+    unless a width is.
     """
     table = table[table.subset.isin(subsets)]
     if table.empty:

@@ -64,9 +64,8 @@ def show(
         figure: from a function of `figures`, or any other.
         table: the very table that was drawn, for the CSV file.
         name: of the files, and the address of the figure in its page: `fig2-laptop`.
-        alt: what the figure shows, in words, for those who cannot see it; by default the figure's label, or `alt_text.describe`.
-        records: those it is drawn from; none for figures that are not drawn from the store.
-        experiment: that of the records, for the commands that remake them.
+        alt: what the figure shows, in words; by default the figure's label, or `alt_text.describe`.
+        records: those it is drawn from, if any, and their experiment, for the commands that remake them.
 
     Raises:
         ConfigError: without a name fit for files.

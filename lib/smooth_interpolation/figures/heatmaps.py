@@ -82,16 +82,11 @@ def heatmap(
 
     The colours end below the highest value, which the colour bar's arrow shows, for they are spent where the second descent
     is: errors end at the highest of the last epoch, since those of the first epochs, all near chance, would take most colours;
-    other metrics at a high quantile, since the sharpest narrow networks would.
+    other metrics at a high quantile, since the sharpest narrow networks would. Of norms, whose second descent is at a tenth of
+    their highest values, they are `rooted`: they follow the square root.
 
-    Args:
-        figure: which gets the colour bar.
-        panel: where.
-        table: the values.
-        rooted: whether colours follow the square root, for norms, whose second descent is at a tenth of their highest values.
-        threshold: the interpolation threshold: a dashed line at the left edge of its column, so that all networks to the
-            right of it interpolate.
-        width: a width to mark, by a frame around its column.
+    The threshold is a dashed line at the left edge of its column, so that all networks to the right of it interpolate; the
+    marked width has a frame around its column.
     """
     bottom = 0 if rooted else float(np.nanmin(table))
     top = float(np.nanquantile(table, CLIP) if rooted else np.nanmax(table.iloc[-1]))
@@ -152,12 +147,8 @@ def chosen(widths: list[int], threshold: int | None, width: int | None) -> dict[
 def courses(panel: Axes, part: pd.DataFrame, colours: dict[int, str], size: tuple[float, float]) -> None:
     """The metric of some networks over the epochs: means over seeds, every seed as a thin line, named at their ends.
 
-    Args:
-        panel: where.
-        part: rows of one metric, as `tables.history_table`; the last tenth of the epochs is drawn as one moment, see `moments`,
-            for at a constant learning rate the many moments there are jumps, not a course.
-        colours: the widths to draw and their colours.
-        size: of the axes, about, in inches.
+    The last tenth of the epochs is drawn as one moment, see `moments`, for at a constant learning rate the many moments there
+    are jumps, not a course. The axes are of about so many inches.
     """
     lines, high, part = [], 0.0, moments.settled(part)
     for width, colour in colours.items():

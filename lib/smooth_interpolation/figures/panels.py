@@ -22,18 +22,10 @@ LEAVES, ARRIVES = 4, 12  # points right of the axes, where a leader leaves its c
 
 
 def curve(panel: Axes, part: pd.DataFrame, colour: str, label: str, *, thick: bool = False, mark: int | None) -> Line2D:
-    """A curve over width: the mean over seeds, and every seed as a thin line.
+    """A curve over width: the mean over seeds, whose line is returned, and every seed as a thin line.
 
-    Args:
-        panel: where.
-        part: rows with columns width, seed and mean; with low and high, thin bars are drawn over that range.
-        colour: of its lines.
-        label: of the mean's line.
-        thick: for the curve that matters most.
-        mark: a width whose point is ringed.
-
-    Returns:
-        The mean's line.
+    The rows have columns width, seed and mean; with low and high, thin bars are drawn over that range. The point of the width to
+    `mark` is ringed.
     """
     seeds = part.groupby(["width", "seed"])["mean"].mean().unstack()
     mean = seeds.mean(axis=1)
@@ -60,14 +52,7 @@ def curve(panel: Axes, part: pd.DataFrame, colour: str, label: str, *, thick: bo
 
 
 def scale_values(panel: Axes, part: pd.DataFrame, metric: str, yscale: str = "linear") -> None:
-    """Accuracies from 0 to 1; other metrics from 0, or on a logarithmic axis; no line leaves the axes.
-
-    Args:
-        panel: which has, or shares, the axis.
-        part: rows with the column mean, of all that is drawn on it.
-        metric: its name.
-        yscale: "linear" or "log".
-    """
+    """Accuracies from 0 to 1; other metrics from 0, or on a logarithmic axis; no line of the rows, all that is drawn, leaves the axes."""
     if metric == "accuracy":
         panel.set_ylim(0, 1.03)
         panel.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
@@ -96,14 +81,7 @@ def name_ends(
 ) -> None:
     """Write each curve's name right of its last point, moved up or down where names would touch, with a thin leader.
 
-    The axes must have their limits.
-
-    Args:
-        panel: where they are drawn.
-        curves: the lines and their names.
-        width: of the axes, about, in inches.
-        height: of the axes, about, in inches.
-        bold: the names to stand out.
+    The axes must have their limits, and are about so many inches wide and high; names in `bold` stand out.
     """
     curves = [(line, name) for line, name in curves if len(line.get_xdata())]
     if not curves:

@@ -82,19 +82,8 @@ def draw_errors(
     width: int | None = None,
     narrow: bool = False,
 ) -> Figure:
-    """Errors at the end of training against width in one panel, named at their ends.
-
-    Means over the last tenth of the epochs (see `moments`) and over seeds, each seed as a thin line; thin bars: the range
-    over both.
-
-    Args:
-        history: from `tables.history_table`.
-        curves: which errors.
-        letter: of the figure.
-        threshold: the interpolation threshold, dotted.
-        width: a width to mark.
-        narrow: for phones.
-    """
+    """Errors at the end of training against width in one panel, named at their ends: means over the last tenth of the epochs (see
+    `moments`) and over seeds, each seed as a thin line; thin bars: the range over both."""
     across, height = (NARROW, 2.5) if narrow else (WIDTH, 2.8)
     figure, axes = subplots(1, 1, height, across)
     panel, room = axes[0, 0], (across - 1.6, height - 0.7)

@@ -170,16 +170,10 @@ def scale_widths(
     room: float = 1.7,
     logarithmic: bool = False,
 ) -> None:
-    """The axis of widths: logarithmic if they are `geometric`, with ticks at widths that were measured.
+    """The axis of widths: logarithmic if they are `geometric`, or if asked for, with ticks at widths that were measured.
 
-    The ends and the threshold have a tick first, then as many others as fit without touching.
-
-    Args:
-        panels: all with this axis.
-        widths: those measured.
-        threshold: the interpolation threshold.
-        room: how far the last width is from the first, about, in inches.
-        logarithmic: whatever the widths are.
+    The ends and the threshold have a tick first, then as many others as fit without touching, where the last width is about so
+    many inches (`room`) from the first.
     """
     widths = sorted(set(widths))
     if not widths:

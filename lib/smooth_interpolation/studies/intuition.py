@@ -38,14 +38,8 @@ class Fit:
 
 
 def noisy_scalars(n: int = 30, share: float = 0.2, shift: float = 1.0, seed: int = 0) -> Scalars:
-    """Points at uneven distances on sin(pi x), a share of whose labels is moved up or down.
-
-    Args:
-        n: number of points.
-        share: of the points with a wrong label; exactly round(share * n), never the first or last point.
-        shift: by which a wrong label is off.
-        seed: of places, choice and signs.
-    """
+    """n points at uneven distances on sin(pi x), of whose labels round(share * n), never the first or last, are moved up or down by
+    `shift`."""
     generator = np.random.default_rng(seed)
     x = 1.9 * ((np.arange(n) + 0.5 + generator.uniform(-0.25, 0.25, n)) / n - 0.5)
     noisy = np.zeros(n, dtype=bool)
