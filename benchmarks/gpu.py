@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from smooth_interpolation import config
 from smooth_interpolation.measure import volumes
-from smooth_interpolation.measure.precision import full_precision
+from smooth_interpolation.measure.foreign import full_precision
 from smooth_interpolation.train import graphs, loop, models
 from smooth_interpolation.train.step import Recipe
 

@@ -15,7 +15,7 @@ from smooth_interpolation import config
 from smooth_interpolation.book import explore, pages
 from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import RecordError
-from smooth_interpolation.figures import walk_figure
+from smooth_interpolation.figures import beyond_figures
 from smooth_interpolation.runs import store, weights
 from smooth_interpolation.studies import walks
 
@@ -109,7 +109,7 @@ def test_a_walk_is_sharp_below_the_threshold_and_smooth_beyond(seen):
 
 def test_a_walk_is_drawn_wide_and_narrow_and_described(seen):
     for narrow, panels in ((False, 9), (True, 9)):
-        figure = walk_figure.draw(seen, narrow=narrow)
+        figure = beyond_figures.walk_figure(seen, narrow=narrow)
         assert len(figure.axes) == panels and seen.titles[0] in figure.get_label() and len(figure.get_label()) <= 300
 
 

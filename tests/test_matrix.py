@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from smooth_interpolation import claims
-from smooth_interpolation.book import board, matrix
+from smooth_interpolation.book import board
 from smooth_interpolation.claims import rows, verdicts
 
 ON = {(claim.name, experiment): claim for claim in claims.CLAIMS for experiment in claim.experiments}
@@ -46,32 +46,32 @@ def test_doubts_are_about_claims():
 
 @pytest.mark.parametrize("verdict", ["supported", "contradicted", "inconclusive"])
 def test_a_cell_has_colour_sign_and_word_and_its_interval(verdict):
-    html = matrix.matrix(overview(verdict, ("gpu",)))
+    html = board.matrix(overview(verdict, ("gpu",)))
     assert html.count(f'<td class="{verdict}"') == len(ON) and "demo" not in html
-    assert html.count(f"{matrix.SIGNS[verdict]}</span>&nbsp;{verdict}") == len(ON)
+    assert html.count(f"{board.SIGNS[verdict]}</span>&nbsp;{verdict}") == len(ON)
     assert "−0.12 [−0.2,&nbsp;0.3]" in html and "<code>gpu</code>" in html
 
 
 def test_on_paper_a_row_has_its_verdicts_in_words():
-    lines = matrix.printed(overview("supported", ("gpu",))).splitlines()
+    lines = board.printed(overview("supported", ("gpu",))).splitlines()
     assert sum(line.startswith("| ") for line in lines) == len(rows.ROWS) + len(ROWS)  # with the heads of each part
     assert sum(line.count("supported −0.12 [−0.2, 0.3]") for line in lines) == len(ON) and "<" not in "".join(lines)
 
 
 def test_the_largest_scale_with_a_verdict_decides():
     table = overview(scales=("laptop", "gpu"))
-    assert set(matrix.largest(table).scale) == {"gpu"} and len(matrix.largest(table)) == len(ON)
+    assert set(board.largest(table).scale) == {"gpu"} and len(board.largest(table)) == len(ON)
     late = table.scale.eq("gpu") & table.index.isin(["test-error-peak"])
-    found = matrix.largest(table.assign(verdict=table.verdict.where(~late, "not measured")))
+    found = board.largest(table.assign(verdict=table.verdict.where(~late, "not measured")))
     assert found.scale["test-error-peak"] == "laptop" and (found.scale == "gpu").sum() == len(ON) - 1
-    nothing = matrix.matrix(overview(scales=()))
+    nothing = board.matrix(overview(scales=()))
     assert nothing.count('<td class="not-measured"') == len(ON) and "not measured</span></th>" in nothing
-    assert matrix.doubts(overview(scales=())) == ""
+    assert board._doubts(overview(scales=())) == ""
 
 
 def test_the_spread_of_one_seed_is_not_an_interval():
-    row = matrix.largest(overview()).iloc[:1].assign(seeds=1, low=-0.123, high=-0.123)
-    assert matrix.value(next(row.itertuples())) == "−0.12"
+    row = board.largest(overview()).iloc[:1].assign(seeds=1, low=-0.123, high=-0.123)
+    assert board.value(next(row.itertuples())) == "−0.12"
 
 
 def test_a_doubt_is_said_with_the_verdict_that_calls_for_it():
@@ -79,11 +79,11 @@ def test_a_doubt_is_said_with_the_verdict_that_calls_for_it():
     assert rows.doubts_on(["epochwise-crossentropy"], ["supported"]) == []
     assert rows.doubts_on(["narrow-networks-stay"], ["contradicted"]) == []  # networks that jump leave it open
     table = overview("contradicted")
-    said, shown = matrix.doubts(table), matrix.matrix(table)
+    said, shown = board._doubts(table), board.matrix(table)
     linked = set(re.findall(r'href="#([\w-]+)"', shown))
     assert linked and linked <= set(re.findall(r'id="([\w-]+)"', said))
 
 
 def test_the_table_stays_short_when_everything_is_measured():
     table = overview()
-    assert len(words(matrix.matrix(table) + matrix.doubts(table))) < 30 * len(claims.CLAIMS)
+    assert len(words(board.matrix(table) + board._doubts(table))) < 30 * len(claims.CLAIMS)

@@ -12,7 +12,7 @@ from benchmarks import baseline, cpu, flops, gpu, step, timing
 from matplotlib import pyplot as plt
 
 from smooth_interpolation import config, figures, locations
-from smooth_interpolation.book import performance, performance_figures, predictions
+from smooth_interpolation.book import performance, predictions
 from smooth_interpolation.errors import RecordError
 from smooth_interpolation.runs import cost
 from smooth_interpolation.train import models
@@ -257,9 +257,9 @@ def test_the_figures_can_be_drawn(monkeypatch, tmp_path):
     monkeypatch.setenv(locations.RESULTS_VARIABLE, str(tmp_path))
     found = performance.Benchmarks("cpu")
     for figure in (
-        performance_figures.cost_by_width(found),
-        performance_figures.cost_by_amount(found),
-        performance_figures.gpu_rates(made_on_gpu()),
+        performance.cost_by_width(found),
+        performance.cost_by_amount(found),
+        performance.gpu_rates(made_on_gpu()),
     ):
         assert all(panel.get_title() and panel.get_xlabel() for panel in figure.axes)
         plt.close(figure)

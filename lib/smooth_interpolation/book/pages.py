@@ -220,13 +220,15 @@ def _walk(runs: Records) -> Any:
 
 def walk(runs: Records) -> Any:
     """Paths from typical training images, and what networks see along them; nothing if no images or weights are kept."""
-    from ..figures import walk_figure
+    from ..figures import beyond_figures  # likewise
 
     if (seen := _walk(runs)) is None:
         return None
     records = [r for r in runs if r["config"]["width"] in seen.networks and r["config"]["seed"] == 0]
     name = f"walk-{runs.experiment.scale}"
-    return presentation.show(walk_figure.draw(seen), seen.seen, name, records=records, experiment=runs.experiment)
+    return presentation.show(
+        beyond_figures.walk_figure(seen), seen.seen, name, records=records, experiment=runs.experiment
+    )
 
 
 def numbers(runs: Records) -> Any:

@@ -16,7 +16,6 @@ from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import ConfigError, DataError, UserError
-from .precision import full_precision
 
 AGAIN = 20  # times that an image is asked for, to see what is random: one that is mirrored half the time is seen but for 1e-6
 
@@ -72,6 +71,21 @@ def model_type(model: nn.Module) -> tuple[torch.dtype | None, torch.device | Non
                 f"The network is {parameter.dtype}: sharpness needs float32 or wider; call model.float() first."
             )
     return (parameters[0].dtype, parameters[0].device) if parameters else (None, None)
+
+
+@contextlib.contextmanager
+def full_precision(tf32: bool = False) -> Iterator[None]:
+    """Float32 means float32, unless `tf32` allows TensorFloat-32 in convolutions and matrix products: 10 bits of mantissa, not 23."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = tf32
+    try:
+        with cudnn.flags(
+            enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=tf32
+        ):
+            yield
+    finally:
+        matmul.allow_tf32 = before
 
 
 @contextlib.contextmanager

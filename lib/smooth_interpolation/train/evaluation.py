@@ -13,7 +13,7 @@ from ..config import Run
 from ..data import preparation
 from ..data.preparation import Prepared
 from ..measure import anchors, volumes
-from ..measure.precision import full_precision
+from ..measure.foreign import full_precision
 from ..measure.volumes import VolumeMetrics
 
 AT_POINTS = ("jacobian_norm", "tangent_hessian_norm", "residual_norm", "sensitivity", "exact_fit")

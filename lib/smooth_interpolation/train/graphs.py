@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import locations
-from ..measure.precision import full_precision
+from ..measure.foreign import full_precision
 from . import models
 from .step import Stack, channels, learning_rate, losses_of, optimizer_of, pack, put_buffer, scheduled_steps
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from ..config import unknown_name
 from ..data.preparation import Normalization, TrainingData, crop_and_flip
 from ..errors import ConfigError, DataError
+from ..measure.foreign import full_precision
 from ..measure.losses import Loss
-from ..measure.precision import full_precision
 from .graphs import GraphedEpoch, capture
 from .step import Recipe, learning_rate, losses_of, optimizer_of, own_losses, put_buffer
 
