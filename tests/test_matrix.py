@@ -66,7 +66,7 @@ def test_the_largest_scale_with_a_verdict_decides():
     assert found.scale["test-error-peak"] == "laptop" and (found.scale == "gpu").sum() == len(ON) - 1
     nothing = board.matrix(overview(scales=()))
     assert nothing.count('<td class="not-measured"') == len(ON) and "not measured</span></th>" in nothing
-    assert board._doubts(overview(scales=())) == ""
+    assert board.Board(overview(scales=())).doubts().data == ""
 
 
 def test_the_spread_of_one_seed_is_not_an_interval():
@@ -79,11 +79,11 @@ def test_a_doubt_is_said_with_the_verdict_that_calls_for_it():
     assert rows.doubts_on(["epochwise-crossentropy"], ["supported"]) == []
     assert rows.doubts_on(["narrow-networks-stay"], ["contradicted"]) == []  # networks that jump leave it open
     table = overview("contradicted")
-    said, shown = board._doubts(table), board.matrix(table)
+    said, shown = board.Board(table).doubts().data, board.matrix(table)
     linked = set(re.findall(r'href="#([\w-]+)"', shown))
     assert linked and linked <= set(re.findall(r'id="([\w-]+)"', said))
 
 
 def test_the_table_stays_short_when_everything_is_measured():
     table = overview()
-    assert len(words(board.matrix(table) + board._doubts(table))) < 30 * len(claims.CLAIMS)
+    assert len(words(board.matrix(table) + board.Board(table).doubts().data)) < 30 * len(claims.CLAIMS)

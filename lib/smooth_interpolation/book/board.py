@@ -52,7 +52,8 @@ class Board:
 
     def doubts(self) -> Any:
         """What to doubt about these verdicts."""
-        return Markdown(_doubts(self.table))
+        found = [(key, rows.DOUBTS[key]) for key in rows.doubts_on(self.table.index, self.table.verdict)]
+        return Markdown("\n".join(f'- <span id="{key}"></span>**{doubt.title}.** {doubt.text}' for key, doubt in found))
 
     def says(self, template: str, experiment: str, *names: str, verdict: str = "supported") -> Any:
         """A sentence about an experiment's records at the largest scale where all these claims have that verdict; else nothing.
@@ -77,19 +78,14 @@ class Board:
 
     def untested(self) -> Any:
         """What of the paper's experiments was measured below their own data and epochs only, or not at all, as a point of a list."""
-        best = {name: self._largest(name) for name in claims.EXPERIMENTS}
-        parts = [
+        best = _largest_scales(self.table)
+        parts = [] if "paper" in best.values() else ["the paper's 4,000 epochs"]
+        parts += [
             f"{EXPERIMENTS[name][0]} ({f'only at `{scale}` scale' if scale else 'nothing measured'})"
             for name, scale in best.items()
             if scale not in ("gpu", "paper")
         ]
-        if "paper" not in best.values():
-            parts.insert(0, "the paper's 4,000 epochs")
         return Markdown(f"- *Untested so far:* {', '.join(parts)}.") if parts else None
-
-    def _largest(self, experiment: str) -> str | None:
-        measured = self.table[(self.table.experiment == experiment) & (self.table.verdict != verdicts.NOTHING)]
-        return next((scale for scale in reversed(claims.SCALES) if scale in set(measured.scale)), None)
 
     def agreement(self) -> Any:
         """How often the claims that two scales can judge have the same verdict at both."""
@@ -153,9 +149,9 @@ def matrix(table: pd.DataFrame) -> str:
     """The claims of an overview against the experiments."""
     decided = largest(table)
     verdict_on = {(row.Index, row.experiment): row for row in decided.itertuples()}
-    scales = {name: _scale(decided[decided.experiment == name]) for name in EXPERIMENTS}
+    scales = _largest_scales(decided)
     heads = "".join(
-        f'<th scope="col">{title}<br><span class="of">{of}<br>{scales[name]}</span></th>'
+        f'<th scope="col">{title}<br><span class="of">{of}<br>{f"<code>{scales[name]}</code>" if scales[name] else verdicts.NOTHING}</span></th>'
         for name, (title, of) in EXPERIMENTS.items()
     )
     return (
@@ -177,20 +173,13 @@ def printed(table: pd.DataFrame) -> str:
     return "\n\n".join(parts)
 
 
-def _doubts(table: pd.DataFrame) -> str:
-    """What to doubt about the verdicts that there are, as a Markdown list."""
-    found = rows.doubts_on(table.index, table.verdict)
-    return "\n".join(
-        f'- <span id="{key}"></span>**{rows.DOUBTS[key].title}.** {rows.DOUBTS[key].text}' for key in found
-    )
+def _largest_scales(table: pd.DataFrame) -> dict[str, str | None]:
+    """The largest scale at which anything of each experiment was measured."""
+    found = {name: verdicts.measured_scales(table[table.experiment == name]) for name in EXPERIMENTS}
+    return {name: scales[-1] if scales else None for name, scales in found.items()}
 
 
-def _scale(part: pd.DataFrame) -> str:
-    measured = [scale for scale in claims.SCALES if scale in set(part.scale[part.verdict != verdicts.NOTHING])]
-    return f"<code>{measured[-1]}</code>" if measured else verdicts.NOTHING
-
-
-def _bodies(table: pd.DataFrame, verdict_on: dict[Any, Any], scales: dict[str, str]) -> Iterator[str]:
+def _bodies(table: pd.DataFrame, verdict_on: dict[Any, Any], scales: dict[str, str | None]) -> Iterator[str]:
     for title, part in rows.ROWS.items():
         yield f'<tbody><tr class="part"><th scope="rowgroup" colspan="{1 + len(EXPERIMENTS)}">{title}</th></tr>'
         for row in part:
@@ -202,18 +191,14 @@ def _bodies(table: pd.DataFrame, verdict_on: dict[Any, Any], scales: dict[str, s
         yield "</tbody>"
 
 
-def _cell(row: Any, experiment: str, scale: str) -> str:
+def _cell(row: Any, experiment: str, scale: str | None) -> str:
     if row is None:
         return '<td class="none"></td>'
-    at = "" if row.verdict == verdicts.NOTHING or row.scale in scale else f" at <code>{row.scale}</code>"
+    at = "" if row.verdict == verdicts.NOTHING or row.scale == scale else f" at <code>{row.scale}</code>"
     return (
-        f'<td class="{row.verdict.replace(" ", "-")}" data-experiment="{experiment}">{_state(row.verdict)}{at}'
-        f'<span class="effect">{value(row)}</span></td>'
+        f'<td class="{row.verdict.replace(" ", "-")}" data-experiment="{experiment}">'
+        f'<span aria-hidden="true">{SIGNS[row.verdict]}</span>&nbsp;{row.verdict}{at}<span class="effect">{value(row)}</span></td>'
     )
-
-
-def _state(verdict: str) -> str:
-    return f'<span aria-hidden="true">{SIGNS[verdict]}</span>&nbsp;{verdict}'
 
 
 def value(row: Any) -> str:
