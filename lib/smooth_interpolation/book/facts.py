@@ -16,8 +16,8 @@ from typing import Any
 import pandas as pd
 
 from ..claims import moments, trends
-from ..claims.evidence import Plan
 from ..claims.words import number
+from ..config import Experiment
 from ..errors import ConfigError
 from ..runs import record_format, store, tables
 from ..runs.records import planned
@@ -121,7 +121,7 @@ class Facts:
         plan: its widths and seeds; nothing is said of other records.
     """
 
-    def __init__(self, records: Iterable[record_format.Record], plan: Plan | None = None):
+    def __init__(self, records: Iterable[record_format.Record], plan: Experiment | None = None):
         records = planned(list(records), plan)
         self._history, self._volumes = moments.settled(tables.history_table(records)), tables.volumes_table(records)
         self._threshold = store.threshold_of(records)

@@ -16,7 +16,7 @@ from .. import config
 from ..runs import record_format
 from ..runs.records import Records, listed
 from . import epochs, widths  # noqa: F401 (they add to CLAIMS)
-from .evidence import Evidence, Plan
+from .evidence import Evidence
 from .registry import ASYMMETRIC, CLAIMS, CLEAN, NOISY, RESNET, STATES, Claim, State, Verdict
 
 __all__ = ["APART", "ASYMMETRIC", "CLAIMS", "CLEAN", "COLUMNS", "EXPERIMENTS", "NOISY", "RESNET", "SCALES", "STATES", "Claim",
@@ -73,7 +73,7 @@ COLUMNS = ["claim", "experiment", "place", "figures", "statement", "verdict", "e
 
 
 def judge(
-    records: Iterable[record_format.Record], experiment: str | None = None, plan: Plan | None = None
+    records: Iterable[record_format.Record], experiment: str | None = None, plan: config.Experiment | None = None
 ) -> pd.DataFrame:
     """The claims about an experiment in the light of its records, a row per claim, indexed by its name.
 

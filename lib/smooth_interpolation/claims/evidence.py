@@ -12,11 +12,12 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from ..config import Experiment
 from ..runs import record_format, store, tables
 from ..runs.records import planned
 from . import moments, trends
@@ -33,16 +34,6 @@ Found = TypeVar("Found")
 
 class NotMeasuredError(Exception):
     """The records do not hold what a claim is about; the message says what."""
-
-
-class Plan(Protocol):
-    """The networks that were to be measured: an experiment of `config`."""
-
-    @property
-    def widths(self) -> tuple[int, ...]: ...
-
-    @property
-    def seeds(self) -> tuple[int, ...]: ...
 
 
 class Evidence:
@@ -66,7 +57,7 @@ class Evidence:
         self,
         volumes: pd.DataFrame,
         history: pd.DataFrame,
-        plan: Plan | None = None,
+        plan: Experiment | None = None,
         *,
         images: dict[str, float] | None = None,
         irreducible: float = 0.0,
@@ -122,7 +113,7 @@ class Evidence:
         return {keys[a]: wide.iloc[a:b] for a, b in zip(starts, [*starts, len(wide)][1:], strict=True)}
 
     @classmethod
-    def of(cls, records: Iterable[record_format.Record], plan: Plan | None = None) -> Evidence:
+    def of(cls, records: Iterable[record_format.Record], plan: Experiment | None = None) -> Evidence:
         """The evidence of some records, those outside the plan ignored."""
         records = planned(list(records), plan)
         return cls(

@@ -38,10 +38,6 @@ class Doubt:
     states: tuple[str, ...] = ("contradicted", "inconclusive")
 
 
-def _everywhere(name: str) -> dict[str, str]:
-    return dict.fromkeys((NOISY, CLEAN, RESNET), name)
-
-
 ROWS: dict[str, list[Row]] = {
     "Test error over width": [
         Row("It falls, then rises, up to the threshold", "Two test errors differ", {NOISY: "test-error-u-shape"}),
@@ -120,7 +116,7 @@ ROWS: dict[str, list[Row]] = {
         Row("Narrow networks stay sharp", NOT_LOWER, {NOISY: "narrow-networks-stay-sharp"}),
     ],
     "Sharpness and test error go together": [
-        Row(f"{SUBJECTS[short]}, over {what}", TOGETHER, _everywhere(f"{short}-follows-test-error-over-{what}"))
+        Row(f"{SUBJECTS[short]}, over {what}", TOGETHER, dict.fromkeys((NOISY, CLEAN, RESNET), f"{short}-follows-test-error-over-{what}"))
         for what in ("widths", "epochs")
         for short in ("jacobian", "hessian")
     ],

@@ -6,6 +6,7 @@ makes it from the final weights in the cache.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def measure_curvature(network: nn.Module, data: Prepared, run: Run) -> pd.DataFr
         value = float(ranks.loc[one, other])
         rows.append({"metric": f"rank correlation: {one}, {other}", "subset": "all", "factor": None, "value": value})
     few = torch.linspace(0, len(points) - 1, min(N_DIFFERENCES, len(points))).round().long()
-    wide = _double(network)
+    wide = copy.deepcopy(network).double()
     for precision, model, dtype in (("float32", network, torch.float32), ("float64", wide, torch.float64)):
         x, m = inputs[few].to(dtype), moved[few].to(dtype)
         errors = curvature.difference_errors(model, x, m, labels[few], list(FACTORS))
@@ -122,19 +123,16 @@ def measure_neighbours(network: nn.Module, data: Prepared, run: Run) -> pd.DataF
         neighbours.features(network, train),
         neighbours.features(network, test),
     )
-    predicted = logits.argmax(1)
-    tables = []
-    for space, (queries, references) in {"input": (test, train), "features": (test_features, train_features)}.items():
-        if space == "input":
-            key = (data.dataset.fingerprint, len(train), len(test), run.data_seed)
-            if key not in _near:
-                _near.clear()
-                _near[key] = neighbours.nearest(queries, references, neighbours.NEAREST)
-            near = _near[key]
-        else:
-            near = neighbours.nearest(queries, references, neighbours.NEAREST)
-        table = neighbours.compare(*near, data.corrupted, data.train.labels, predicted, data.test.labels, run.n_classes)
-        tables.append(table.assign(space=space))
+    key = (data.dataset.fingerprint, len(train), len(test), run.data_seed)
+    if key not in _near:
+        _near.clear()
+        _near[key] = neighbours.nearest(test, train, neighbours.NEAREST)
+    near = {"input": _near[key], "features": neighbours.nearest(test_features, train_features, neighbours.NEAREST)}
+    noisy, predicted, true = data.train.labels, logits.argmax(1), data.test.labels
+    tables = [
+        neighbours.compare(*found, data.corrupted, noisy, predicted, true, run.n_classes).assign(space=space)
+        for space, found in near.items()
+    ]
     return pd.concat(tables)
 
 
@@ -158,16 +156,8 @@ def measure_paths(network: nn.Module, data: Prepared, run: Run) -> pd.DataFrame:
             for metric, values in found._asdict().items():
                 for subset, mask in (("clean", ~noisy), ("noisy", noisy)):
                     if mask.any():
-                        value = values[mask, size].mean().item()
-                        row = {
-                            "path_kind": kind,
-                            "size": size,
-                            "strength": strength,
-                            "subset": subset,
-                            "metric": metric,
-                        }
-                        rows.append({**row, "value": value})
-    return pd.DataFrame(rows)
+                        rows.append((kind, size, strength, subset, metric, values[mask, size].mean().item()))
+    return pd.DataFrame(rows, columns=["path_kind", "size", "strength", "subset", "metric", "value"])
 
 
 STUDIES: dict[str, Callable[[nn.Module, Prepared, Run], pd.DataFrame]] = {
@@ -227,9 +217,3 @@ def read(study: str, scale: str, experiment: str) -> Study:
 def _settings(experiment: Experiment) -> dict[str, Any]:
     """What the networks and the points depend on: everything but which of them were measured."""
     return {name: value for name, value in experiment.canonical().items() if name not in ("widths", "seeds")}
-
-
-def _double(network: nn.Module) -> nn.Module:
-    import copy
-
-    return copy.deepcopy(network).double()

@@ -91,15 +91,13 @@ def walk(runs: Records) -> Walk | None:
     return Walk(
         anchors=anchors,
         seen=pd.concat(tables, ignore_index=True),
-        titles=tuple(map(_title, _named(about, "truth"), _named(about, "labels"))),
+        titles=tuple(
+            _title(*(about["classes"][i] for i in pair)) for pair in zip(about["truth"], about["labels"], strict=True)
+        ),
         about=about,
         networks={w: f"w = {w}, {_place(w, runs.threshold)}" for w in sorted(set(widths))},
         strengths=(0, *e.strengths),
     )
-
-
-def _named(about: dict[str, Any], key: str) -> list[str]:
-    return [about["classes"][i] for i in about[key]]
 
 
 def _title(truth: str, label: str) -> str:
