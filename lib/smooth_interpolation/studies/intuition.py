@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.polynomial.legendre import legvander
 
 Curve = Callable[[np.ndarray], np.ndarray]
 TOLERANCE = 1e-6  # mean squared error at which a network counts as fitted
@@ -48,15 +49,6 @@ def noisy_scalars(n: int = 30, share: float = 0.2, shift: float = 1.0, seed: int
     return Scalars(x, y, noisy, _truth)
 
 
-def legendre(x: np.ndarray, degree: int) -> np.ndarray:
-    """Legendre polynomials P_0 ... P_degree at x, shape (n, degree + 1), by their recurrence; |P_k| <= 1."""
-    values = np.empty((degree + 1, len(x)))
-    values[0], values[1:2] = 1, x
-    for k in range(1, degree):
-        values[k + 1] = ((2 * k + 1) * x * values[k] - k * values[k - 1]) / (k + 1)
-    return values.T
-
-
 def fit_polynomial(data: Scalars, degree: int = 1000, steps: int = 2000, power: float = 0.0) -> Fit:
     """Gradient descent from zero on the squared error of f(x) = sum_k c_k (2k + 1)^power P_k(x), in float64.
 
@@ -66,16 +58,16 @@ def fit_polynomial(data: Scalars, degree: int = 1000, steps: int = 2000, power: 
     the same descent exactly. Its limit interpolates with the smallest norm of c: c = Phi^+ y.
     """
     weights = (2.0 * np.arange(degree + 1) + 1) ** power
-    phi = legendre(data.x, degree) * weights
+    phi = legvander(data.x, degree) * weights
     kernel = phi @ phi.T
     rate = 1 / np.linalg.eigvalsh(kernel)[-1]
     a = np.zeros(len(data.x))
     for _ in range(steps):
         a += rate * (data.y - kernel @ a)
     coefficients = weights * (phi.T @ a)
-    residual = np.abs(legendre(data.x, degree) @ coefficients - data.y).max()
+    residual = np.abs(legvander(data.x, degree) @ coefficients - data.y).max()
     return Fit(
-        f"Polynomial, degree {degree:,}", lambda x: legendre(x, degree) @ coefficients, degree + 1, float(residual)
+        f"Polynomial, degree {degree:,}", lambda x: legvander(x, degree) @ coefficients, degree + 1, float(residual)
     )
 
 
