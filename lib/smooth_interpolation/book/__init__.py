@@ -3,7 +3,6 @@
 from .captioned import table
 from .pages import (
     about,
-    by_width,
     caption,
     check_names,
     fields,
@@ -21,6 +20,6 @@ from .pages import (
 from .presentation import show
 
 __all__ = [
-    "about", "by_width", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "says", "show", "table", "takeaway",
+    "about", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "says", "show", "table", "takeaway",
     "vector_figures", "verdicts_by_scale", "verdicts_on", "walk", "what_is_missing",
 ]  # fmt: skip

@@ -17,8 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import claims, config, figures, locations
-from ..claims import moments, verdicts
-from ..claims.words import number
+from ..claims import verdicts
 from ..errors import ConfigError
 from ..figures.style import STYLE
 from ..runs import store, tables
@@ -106,25 +105,6 @@ def verdicts_by_scale(runs: Records, figure: str) -> Any:
                 judged[scale] = _judged(there)
     table = verdicts.by_scale(judged, figure)
     return captioned.table(table, "The same claims, and their verdicts at every scale.") if len(table) else None
-
-
-def by_width(runs: Records) -> pd.DataFrame:
-    """Errors over the last tenth of the epochs and the Jacobian norm at the points and over the largest volume, a row per width."""
-    history, volumes = runs.history, runs.volumes
-    columns = {"training error %": ("train_error", "all"), "... clean": ("train_error", "clean")}
-    columns |= {"... noisy": ("train_error", "noisy"), "test error %": ("test_error", "all")}
-    ends = moments.at_end(history).set_index(["metric", "subset"]).sort_index()
-    means = {
-        name: ends.loc[[which]].groupby("width")["mean"].mean()
-        for name, which in columns.items()
-        if which in ends.index
-    }
-    table = pd.DataFrame(means).map(number)
-    jacobian = volumes[(volumes.metric == "jacobian_norm") & (volumes.subset == "all")]
-    for size, name in ((0, "at the points"), (volumes["size"].max(), "over the largest volume")):
-        means = jacobian[jacobian["size"] == size].groupby("width")["mean"].mean()
-        table[f"Jacobian norm {name}"] = means.map(number)
-    return table
 
 
 def says(runs: Records, template: str, **where: str | Sequence[str]) -> Any:

@@ -112,23 +112,3 @@ def findings(data: Scalars, fits: Sequence[Fit], table: pd.DataFrame) -> Any:
         f"mean square. The *mean* slopes around wrong labels differ less, {polynomial['mean slope, noisy']:.0f} and "
         f"{network['mean slope, noisy']:.0f}: a spike and a ramp of equal height climb as far, on a different share of the way."
     )
-
-
-def doubts(data: Scalars, table: pd.DataFrame) -> Any:
-    """What `intuition.fit_polynomial` does in other bases, as a paragraph of Markdown."""
-    from IPython.display import Markdown
-
-    radius = intuition.spacing(data) / 2
-    reach, slope = "mean reach of wrong labels", "mean slope, clean"
-    flat, steep = (
-        intuition.compare(data, [intuition.fit_polynomial(data, power=power, steps=steps)], radius).iloc[0]
-        for power, steps in ((-0.5, 40_000), (0.5, 2000))
-    )
-    return Markdown(
-        "**What to doubt.** In one dimension a network must return to the truth at the next point, which is close; images "
-        "have far more room. And the spike is not a matter of polynomials but of their basis: with the k-th polynomial "
-        f"divided by the root of 2k + 1, the same degree and the same descent reach over {flat[reach]:.0%} of the "
-        f"neighbourhood, close to the network's {table.iloc[1][reach]:.0%}; with an orthonormal basis the polynomial falls "
-        f"to 0 beside every point, right or wrong, at a mean slope of {steep[slope]:.0f} around clean ones. What counts is "
-        "which functions are cheap for the descent. Two regressions show an intuition; the claims are tested on images."
-    )
