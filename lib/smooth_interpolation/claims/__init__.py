@@ -108,16 +108,15 @@ def judge(
     like = kin(experiment, model, of.get("noise", "symmetric"))
     evidence = Evidence.of(records, plan)
     applying = [one for one in CLAIMS if {experiment, like} & set(one.experiments)]
-    rows = []
-    for one in applying:
-        v = one(evidence)
-        rows.append((one.name, like, one.place, one.figures, one.statement, v.state, v.effect, v.low, v.high,
-                     v.over, v.measure, v.n_seeds, v.sentence))  # fmt: skip
+    found = [(one, one(evidence)) for one in applying]
     for one in CLAIMS if experiment != like else []:
         if one not in applying:
             why = f"{APART}: it is about {_kinds(one)}, and these are {_words(model, KINDS[like][1])}."
-            rows.append((one.name, like, one.place, one.figures, one.statement, "not measured", None, None, None, "", "",
-                         0, why))  # fmt: skip
+            found.append((one, Verdict("not measured", why)))
+    rows = [
+        (one.name, like, one.place, one.figures, one.statement, v.state, v.effect, v.low, v.high, v.over, v.measure, v.n_seeds, v.sentence)
+        for one, v in found
+    ]  # fmt: skip
     table = pd.DataFrame(rows, columns=COLUMNS).set_index("claim")
     return table.astype({"effect": float, "low": float, "high": float})
 

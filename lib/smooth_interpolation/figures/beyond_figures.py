@@ -24,6 +24,7 @@ from .style import (
     TRAIN,
     letters,
     mark_threshold,
+    note,
     scale_widths,
     sequence,
     styled,
@@ -49,8 +50,7 @@ def difference_error(curves: Mapping[str, tuple[Sequence[float], Sequence[float]
         style = "o:" if name.endswith("float32") else "o-"
         panel.plot(factors, errors, style, color=colours[name.split(",")[0]], label=name)
     panel.axvline(1, color=INK, linestyle=":", linewidth=1.2, label="_step")
-    panel.annotate("the paper's step", (1, 0), xycoords=("data", "axes fraction"), xytext=(-4, 4),
-                   textcoords="offset points", ha="right", fontsize=9, color=INK)  # fmt: skip
+    note(panel, "the paper's step", (1, 0), (-4, 4), ha="right", fontsize=9, color=INK)
     panel.set(xscale="log", yscale="log", xlabel="step, in multiples of the paper's", ylabel="relative error, median")
     _legend(figure, panel, 3 if len(curves) > 2 else 2)
     return figure

@@ -13,7 +13,7 @@ from .. import config
 from ..errors import ConfigError
 from ..runs import tables
 from . import panels
-from .style import FULL, INK, NARROW, mark_threshold, mark_width, say, scale_widths, sequence, styled, subplots
+from .style import FULL, INK, NARROW, mark_threshold, mark_width, note, say, scale_widths, sequence, styled, subplots
 
 PANELS = {
     "accuracy": "Training accuracy",
@@ -91,11 +91,12 @@ def draw(
     _name(ordered, metrics, [COLUMNS.get(subset, "") for subset in subsets], down)
     for panel in axes[-1]:
         panel.set_xlabel("base width $w$")
+    look = {"rotation": 270, "fontsize": panels.SIZE, "ha": "left", "va": "center"}
     if len(volumes) and rows > 1 and not narrow:  # once, beside both
-        figure.text(1, 0.5, unit, rotation=270, fontsize=panels.SIZE, ha="left", va="center")
+        figure.text(1, 0.5, unit, **look)
     elif len(volumes):
         for row in axes:
-            _say_unit(row[-1], unit)
+            note(row[-1], unit, (1, 0.5), (panels.ARRIVES + 14, 0), xycoords="axes fraction", **look)
     if letter:
         place = {"loc": "left", "x": -0.03, "ha": "right"}  # beside the axes: a head may be as wide as they are
         axes[0, 0].set_title(letter, fontweight="bold", pad=None if down else HEAD, **place)
@@ -124,14 +125,7 @@ def _name(ordered: np.ndarray, metrics: Mapping[str, str], subsets: Sequence[str
             panel.set_ylabel(f"{title},\n{AXES[metric]}")
         else:
             panel.set_title(title, pad=HEAD)
-            panel.annotate(AXES[metric], (0.5, 1), (0, 4), xycoords="axes fraction", textcoords="offset points",
-                           annotation_clip=False, fontsize=panels.SIZE, ha="center", va="bottom")  # fmt: skip
+            look = {"xycoords": "axes fraction", "fontsize": panels.SIZE, "ha": "center", "va": "bottom"}
+            note(panel, AXES[metric], (0.5, 1), (0, 4), **look)
     for panel, side in zip(ordered[:, 0], subsets, strict=True):
         panel.set_title(side) if down else panel.set_ylabel(side)
-
-
-def _say_unit(panel: Axes, unit: str) -> None:
-    panel.annotate(
-        unit, (1, 0.5), (panels.ARRIVES + 14, 0), xycoords="axes fraction", textcoords="offset points",
-        annotation_clip=False, rotation=270, fontsize=panels.SIZE, ha="left", va="center",
-    )  # fmt: skip

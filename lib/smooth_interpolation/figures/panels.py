@@ -31,23 +31,15 @@ def curve(panel: Axes, part: pd.DataFrame, colour: str, label: str, *, thick: bo
     mean = seeds.mean(axis=1)
     if seeds.shape[1] > 1:
         panel.plot(seeds.index, seeds.to_numpy(), color=colour, linewidth=SEED, alpha=0.6, zorder=2, label="_seed")
-    (line,) = panel.plot(
-        mean.index,
-        mean,
-        "o-" if len(mean) <= CROWDED else "-",
-        color=colour,
-        linewidth=POINT if thick else VOLUME,
-        markersize=3.2 if thick else 2.4,
-        zorder=4 if thick else 3,
-        label=label,
-    )
+    weight, size, order = (POINT, 3.2, 4) if thick else (VOLUME, 2.4, 3)
+    line_style = {"color": colour, "linewidth": weight, "markersize": size, "zorder": order, "label": label}
+    (line,) = panel.plot(mean.index, mean, "o-" if len(mean) <= CROWDED else "-", **line_style)
     if "low" in part:
         by_width = part.groupby("width")
         panel.vlines(mean.index, by_width["low"].min(), by_width["high"].max(), color=colour, linewidth=0.8)
     if mark in mean.index:
-        panel.plot(
-            [mark], [mean[mark]], "o", color=colour, markeredgecolor=ACCENT, markeredgewidth=1.2, markersize=6, zorder=5
-        )
+        ring = {"markeredgecolor": ACCENT, "markeredgewidth": 1.2, "markersize": 6, "zorder": 5}
+        panel.plot([mark], [mean[mark]], "o", color=colour, **ring)
     return line
 
 

@@ -127,29 +127,24 @@ def mark_threshold(panel: Axes, threshold: int | None, named: float | None = Non
     panel.axvline(threshold, label=THRESHOLD, color=INK, linestyle=":", linewidth=1.2, zorder=1)
     if named is not None:
         va = "bottom" if named < 0.3 else "top" if named > 0.7 else "center"
-        right = width is not None and width < threshold
-        panel.annotate("threshold", (threshold, named), xycoords=("data", "axes fraction"), rotation=90, va=va,
-                       xytext=(2.5 if right else -2.5, 0), textcoords="offset points", fontsize=8, color=INK,
-                       ha="left" if right else "right")  # fmt: skip
+        dx, ha = (2.5, "left") if width is not None and width < threshold else (-2.5, "right")
+        note(panel, "threshold", (threshold, named), (dx, 0), rotation=90, va=va, ha=ha, fontsize=8, color=INK)
 
 
 def mark_width(panel: Axes, width: int | None, low: bool = False, threshold: int | None = None) -> None:
     """The chosen width, a vertical line with its name: below where curves gather at the top; away from the threshold."""
     if width is None:
         return
-    left = threshold is not None and width < threshold
     panel.axvline(width, color=ACCENT, linewidth=1.2, alpha=0.8, zorder=1, label="_width")
-    panel.annotate(
-        f"$w = {width}$",
-        (width, 0 if low else 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(-3 if left else 3, 3 if low else -3),
-        textcoords="offset points",
-        color=ACCENT,
-        fontsize=9,
-        ha="right" if left else "left",
-        va="bottom" if low else "top",
-    )
+    dx, ha = (-3, "right") if threshold is not None and width < threshold else (3, "left")
+    y, dy, va = (0, 3, "bottom") if low else (1, -3, "top")
+    note(panel, f"$w = {width}$", (width, y), (dx, dy), ha=ha, va=va, fontsize=9, color=ACCENT)
+
+
+def note(panel: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **look: Any) -> None:
+    """A text so many points from a place on the horizontal axis and a height from 0 to 1, or as `xycoords` says."""
+    places = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False}
+    panel.annotate(text, at, offset, **places | look)
 
 
 def geometric(widths: Sequence[float]) -> bool:
