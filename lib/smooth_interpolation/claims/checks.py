@@ -16,7 +16,7 @@ import pandas as pd
 
 from . import trends
 from .evidence import View
-from .registry import Finding, State, share
+from .registry import Finding, State, decided, share
 from .trends import POINTS, STEP
 from .words import number
 
@@ -194,9 +194,7 @@ def grows(view: View, curve: pd.Series) -> float:
 
 
 def graded(order: float) -> State:
-    if order >= trends.MONOTONE:
-        return "supported"
-    return "contradicted" if order < trends.NOT_MONOTONE else "inconclusive"
+    return decided(order >= trends.MONOTONE, order < trends.NOT_MONOTONE)
 
 
 def accuracy_over_volumes(view: View) -> Finding:
@@ -227,8 +225,7 @@ def predicts(subset: str, whose: str) -> Callable[[View], Finding]:
 
     def check(view: View) -> Finding:
         accuracy = float(view.volume("accuracy", subset, view.sizes[-1]).iloc[-1])
-        state: State = "supported" if accuracy >= trends.MOST else "inconclusive"
-        state = "contradicted" if accuracy < trends.FEW else state
+        state = decided(accuracy >= trends.MOST, accuracy < trends.FEW)
         sentence = f"At w = {view.widths[-1]} {whose} is predicted over {accuracy:.0%} of the largest volume."
         return Finding(state, 100 * accuracy, "accuracy over the largest volume, percent", sentence)
 
@@ -244,8 +241,7 @@ def vanishes(metric: str, subsets: Sequence[str]) -> Callable[[View], Finding]:
         shares = {s: float(curve.iloc[-1] / max(curve.max(), trends.TINY)) for s, curve in left.items()}
         worst = max(shares, key=shares.__getitem__)
         curve, remains = left[worst], shares[worst]
-        state: State = "supported" if remains <= trends.VANISHED else "inconclusive"
-        state = "contradicted" if remains > trends.REMAINS else state
+        state = decided(remains <= trends.VANISHED, remains > trends.REMAINS)
         around = "" if worst == "all" else f" for {worst} points"
         sentence = f"It is at most {curve.max():.2g}, and {curve.iloc[-1]:.2g} at w = {view.widths[-1]}{around}."
         if view.threshold is None:

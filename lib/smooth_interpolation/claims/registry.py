@@ -80,7 +80,7 @@ class Claim:
         low, high = _interval(finding, by_width or samples)
         state, sentence = finding.state, finding.sentence
         if self.by_interval and low is not None and high is not None:
-            state = _correlated(finding.effect, low, high)
+            state = decided(finding.effect >= trends.STRONG and low > 0, high < trends.STRONG)
         elif state in ("supported", "contradicted") and samples:
             agree = sum(p for p, other in samples if other.state == state)
             if agree < trends.AGREE:
@@ -115,13 +115,15 @@ def claim(
     CLAIMS.append(Claim(name, section, tuple(filter(None, figures)), experiments, statement, check, **options))
 
 
+def decided(yes: bool, no: bool) -> State:
+    return "supported" if yes else "contradicted" if no else "inconclusive"
+
+
 def share(shown: Iterable[bool], perhaps: Iterable[bool] = ()) -> State:
     """Of a trend that is said of many curves: the verdict, given which of them show it, and which might."""
     shown = list(shown)
     might = [a or b for a, b in zip(shown, perhaps, strict=True)] if perhaps else shown
-    if np.mean(shown) >= trends.MOST:
-        return "supported"
-    return "contradicted" if np.mean(might) < trends.FEW else "inconclusive"
+    return decided(np.mean(shown) >= trends.MOST, np.mean(might) < trends.FEW)
 
 
 def _lacking(evidence: Evidence) -> str:
@@ -130,12 +132,6 @@ def _lacking(evidence: Evidence) -> str:
         f"; seed {seed} is left out, since it has no volumes at w = {', '.join(map(str, widths))}: not measured, or diverged"
         for seed, widths in evidence.left_out.items()
     )
-
-
-def _correlated(effect: float, low: float, high: float) -> State:
-    if effect >= trends.STRONG and low > 0:
-        return "supported"
-    return "contradicted" if high < trends.STRONG else "inconclusive"
 
 
 def _interval(finding: Finding, samples: list[tuple[float, Finding]]) -> tuple[float, float] | tuple[None, None]:

@@ -11,7 +11,7 @@ import pandas as pd
 from . import checks, trends
 from .checks import NAMES, NO_THRESHOLD, SHARPNESS, TEST_ERROR, UNITS
 from .evidence import View
-from .registry import ASYMMETRIC, CLEAN, NOISY, RESNET, Finding, State, claim, share
+from .registry import ASYMMETRIC, CLEAN, NOISY, RESNET, Finding, State, claim, decided, share
 from .trends import MARKED, POINTS, STEP
 from .words import number
 
@@ -43,8 +43,7 @@ def second_descent(view: View) -> Finding:
         return Finding("inconclusive", float("nan"), measure, "No measured width lies beyond the threshold.")
     here, widest = error[view.threshold], error.iloc[-1]
     fall, noise = float(here - widest), checks.noise_of(view, TEST_ERROR, 2)  # two widths, known beforehand
-    state: State = "supported" if fall >= max(POINTS, noise) else "inconclusive"
-    state = "contradicted" if fall + noise < POINTS else state
+    state = decided(fall >= max(POINTS, noise), fall + noise < POINTS)
     sentence = (
         f"It is {number(here)}% at the threshold, w = {view.threshold}, and {number(widest)}% at w = {view.widths[-1]}; noise alone "
         f"would explain a difference of {number(noise)}."
@@ -75,7 +74,7 @@ def small_networks(view: View) -> Finding:
     width = view.widths[0]
     clean, noisy = (float(view.volume("accuracy", subset).iloc[0]) for subset in BOTH)
     few = noisy < trends.HARDLY and noisy < clean / 2
-    state: State = "supported" if few else "contradicted" if noisy >= clean else "inconclusive"
+    state = decided(few, noisy >= clean)
     sentence = f"At w = {width} it predicts {clean:.0%} of clean and {noisy:.0%} of noisy labels."
     measure = "percentage points, clean minus noisy accuracy of the narrowest network"
     return Finding(state, 100 * (clean - noisy), measure, sentence)
@@ -147,7 +146,7 @@ def largest_volume_is_less_accurate(view: View) -> Finding:
     """Over the largest volume, beside the next smaller one, accuracy is lower."""
     fall = view.volume("accuracy", size=view.sizes[-2]) - view.volume("accuracy", size=view.sizes[-1])
     drop = 100 * float(fall.mean())
-    state: State = "supported" if drop >= POINTS else "contradicted" if drop <= 0 else "inconclusive"
+    state = decided(drop >= POINTS, drop <= 0)
     sentence = f"Beside the next smaller volume accuracy is {number(drop)} percentage points lower."
     return Finding(state, drop, "percentage points, next smaller minus largest volume, mean over widths", sentence)
 

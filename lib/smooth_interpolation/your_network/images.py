@@ -53,12 +53,7 @@ def read(
     if isinstance(data, np.ndarray | Tensor):
         data = foreign.tensor(data, "Images")
     if isinstance(data, tuple | list) and labels is not None:
-        targets = foreign.tensor(labels, "Labels")
-        if targets.ndim == 0 or len(targets) != len(data):
-            raise DataError(
-                f"There are {len(data)} images and labels of shape {tuple(targets.shape)}: give one for each."
-            )
-        data, labels = list(zip(data, targets, strict=True)), None
+        data, labels = list(zip(data, _labels(labels, len(data)), strict=True)), None
     if isinstance(data, Tensor):
         images, targets = _pair(data, labels)
         mask = _mask(noisy, len(images))
@@ -141,9 +136,14 @@ def _pair(images: Tensor, labels: Any) -> tuple[Tensor, Tensor]:
     if images.ndim != 4:
         hint = " and one label" if images.ndim == 3 else ""
         raise DataError(f"Images must have shape (N, C, H, W), or (C, H, W){hint}, not {tuple(images.shape)}.")
-    if labels.ndim == 0 or len(labels) != len(images):
-        raise DataError(f"There are {len(images)} images and labels of shape {tuple(labels.shape)}: give one for each.")
-    return images, labels
+    return images, _labels(labels, len(images))
+
+
+def _labels(labels: Any, n: int) -> Tensor:
+    found = foreign.tensor(labels, "Labels")
+    if found.ndim == 0 or len(found) != n:
+        raise DataError(f"There are {n} images and labels of shape {tuple(found.shape)}: give one for each.")
+    return found
 
 
 def _mask(noisy: Any, n: int) -> Tensor | None:
@@ -173,11 +173,9 @@ def _choose(n: int, mask: Tensor | None, n_points: int, seed: int) -> Tensor:
     generator = np.random.default_rng(seed)
     if mask is None or mask.all() or not mask.any():
         return torch.from_numpy(np.sort(generator.permutation(n)[:n_points]))
-    strata = [np.flatnonzero(part.numpy()) for part in (~mask, mask)]
-    share = min(n_points // 2, len(strata[1]))
-    share = max(share, n_points - len(strata[0]))
-    wanted = (n_points - share, share)
-    parts = [generator.permutation(members)[:count] for members, count in zip(strata, wanted, strict=True)]
+    clean, noisy = (np.flatnonzero(part.numpy()) for part in (~mask, mask))
+    n_noisy = max(min(n_points // 2, len(noisy)), n_points - len(clean))
+    parts = generator.permutation(clean)[: n_points - n_noisy], generator.permutation(noisy)[:n_noisy]
     return torch.from_numpy(np.sort(np.concatenate(parts)))
 
 
@@ -211,13 +209,11 @@ def _stacked(items: Iterable[Any]) -> tuple[Tensor, Tensor]:
     if not pairs:
         raise DataError("The data holds no images.")
     images, labels = zip(*pairs, strict=True)
-    for values, what, remedy in (
-        (images, "images", "resize them to one size, such as by torchvision's ImageFolder with Resize and CenterCrop"),
-        (labels, "labels", "make their shapes equal"),
-    ):
-        shapes = {tuple(value.shape) for value in values}
+    resize = "resize them to one size, such as by torchvision's ImageFolder with Resize and CenterCrop"
+    for values, what, remedy in ((images, "images", resize), (labels, "labels", "make their shapes equal")):
+        shapes = sorted({tuple(value.shape) for value in values})
         if len(shapes) > 1:
-            raise DataError(f"The {what} differ in shape ({', '.join(map(str, sorted(shapes)[:3]))}): {remedy}.")
+            raise DataError(f"The {what} differ in shape ({', '.join(map(str, shapes[:3]))}): {remedy}.")
     return torch.stack(images), torch.stack(labels)
 
 
