@@ -123,7 +123,7 @@ def share(shown: Iterable[bool], perhaps: Iterable[bool] = ()) -> State:
     """Of a trend that is said of many curves: the verdict, given which of them show it, and which might."""
     shown = list(shown)
     might = [a or b for a, b in zip(shown, perhaps, strict=True)] if perhaps else shown
-    return decided(np.mean(shown) >= trends.MOST, np.mean(might) < trends.FEW)
+    return decided(bool(np.mean(shown) >= trends.MOST), bool(np.mean(might) < trends.FEW))
 
 
 def _lacking(evidence: Evidence) -> str:
