@@ -5,15 +5,18 @@ A cell shows the verdict at the largest scale that gives one, as colour, sign an
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
 from html import escape
 from typing import Any
 
 import pandas as pd
+import yaml
 from IPython.display import Markdown
 
-from .. import claims
+from .. import claims, locations
 from ..claims import rows, second_looks, verdicts
 from ..claims.words import number
 from ..errors import ConfigError
@@ -52,8 +55,9 @@ class Board:
 
     def doubts(self) -> Any:
         """What to doubt about these verdicts."""
-        found = [(key, rows.DOUBTS[key]) for key in rows.doubts_on(self.table.index, self.table.verdict)]
-        return Markdown("\n".join(f'- <span id="{key}"></span>**{doubt.title}.** {doubt.text}' for key, doubt in found))
+        found = doubts_on(self.table.index, self.table.verdict).items()
+        lines = [f'- <span id="{key}"></span>**{doubt["title"]}.** {doubt["text"]}' for key, doubt in found]
+        return Markdown("\n".join(lines))
 
     def says(self, template: str, experiment: str, *names: str, verdict: str = "supported") -> Any:
         """A sentence about an experiment's records at the largest scale where all these claims have that verdict; else nothing.
@@ -111,6 +115,22 @@ class Board:
         unknown = set(names) - {claim.name for claim in claims.CLAIMS}
         if unknown:
             raise ConfigError(f"There is no claim {', '.join(sorted(unknown))}.")
+
+
+@functools.cache
+def all_doubts() -> dict[str, Any]:
+    """The content of `book/doubts.yaml`."""
+    return dict(yaml.safe_load((locations.repository() / "book" / "doubts.yaml").read_text()))
+
+
+def doubts_on(names: Iterable[str], states: Iterable[str]) -> dict[str, Any]:
+    """Those about claims that were found to be in these states."""
+    found = set(zip(names, states, strict=True))
+
+    def meant(doubt: dict[str, list[str]]) -> bool:
+        return any(s in doubt["verdicts"] and any(fnmatch(n, p) for p in doubt["claims"]) for n, s in found)
+
+    return {key: doubt for key, doubt in all_doubts().items() if meant(doubt)}
 
 
 def criteria() -> Any:
@@ -225,8 +245,10 @@ def _unfolding(row: rows.Row, table: pd.DataFrame) -> str:
         if len(found):
             seeds = ", ".join(map(str, found.seeds))
             lines.append(f"{title}{', '.join(map(_at_scale, found.itertuples()))}; seeds: {seeds}.")
-    if keys := rows.doubts_on(same.index, same.verdict):
-        lines.append("Doubt: " + ", ".join(f'<a href="#{key}">{rows.DOUBTS[key].title}</a>' for key in keys) + ".")
+    if found := doubts_on(same.index, same.verdict):
+        lines.append(
+            "Doubt: " + ", ".join(f'<a href="#{key}">{doubt["title"]}</a>' for key, doubt in found.items()) + "."
+        )
     return f"<details><summary>{row.text}</summary>{''.join(f'<p>{line}</p>' for line in lines)}</details>"
 
 

@@ -1,11 +1,10 @@
-"""The claims as rows of one table: what the paper says alike of several experiments stands in one row. And what to doubt.
+"""The claims as rows of one table: what the paper says alike of several experiments stands in one row.
 
 A row has a short text, the criterion by which it is judged, in the words of `verdicts.criteria`, and the claim on each experiment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .registry import ASYMMETRIC, CLEAN, NOISY, RESNET
@@ -26,16 +25,6 @@ class Row:
     text: str
     criterion: str
     claims: dict[str, str]  # by experiment
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """What we think about the reason of a verdict, said only where a claim has one of these."""
-
-    title: str
-    text: str
-    claims: tuple[str, ...]
-    states: tuple[str, ...] = ("contradicted", "inconclusive")
 
 
 ROWS: dict[str, list[Row]] = {
@@ -121,53 +110,3 @@ ROWS: dict[str, list[Row]] = {
         for short in ("jacobian", "hessian")
     ],
 }  # fmt: skip
-
-
-def _named(*endings: str) -> tuple[str, ...]:
-    """The claims whose names end so."""
-    rows = (row for part in ROWS.values() for row in part)
-    return tuple(name for row in rows for name in row.claims.values() if name.endswith(endings))
-
-
-DOUBTS: dict[str, Doubt] = {
-    "before-the-threshold": Doubt("Before the threshold", (
-        "The last labels take the longest. Networks a little too narrow still miss some, and a peak may stand among them; from the "
-        "threshold on, training has driven the loss at the points, and every gradient there, to almost nothing. The longer one "
-        "trains, the narrower the network that fits everything."), _named("-place")),
-    "augmentation": Doubt("Augmentation", (
-        "ResNets train on shifted and mirrored images and are measured on the images themselves, so their last training errors go "
-        "away late. The paper, too, finds peak and threshold apart."), _named("resnet-crossentropy-peak-place", "resnet-jacobian-peak-place", "resnet-hessian-peak-place")),
-    "few-narrow-networks": Doubt("Few narrow networks", (
-        "Where even the narrowest networks nearly fit, little width is left for a curve to fall and rise over."),
-        ("test-error-u-shape", "test-error-peak")),
-    "small-rise": Doubt("A small rise", (
-        "With clean labels a curve rises by little before it falls. Where that is about what seeds, moments and test images differ by, "
-        "so few seeds cannot tell whether it rises at all."),
-        ("double-descent-without-noise", "jacobian-peak-without-noise", "hessian-peak-without-noise"), ("inconclusive",)),
-    "batch-normalisation": Doubt("Batch normalisation", (
-        "It keeps the scale of what a layer passes on, in narrow networks as well: their loss may be steep from the start."),
-        ("resnet-jacobian-peak", "resnet-hessian-peak")),
-    "what-training-lowers": Doubt("What training lowers", (
-        "Training lowers the crossentropy. Where narrow networks start near the loss of guessing, it only falls from there, "
-        "unless networks below the threshold are more wrong around the points than the narrowest are on them."),
-        (*_named("crossentropy-peak-at-points", "crossentropy-peak-over-volumes", "crossentropy-peak-clean-and-noisy", "crossentropy-peak-without-noise"),
-         "resnet-crossentropy-peak", "epochwise-crossentropy", "resnet-epochwise-crossentropy", "narrow-networks-keep-their-loss")),
-    "jumps": Doubt("Single networks that jump", (
-        "At a constant learning rate the loss of networks next to the threshold jumps until the last epoch: one seed has fitted "
-        "everything and another has not."),
-        ("training-accuracy-grows", "resnet-training-accuracy-grows", "epochwise-test-error", "narrow-networks-stay", "narrow-networks-stay-sharp",
-         "jacobian-peak-at-points-place", "hessian-peak-at-points-place"), ("inconclusive",)),
-    "few-test-images": Doubt("Few test images", (
-        "The corrupted classes have few: a trend in them must be strong to be told from noise."),
-        ("corrupted-classes-no-double-descent",), ("inconclusive",)),
-    "early-and-late-epochs": Doubt("Early and late epochs", (
-        "In the first epochs the test error falls steeply while sharpness grows from nothing; once everything is fitted the error "
-        "stays, and sharpness goes on falling. What the paper calls double descent lies between."),
-        _named("test-error-over-epochs")),
-}  # fmt: skip
-
-
-def doubts_on(names: Iterable[str], states: Iterable[str]) -> list[str]:
-    """The keys of the doubts about claims that were found to be in these states."""
-    found = set(zip(names, states, strict=True))
-    return [key for key, doubt in DOUBTS.items() if any(n in doubt.claims and s in doubt.states for n, s in found)]
