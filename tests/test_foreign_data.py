@@ -603,7 +603,7 @@ CASES = [
     (17, "a table of your-network, judged", lambda world: claims.judge(pd.DataFrame({"width": [1]})), "These are no records but a DataFrame"),
     (17, "the same, drawn", lambda world: figures.fig2(pd.DataFrame({"width": [1]})), "These are no records but a DataFrame"),
     (17, "claims on a params file of one's own", params_of_ones_own, ("It does not apply: it is about ResNets", None)),
-    (17, "how CONTRIBUTING says that a claim is added", lambda world: all(f"`{name}" in (BOOK.parent / "CONTRIBUTING.md").read_text() for name in ("claim(name, section, figures, experiments, statement, check)", "tests/worlds.py", "claims/rows.py")), (True, None)),
+    (17, "how CONTRIBUTING says that a claim is added", lambda world: all(f"`{name}" in (BOOK.parent / "CONTRIBUTING.md").read_text() for name in ("claim(name, section, figures, experiments, statement, check)", "tests/worlds.py", "book/claims.yaml")), (True, None)),
     # Figures and tables of a width
     (18, "a width that was not measured, marked", typed("figure", "fig2", PARAMS, "--output=x.svg", "--width=1000", f"--results={BOOK.parent / 'results'}"), "Width 1000 is not measured: mark one of 1, 2, 4, 8, 16"),
     (18, "the same, in Python", lambda world: figures.fig2(of_the_book("demo"), mark_width=1000), "Width 1000 is not measured"),

@@ -8,10 +8,10 @@ import pytest
 
 from smooth_interpolation import claims
 from smooth_interpolation.book import board
-from smooth_interpolation.claims import rows, verdicts
+from smooth_interpolation.claims import verdicts
 
 ON = {(claim.name, experiment): claim for claim in claims.CLAIMS for experiment in claim.experiments}
-ROWS = [row for part in rows.ROWS.values() for row in part]
+ROWS = [row for part in board.page_rows().values() for row in part]
 
 
 def overview(verdict="inconclusive", scales=claims.SCALES):
@@ -41,7 +41,7 @@ def test_every_claim_stands_in_one_row_with_a_criterion_that_there_is():
 
 def test_doubts_are_about_claims():
     names = [claim.name for claim in claims.CLAIMS]
-    for doubt in board.all_doubts().values():
+    for doubt in board.content()["doubts"].values():
         assert set(doubt["verdicts"]) <= set(claims.STATES)
         assert all(fnmatch.filter(names, pattern) for pattern in doubt["claims"])
 
@@ -56,7 +56,9 @@ def test_a_cell_has_colour_sign_and_word_and_its_interval(verdict):
 
 def test_on_paper_a_row_has_its_verdicts_in_words():
     lines = board.printed(overview("supported", ("gpu",))).splitlines()
-    assert sum(line.startswith("| ") for line in lines) == len(rows.ROWS) + len(ROWS)  # with the heads of each part
+    assert sum(line.startswith("| ") for line in lines) == len(board.page_rows()) + len(
+        ROWS
+    )  # with the heads of each part
     assert sum(line.count("supported −0.12 [−0.2, 0.3]") for line in lines) == len(ON) and "<" not in "".join(lines)
 
 

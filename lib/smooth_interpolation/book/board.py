@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from html import escape
 from typing import Any
@@ -17,7 +18,7 @@ import yaml
 from IPython.display import Markdown
 
 from .. import claims, locations
-from ..claims import rows, second_looks, verdicts
+from ..claims import second_looks, verdicts
 from ..claims.words import number
 from ..errors import ConfigError
 from . import captioned, facts
@@ -117,10 +118,27 @@ class Board:
             raise ConfigError(f"There is no claim {', '.join(sorted(unknown))}.")
 
 
+@dataclass(frozen=True)
+class Row:
+    text: str
+    criterion: str  # of `verdicts.criteria`
+    claims: dict[str, str]  # by experiment
+
+
 @functools.cache
-def all_doubts() -> dict[str, Any]:
-    """The content of `book/doubts.yaml`."""
-    return dict(yaml.safe_load((locations.repository() / "book" / "doubts.yaml").read_text()))
+def content() -> Any:
+    """`book/claims.yaml`."""
+    return yaml.safe_load((locations.repository() / "book" / "claims.yaml").read_text())
+
+
+@functools.cache
+def page_rows() -> dict[str, list[Row]]:
+    """The rows of the page: what the paper says alike of several experiments stands in one."""
+    about = {claim.name: claim.experiments for claim in claims.CLAIMS}
+    return {
+        title: [Row(text, criterion, {e: n for n in names for e in about[n]}) for text, criterion, *names in rows]
+        for title, rows in content()["rows"].items()
+    }
 
 
 def doubts_on(names: Iterable[str], states: Iterable[str]) -> dict[str, Any]:
@@ -130,7 +148,7 @@ def doubts_on(names: Iterable[str], states: Iterable[str]) -> dict[str, Any]:
     def meant(doubt: dict[str, list[str]]) -> bool:
         return any(s in doubt["verdicts"] and any(fnmatch(n, p) for p in doubt["claims"]) for n, s in found)
 
-    return {key: doubt for key, doubt in all_doubts().items() if meant(doubt)}
+    return {key: doubt for key, doubt in content()["doubts"].items() if meant(doubt)}
 
 
 def criteria() -> Any:
@@ -185,7 +203,7 @@ def printed(table: pd.DataFrame) -> str:
     """The same on paper, as Markdown: verdicts with their effects, and nothing that unfolds."""
     verdict_on = {(row.Index, row.experiment): row for row in largest(table).itertuples()}
     heads, parts = ["The paper says", *(title for title, _ in EXPERIMENTS.values())], []
-    for title, part in rows.ROWS.items():
+    for title, part in page_rows().items():
         on = [[verdict_on.get((row.claims.get(name), name)) for name in EXPERIMENTS] for row in part]
         said = [[f"{one.verdict} {value(one)}".replace("&nbsp;", " ") if one else "" for one in ones] for ones in on]
         table = pd.DataFrame([[row.text, *cells] for row, cells in zip(part, said, strict=True)], columns=heads)
@@ -200,7 +218,7 @@ def _largest_scales(table: pd.DataFrame) -> dict[str, str | None]:
 
 
 def _bodies(table: pd.DataFrame, verdict_on: dict[Any, Any], scales: dict[str, str | None]) -> Iterator[str]:
-    for title, part in rows.ROWS.items():
+    for title, part in page_rows().items():
         yield f'<tbody><tr class="part"><th scope="rowgroup" colspan="{1 + len(EXPERIMENTS)}">{title}</th></tr>'
         for row in part:
             cells = "".join(
@@ -231,7 +249,7 @@ def value(row: Any) -> str:
     return text.replace(" ", "&nbsp;").replace("&nbsp;[", " [").replace("-", "−")
 
 
-def _unfolding(row: rows.Row, table: pd.DataFrame) -> str:
+def _unfolding(row: Row, table: pd.DataFrame) -> str:
     """The row's text, and folded under it figures, criterion, what the effect is, every scale with its seeds, and doubts."""
     same = table[[row.claims.get(e) == name for name, e in zip(table.index, table.experiment, strict=True)]]
     measure = next(filter(None, same.measure), "").removesuffix(" (norm)").removesuffix(" (loss)")
