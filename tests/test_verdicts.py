@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from worlds import opened
 
 from smooth_interpolation import claims, cli, config, locations
-from smooth_interpolation.book import pages
+from smooth_interpolation.book import board, pages
 from smooth_interpolation.claims import verdicts, words
 from smooth_interpolation.cli import display
 from smooth_interpolation.runs import store
@@ -168,7 +168,7 @@ def test_a_page_with_a_width_of_the_readers_judges_the_plan(measured):
 
 
 def test_the_criteria_name_every_threshold_of_judgement():
-    text = verdicts.criteria().to_string()
+    text = board.criteria().text
     for said in (
         "at least 3 networks",
         "at least 1/1.1 of",

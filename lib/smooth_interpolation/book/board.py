@@ -18,7 +18,7 @@ import yaml
 from IPython.display import Markdown
 
 from .. import claims, locations
-from ..claims import second_looks, verdicts
+from ..claims import evidence, moments, second_looks, trends, verdicts
 from ..claims.words import number
 from ..errors import ConfigError
 from . import captioned, facts
@@ -121,7 +121,7 @@ class Board:
 @dataclass(frozen=True)
 class Row:
     text: str
-    criterion: str  # of `verdicts.criteria`
+    criterion: str
     claims: dict[str, str]  # by experiment
 
 
@@ -153,7 +153,16 @@ def doubts_on(names: Iterable[str], states: Iterable[str]) -> dict[str, Any]:
 
 def criteria() -> Any:
     """The thresholds of judgement, and since when they are fixed."""
-    table = verdicts.criteria()
+    numbers = {
+        **vars(trends),
+        "LAST": 1 - moments.LATE,
+        "Q2": trends.selected(2),
+        "Q10": trends.selected(10),
+        "EXACT": evidence.EXACT,
+        "PERCENT": ", ".join(f"{tolerance:g}" for tolerance in trends.TOLERANCES),
+    }
+    asked = {name: text.format(**numbers) for name, text in content()["criteria"].items()}
+    table = pd.DataFrame({"What is asked": asked}).rename_axis("What is said")
     places = [verdicts.place_of(name) for name in table.index]
     return captioned.table(table, f"The criteria, fixed in {verdicts.fixed()}.", places=places, cards=True)
 

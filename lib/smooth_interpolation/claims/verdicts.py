@@ -18,7 +18,7 @@ import pandas as pd
 
 from .. import claims, config, files, locations
 from ..runs import record_format, store
-from . import evidence, moments, trends
+from . import trends
 from .words import number
 
 PAGES = {"Figure 11": "appendix-resnet", "Figure 13": "appendix-resnet"}  # of a figure, where it is not named after it
@@ -175,38 +175,6 @@ def _git(*arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return result.stdout.strip() if result.returncode == 0 else ""
-
-
-def criteria() -> pd.DataFrame:
-    """The thresholds of judgement."""
-    percent = ", ".join(f"{tolerance:g}" for tolerance in trends.TOLERANCES)
-    rows = [
-        ("The interpolation threshold", f"the smallest width from which on, at the last epoch, no label is missed in any seed that did not diverge, apart from errors that no function of the image avoids; thresholds at {percent}% of training error are shown and decide nothing"),
-        ("What is judged", f"the widths and seeds of the params file, if there are {trends.MIN_WIDTHS} widths or more with a common seed; a seed that lacks a width is left out"),
-        ("The end of training", f"the mean over the evaluated epochs of the last {1 - moments.LATE:.0%}, the moments, for errors, and for loss and norms at the points themselves; volumes are measured once, after the last epoch"),
-        ("A loss or sharpness rises or falls", f"by a factor of {trends.STEP:g} or more; no ratio is formed of two values below {trends.NOTHING:g} of the curve's largest"),
-        ("... markedly, considerably, largely", f"by a factor of {trends.MARKED:g} or more"),
-        ("An error or accuracy rises or falls", f"by {trends.POINTS:g} percentage point or more"),
-        ("Two test errors differ", f"by {trends.POINTS:g} percentage point, and by more than q standard errors (of the test images, and of the mean over seeds); q = {trends.selected(2):.2f} for two widths known beforehand, and for a highest or lowest of n widths the 95% point of the range of n normal values, {trends.selected(10):.2f} for n = 10 (Tukey 1949)"),
-        ("A curve has a peak", f"it rises to it from an earlier value and falls from it to a later one, for a loss or sharpness by {trends.STEP:g} and beyond the noise of the seeds, q as above; it is there at least {trends.VANISHED:g} of its largest value. A test error must also end lower by as much as it must rise. Contradicted only if it would be no peak with the noise added"),
-        ("A peak is at the threshold", f"within a factor of {trends.NEAR:g} in width, whatever was measured between; contradicted without a peak"),
-        ("A trend that is said of many curves", f"supported if {trends.MOST:.0%} of them show it, contradicted below {trends.FEW:.0%}"),
-        ("It grows with width", f"order (Goodman and Kruskal's gamma) {trends.MONOTONE:g} or more, contradicted below {trends.NOT_MONOTONE:g}"),
-        ("It tends to 0", f"at the widest network at most {trends.VANISHED:g} of its largest value, contradicted above {trends.REMAINS:g}"),
-        ("It falls beyond the threshold", "the test error of the widest network is lower than that at the threshold, by what two test errors must differ; contradicted if it would not be so with the noise added"),
-        ("It is higher around noisy points", f"near the threshold its largest value is larger there by a factor of {trends.STEP:g} or more"),
-        ("The loss increases with the volume", f"at the threshold, from the point to the largest volume, by a factor of {trends.MARKED:g} or more, and in order"),
-        ("It becomes low in wide networks", f"from its largest value near the threshold to the widest network a curve falls by a factor of {trends.MARKED:g} or more"),
-        ("The largest volume is considerably sharper", f"than the next smaller one, by a factor of {trends.MARKED:g} or more at {trends.MOST:.0%} of the widths; contradicted if by {trends.STEP:g} at less than {trends.FEW:.0%}"),
-        ("The trend disappears for the corrupted classes", "no peak beyond noise, where the peak of the untouched classes would have been beyond it"),
-        ("The label is predicted over a volume", f"over {trends.MOST:.0%} of it or more, contradicted below {trends.FEW:.0%}"),
-        ("Small networks fit hardly any noisy points", f"the narrowest predicts less than {trends.HARDLY:.0%} of their labels and less than half the share that it predicts of clean ones, contradicted if no smaller a share"),
-        ("It is so over the epochs, on one side of the threshold", f"at least {trends.MIN_NETWORKS} networks there to judge by, with at least {trends.MIN_EPOCHS} evaluated epochs, the last {1 - moments.LATE:.0%} counting as one"),
-        ("A loss or sharpness does not decrease over the epochs", f"at the end it is at least 1/{trends.STEP:g} of what it was at the epoch of the lowest test error"),
-        ("They go together", f"rank correlation of {trends.STRONG:g} or more and an interval above 0, contradicted if it lies below {trends.STRONG:g}"),
-        ("The samples agree", f"{trends.AGREE:.1%} of them give the verdict; up to {evidence.EXACT} seeds they are all bootstrap samples of the seeds at every moment, with the threshold of that moment"),
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["What is said", "What is asked"]).set_index("What is said")
 
 
 def place_of(criterion: str) -> str:
