@@ -149,6 +149,18 @@ def test_a_run_has_bars_on_a_terminal_alone(tmp_path, terminal):
     assert not terminal or ("w = 1, seed 0" in shown and "1/1 runs" in re.sub(r"\x1b\[[\d;]*m", "", shown))
 
 
+@pytest.mark.parametrize("every", [0.0, 3600.0])
+def test_a_log_has_a_line_now_and_then(monkeypatch, tmp_path, every):
+    monkeypatch.setattr(display, "EVERY", every)
+    experiment = config.find("demo", "convnet-noise20", dict(_parsed(t) for t in TINY))
+    console = Console(file=io.StringIO(), force_terminal=False, width=40)
+    with display.bars("tiny", 1, 0, console) as watch:
+        sweep.serial([experiment.run(1, 0)], root=tmp_path, device="cpu", watch=watch)
+    told = [line for line in console.file.getvalue().splitlines() if line.startswith("demo/")]
+    assert told[-1].endswith("w = 1, seed 0: complete")
+    assert any(re.search(r"seed 0: \d+/3 epochs, loss \d", line) for line in told[:-1]) == (every == 0)
+
+
 def test_time_left_is_predicted_from_the_runs_done():
     experiment = config.find("demo", "convnet-noise20")
     done = [

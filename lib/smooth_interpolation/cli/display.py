@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ..runs.watching import Found, Report, under_way
 
 console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
 SHORT = {"supported": "yes", "contradicted": "no", "inconclusive": "open", "not measured": "-"}
+EVERY = 600.0  # seconds between two lines on a run in a log
 COLOURS = {"supported": "green", "contradicted": "red", "inconclusive": "yellow", "not measured": "dim"}
 
 
@@ -102,7 +104,10 @@ def claims_of_one(table: pd.DataFrame) -> Iterator[str | Table]:
 
 @contextlib.contextmanager
 def bars(title: str, total: int, done: int, console: Console, disable: bool = False) -> Iterator[Report]:
-    """A bar for so many runs, of which some are done, and one for each under way, as what is reported moves them."""
+    """A bar for so many runs, of which some are done, and one for each under way, as what is reported moves them.
+
+    Where there is no terminal, as in the log of a job, a line on each run under way now and then.
+    """
     shown = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -113,6 +118,7 @@ def bars(title: str, total: int, done: int, console: Console, disable: bool = Fa
         disable=disable,
     )
     tasks: dict[Run, TaskID] = {}
+    told: dict[Run, float] = {}
 
     def watch(run: Run, kind: str, status: Any) -> None:
         if kind != "status":
@@ -120,7 +126,7 @@ def bars(title: str, total: int, done: int, console: Console, disable: bool = Fa
                 shown.remove_task(tasks.pop(run))
             shown.advance(whole)
             if not disable:
-                shown.console.print(f"{run}: {kind}")
+                shown.console.print(f"{run}: {kind}", soft_wrap=True)
             return
         if run not in tasks:
             where = f", {status.device}" if status.device != "cpu" else ""
@@ -129,6 +135,10 @@ def bars(title: str, total: int, done: int, console: Console, disable: bool = Fa
         if status.stage == "train":
             news = f"epochs, loss {status.loss:.3f}, error {status.error:.1f}%"
         shown.update(tasks[run], completed=status.done, total=status.total, news=news)
+        now = time.monotonic()
+        if not console.is_terminal and now - told.setdefault(run, now) >= EVERY:
+            console.print(f"{run}: {status.done}/{status.total} {news}", soft_wrap=True)
+            told[run] = now
 
     with shown:
         whole = shown.add_task(title, total=total, completed=done, news="runs")
