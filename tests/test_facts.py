@@ -14,6 +14,7 @@ from smooth_interpolation import config, errors, locations
 from smooth_interpolation.book import facts, origins, pages
 from smooth_interpolation.claims import moments, trends, words
 from smooth_interpolation.figures import alt_text
+from smooth_interpolation.runs import records as all_records
 from smooth_interpolation.runs import store, tables
 from smooth_interpolation.runs.records import Records
 
@@ -99,6 +100,21 @@ def test_a_page_has_another_experiment_beside_it(records, monkeypatch):
     assert (other.experiment.scale, other.experiment.experiment) == ("demo", "convnet-cifar100")
     assert page.beside("convnet-noise20").width == 4
     assert page.beside("convnet-noise20", "laptop").experiment.scale == "laptop"
+
+
+def test_another_scale_is_the_next_smaller_one_with_records(monkeypatch):
+    there = {"demo", "laptop", "gpu", "paper"}
+    monkeypatch.setattr(all_records, "measured", lambda scale, name, width=None: scale in there)
+    found = {scale: Records(config.find(scale, "convnet-noise20"), ()) for scale in config.SCALES}
+
+    def nearest():
+        return [found[scale].at().experiment.scale for scale in config.SCALES]
+
+    assert nearest() == ["laptop", "gpu", "laptop", "gpu"]
+    there -= {"gpu"}
+    assert nearest() == ["laptop", "paper", "laptop", "laptop"]
+    there -= {"laptop", "paper"}
+    assert nearest() == ["laptop", "gpu", "laptop", "gpu"]  # which have no records
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "book").glob("*.md")), ids=lambda path: path.stem)

@@ -77,8 +77,16 @@ class Records(Sequence[Record]):
         """The runs of the experiment that have no record."""
         return [run for run in self.experiment.runs() if not store.path_of(run).exists()]
 
-    def at(self, scale: str) -> Records:
-        """The same experiment at another scale, as its params file has it."""
+    def at(self, scale: str | None = None) -> Records:
+        """The same experiment at another scale, as its params file has it; None: at the next smaller one with records, else a larger one.
+
+        `demo`, which is for trying things out, is chosen by name alone.
+        """
+        if scale is None:
+            scales, name = config.SCALES, self.experiment.experiment
+            here = scales.index(self.experiment.scale) if self.experiment.scale in scales else 0
+            others = sorted(set(range(1, len(scales))) - {here}, key=lambda i: (i > here, abs(i - here)))
+            scale = next((scales[i] for i in others if measured(scales[i], name)), scales[others[0]])
         return records(scale, self.experiment.experiment)
 
     def beside(self, experiment: str, scale: str | None = None) -> Records:
