@@ -33,9 +33,9 @@ def written(figure: Figure, kind: str, *, ground: str = "none") -> bytes:
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     buffer = io.BytesIO()
     with mpl.rc_context(style.STYLE):
-        if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
-            # Found once, or the next drawing of the same figure would differ by fractions of a point.
-            figure.draw_without_rendering()
+        if isinstance(layout := figure.get_layout_engine(), ConstrainedLayoutEngine):
+            # Found once, or the next drawing of the same figure would differ by fractions of a point, and take longer.
+            layout.execute(figure)
             figure.set_layout_engine("none")
         figure.savefig(buffer, format=kind, dpi=200, metadata=undated, facecolor=ground)
     content = buffer.getvalue()
