@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from filelock import FileLock
 from xdist.scheduler import LoadScopeScheduling
 
 from smooth_interpolation import locations
+from smooth_interpolation.train import graphs
 
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool of compilers takes longer to start than it saves
 
@@ -57,6 +59,18 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def without_codegen(monkeypatch):
+    """PyTorch's compiler up to its last stage, which writes code and takes half a minute: captured, differentiated, divided
+    into a forward and a backward pass, and then executed as it is."""
+    backend = partial(torch.compile, backend="aot_eager_decomp_partition")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "compile", backend)
+        graphs.compiled.cache_clear()
+        yield
+    graphs.compiled.cache_clear()
 
 
 @pytest.fixture(scope="session")

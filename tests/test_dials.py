@@ -275,8 +275,7 @@ WHOLE = {
 }  # fmt: skip
 
 
-@pytest.mark.long
-def test_a_compiled_step_has_every_dial():
+def test_a_compiled_step_has_every_dial(without_codegen):
     images, labels = torch.randn(6, 3, 32, 32), torch.arange(6)[:, None]
     found = []
     for compiled in (False, True):
