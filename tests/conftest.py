@@ -14,6 +14,7 @@ from filelock import FileLock
 from xdist.scheduler import LoadScopeScheduling
 
 from smooth_interpolation import locations
+from smooth_interpolation.cli import commands
 from smooth_interpolation.train import graphs
 
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool of compilers takes longer to start than it saves
@@ -59,6 +60,22 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """A function that does in this process what the command line does in its own, which takes seconds to start."""
+
+    def called(*words):
+        monkeypatch.chdir(locations.repository())
+        monkeypatch.setattr(sys, "argv", ["smooth-interpolation", *map(str, words)])
+        monkeypatch.setattr(commands, "_began", None)
+        with pytest.raises(SystemExit) as ended:
+            commands.main()
+        stdout, stderr = capsys.readouterr()
+        return SimpleNamespace(returncode=ended.value.code, stdout=stdout, stderr=stderr)
+
+    return called
 
 
 @pytest.fixture

@@ -10,13 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from smooth_interpolation import config, locations
-from smooth_interpolation.cli import commands, display
+from smooth_interpolation.cli import display
 from smooth_interpolation.config import FIELDS
 from smooth_interpolation.runs import cost, store, sweep
 
@@ -26,22 +25,6 @@ TINY = [
     "n_paths=1", "n_tangents=1",
 ]  # fmt: skip
 SETTINGS = [word for text in TINY for word in ("--set", text)]
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """A function that does in this process what the command line does in its own, which takes seconds to start."""
-
-    def called(*words):
-        monkeypatch.chdir(locations.repository())
-        monkeypatch.setattr(sys, "argv", ["smooth-interpolation", *map(str, words)])
-        monkeypatch.setattr(commands, "_began", None)
-        with pytest.raises(SystemExit) as ended:
-            commands.main()
-        stdout, stderr = capsys.readouterr()
-        return SimpleNamespace(returncode=ended.value.code, stdout=stdout, stderr=stderr)
-
-    return called
 
 
 def records(root):

@@ -5,8 +5,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -72,9 +70,8 @@ def results(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", ["fig2", "fig3"])
-def test_a_width_of_the_store_is_marked_and_its_numbers_printed(page, tmp_path):
-    error, notebook = papermill(page, tmp_path / "out.ipynb", "-p", "width", 15)
+def test_a_width_of_the_store_is_marked_and_its_numbers_printed(tmp_path):
+    error, notebook = papermill("fig2", tmp_path / "out.ipynb", "-p", "width", 15)
     assert error is None, error[-2000:]
     records = [json.loads(path.read_text()) for path in (ROOT / "results/laptop/convnet-noise20").glob("w015-s*.json")]
     rows = [next(r for r in one["volumes"] if r["subset"] == "noisy" and r["size"] == 6) for one in records]
@@ -128,7 +125,7 @@ def test_a_diverged_width_is_a_sentence_each_time(results):
 def test_papermill_trains_and_measures_a_width_that_is_not_there(results, tmp_path):
     words = [word for name, value in TINY.items() for word in ("-p", name, value)]
     out = tmp_path / "out.ipynb"
-    error, notebook = papermill("fig3", out, "-p", "scale", "demo", "-p", "width", 6, *words)
+    error, notebook = papermill("fig2", out, "-p", "scale", "demo", "-p", "width", 6, *words)
     assert error is None, error[-2000:]
     record = json.loads(next(results.rglob("w006-s0.json")).read_text())
     assert record["config"]["width"] == 6 and record["config"]["epochs"] == 3
@@ -136,31 +133,50 @@ def test_papermill_trains_and_measures_a_width_that_is_not_there(results, tmp_pa
     assert f"{row['crossentropy']['mean']:.4g}" in texts(notebook)
 
 
-def test_the_command_that_a_page_names_computes_what_is_missing(results):
+def test_the_command_that_a_page_names_computes_what_is_missing(command, results):
     asked = {"scale": "demo", "experiment": "convnet-noise20", "widths": [1], **TINY}
     text = origins.missing(opened(asked))
     words = shlex.split(re.search(r"`smooth-interpolation (.*)`", text).group(1))
-    command = [sys.executable, "-m", "smooth_interpolation.cli", *words]
-    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120).returncode == 0
+    assert command(*words).returncode == 0
     assert origins.missing(opened(asked)) == ""
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_scale_demo_executes_offline(page, tmp_path):
-    """Every figure page, from the committed records alone, with a width marked."""
+# A params file is a set of parameters, too.
+DEMO = {page: ("-p", "scale", "demo") for page in PAGES} | {"fig2": ("-f", "params/demo/convnet-noise20.yaml")}
+
+
+def at_demo(page, out):
+    """A figure page from the committed records alone, with a width marked."""
     before = sorted((ROOT / "results" / "demo").rglob("*.json"))
-    error, notebook = papermill(page, tmp_path / "out.ipynb", "-p", "scale", "demo", "-p", "width", 4)
+    error, notebook = papermill(page, out, *DEMO[page], "-p", "width", 4)
     assert error is None, error[-2000:]
     text = texts(notebook)
     assert "Scale `demo`" in text and "dead_leaves, drawn" in text and "Not measured yet" not in text
     assert style.ACCENT in str([cell.get("outputs") for cell in notebook.cells])
     assert sorted((ROOT / "results" / "demo").rglob("*.json")) == before
+    return notebook
 
 
-def test_a_params_file_is_a_set_of_parameters(tmp_path):
-    error, notebook = papermill("fig2", tmp_path / "out.ipynb", "-f", "params/demo/convnet-noise20.yaml")
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "fig4"])
+def test_scale_demo_executes_offline(page, tmp_path):
+    at_demo(page, tmp_path / "out.ipynb")
+
+
+def test_losses_and_norms_are_drawn_on_a_logarithmic_axis_if_asked(tmp_path):
+    """At scale demo, too; the default is linear: see the parameters of a page, below."""
+
+    def drawings(notebook):
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        texts_of_outputs = ("".join(output.get("data", {}).get("text/html", "")) for output in outputs)
+        return [text for text in texts_of_outputs if 'class="measured"' in text]
+
+    linear = drawings(at_demo("fig4", tmp_path / "linear.ipynb"))
+    error, notebook = papermill("fig4", tmp_path / "log.ipynb", *DEMO["fig4"], "-p", "width", 4, "-p", "yscale", "log")
     assert error is None, error[-2000:]
-    assert "Scale `demo`" in texts(notebook) and "Not measured yet" not in texts(notebook)
+    log = drawings(notebook)
+    assert len(log) == 2 and all(a != b for a, b in zip(linear, log, strict=True))
+    with pytest.raises(ConfigError, match="'yscale' is not known"):
+        pages.fields({"In": ["# Parameters\nyscale = 'log'\n"]})  # of a page without such figures
 
 
 def test_a_scale_without_records_says_how_to_compute_them(tmp_path):
@@ -169,33 +185,30 @@ def test_a_scale_without_records_says_how_to_compute_them(tmp_path):
     assert "smooth-interpolation sweep params/paper/convnet-noise20.yaml" in texts(notebook)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("widht", 15), "'widht' is not known; did you mean 'width'?"),
-        (("width", 0), "width = 0: must be at least 1"),
-        (("width", "wide"), "width = 'wide'"),
-        (("scale", "lap"), "'lap' is not known"),
-        (("yscale", "lin"), "yscale: 'lin' is not known"),
-    ],
-)
-def test_an_unknown_name_or_value_is_an_error(words, message, tmp_path):
-    error, _ = papermill("fig3", tmp_path / "out.ipynb", "-p", *words)
+WRONG = [
+    (("widht", 15), "'widht' is not known; did you mean 'width'?"),
+    (("width", 0), "width = 0: must be at least 1"),
+    (("width", "wide"), "width = 'wide'"),
+    (("scale", "lap"), "'lap' is not known"),
+    (("yscale", "lin"), "yscale: 'lin' is not known"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG)
+def test_an_unknown_name_or_value_is_an_error(words, message):
+    """By the page's cells up to its figure, with what papermill puts after the first."""
+    cells = nbformat.read(ROOT / "book/fig3.ipynb", 4).cells
+    defaults, *others = [cell.source for cell in cells if cell.cell_type == "code"][:3]
+    name, value = words
+    given = f"# Parameters\n{name} = {value!r}\n"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        exec("\n".join((defaults, given, *others)), {"In": ["", defaults, given]})
+
+
+def test_an_error_of_a_page_is_papermills(tmp_path):
+    (name, value), message = WRONG[0]
+    error, _ = papermill("fig3", tmp_path / "out.ipynb", "-p", name, value)
     assert error and "ConfigError: " in error and message in error
-
-
-def test_losses_and_norms_are_drawn_on_a_logarithmic_axis_if_asked(tmp_path):
-    shown = []
-    for words in ((), ("-p", "yscale", "linear"), ("-p", "yscale", "log")):
-        error, notebook = papermill("fig4", tmp_path / "out.ipynb", "-p", "scale", "demo", *words)
-        assert error is None, error[-2000:]
-        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-        texts_of_outputs = ("".join(output.get("data", {}).get("text/html", "")) for output in outputs)
-        shown.append([text for text in texts_of_outputs if 'class="measured"' in text])
-    default, linear, log = shown
-    assert len(log) == 2 and default == linear and all(a != b for a, b in zip(linear, log, strict=True))
-    with pytest.raises(ConfigError, match="'yscale' is not known"):
-        pages.fields({"In": ["# Parameters\nyscale = 'log'\n"]})  # of a page without such figures
 
 
 def test_names_are_checked_in_papermills_cell_alone():
@@ -266,8 +279,9 @@ def test_params_of_the_page_header_are_those_of_the_file():
         pages.check_names({"In": ["# Parameters\nbase = 'demo/convnet-noise20'\n"]})
 
 
-def test_the_readmes_figure_is_drawn_from_the_records(tmp_path):
-    command = [sys.executable, "-m", "smooth_interpolation.cli", "figure", "fig2", "params/gpu/convnet-noise20.yaml"]
+def test_the_readmes_figure_is_drawn_from_the_records(command, tmp_path):
+    words = ("figure", "fig2", "params/gpu/convnet-noise20.yaml")
     drawn = tmp_path / "figure.svg"
-    assert subprocess.run([*command, "--output", str(drawn)], cwd=ROOT, timeout=120).returncode == 0
-    assert drawn.read_text() == (ROOT / "book" / "figure2.svg").read_text(), f"run: {' '.join(command[2:])}"
+    assert command(*words, "--output", drawn).returncode == 0
+    said = f"run: smooth-interpolation {' '.join(words)}"
+    assert drawn.read_text() == (ROOT / "book" / "figure2.svg").read_text(), said
