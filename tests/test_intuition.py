@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.polynomial.legendre import legvander
 
-from smooth_interpolation import cli
+from smooth_interpolation import cli, locations
 from smooth_interpolation.claims.words import number
 from smooth_interpolation.figures import intuition_figures, style
 from smooth_interpolation.studies import intuition
@@ -18,8 +18,15 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def fits(data):
-    return [intuition.fit_polynomial(data), intuition.fit_network(data)]
+def fits(data, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(locations.CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        trained = intuition.fit_network(data)
+        patch.setattr(intuition, "_descend", None)
+        kept = intuition.fit_network(data)  # not trained again
+    x = np.linspace(-1, 1, 101)
+    assert np.array_equal(trained.function(x), kept.function(x)) and trained.residual == kept.residual
+    return [intuition.fit_polynomial(data), trained]
 
 
 def test_the_right_share_of_labels_is_wrong():
@@ -71,9 +78,13 @@ def test_both_fit_every_label_with_many_more_parameters(data, fits):
     assert all(fit.n_parameters > 30 * len(data.x) for fit in fits)
 
 
-def test_a_network_is_the_same_twice(data):
+def test_a_network_is_the_same_twice(data, tmp_path, monkeypatch):
     x = np.linspace(-1, 1, 50)
-    first, second = (intuition.fit_network(data, width=16, depth=2, steps=50) for _ in range(2))
+    fits = []
+    for name in "ab":  # where nothing is kept yet
+        monkeypatch.setenv(locations.CACHE_VARIABLE, str(tmp_path / name))
+        fits.append(intuition.fit_network(data, width=16, depth=2, steps=50))
+    first, second = fits
     assert np.array_equal(first.function(x), second.function(x))
 
 

@@ -6,12 +6,22 @@ included. What differs is the way from a wrong point back to the truth.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.polynomial.legendre import legvander
+
+from .. import files, locations
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Curve = Callable[[np.ndarray], np.ndarray]
 TOLERANCE = 1e-6  # mean squared error at which a network counts as fitted
@@ -75,15 +85,39 @@ def fit_network(data: Scalars, width: int = 128, depth: int = 4, rate: float = 0
     """Full-batch gradient descent with momentum 0.9 on the squared error of a ReLU network, in float64, on one thread.
 
     `depth` hidden layers of `width` units; He's normal initialisation, first biases of standard deviation 0.5, seed 0.
-    Training ends at a mean squared error of 1e-6, or after `steps`.
+    Training ends at a mean squared error of 1e-6, or after `steps`. The weights are kept in the cache.
     """
     import torch
     from torch import nn
+
+    asked = [Path(__file__).read_text(), torch.__version__, data.x.tolist(), data.y.tolist(), width, depth, rate, steps]
+    kept = locations.cache() / "fits" / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.safetensors"
 
     layers: list[nn.Module] = []
     for i in range(depth):
         layers += [nn.Linear(width if i else 1, width), nn.ReLU()]
     network = nn.Sequential(*layers, nn.Linear(width, 1)).double()
+    try:
+        network.load_state_dict(files.read_tensors(kept)[0])
+    except (OSError, ValueError, RuntimeError):  # there is none, or it is damaged
+        _descend(network, data, rate, steps)
+        with contextlib.suppress(OSError):
+            files.write_tensors(kept, network.state_dict(), {})
+
+    def function(points: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return network(torch.from_numpy(points)[:, None])[:, 0].numpy()
+
+    n_parameters = sum(p.numel() for p in network.parameters())
+    residual = float(np.abs(function(data.x) - data.y).max())
+    return Fit(f"Network, {depth} layers of {width}", function, n_parameters, residual)
+
+
+def _descend(network: nn.Sequential, data: Scalars, rate: float, steps: int) -> None:
+    """Initialise and train, in place."""
+    import torch
+    from torch import nn
+
     generator = torch.Generator().manual_seed(0)
     for i, layer in enumerate(m for m in network if isinstance(m, nn.Linear)):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
@@ -103,17 +137,9 @@ def fit_network(data: Scalars, width: int = 128, depth: int = 4, rate: float = 0
     finally:
         torch.set_num_threads(threads)
 
-    def function(points: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return network(torch.from_numpy(points)[:, None])[:, 0].numpy()
-
-    n_parameters = sum(p.numel() for p in network.parameters())
-    residual = float(np.abs(function(data.x) - data.y).max())
-    return Fit(f"Network, {depth} layers of {width}", function, n_parameters, residual)
-
 
 def example() -> tuple[Scalars, list[Fit]]:
-    """The data and the two fits of Figures 1a and 1b, trained now."""
+    """The data and the two fits of Figures 1a and 1b."""
     data = noisy_scalars()
     return data, [fit_polynomial(data), fit_network(data)]
 
