@@ -89,31 +89,39 @@ def test_a_process_that_cannot_stop_is_ended(tmp_path, monkeypatch):
     assert sorted(outcome.left, key=todo.index) == todo and time.monotonic() < until + 2
 
 
-def _command(*words, **variables):
-    begun = time.monotonic()
-    result = subprocess.run(
-        [sys.executable, "-m", "smooth_interpolation.cli", *map(str, words)],
-        cwd=locations.repository(), env={**os.environ, **variables}, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
-    return result, time.monotonic() - begun
-
-
-@pytest.mark.parametrize("engine", ["processes", "run"])
-def test_the_command_ends_before_its_limit_and_says_how_to_go_on(tmp_path, engine):
+def test_the_command_ends_before_its_limit_and_says_how_to_go_on(tmp_path):
+    """A sweep by processes and a single run, at the same time."""
     settings = [word for name, value in {**TINY, "epochs": 900_000}.items() for word in ("--set", f"{name}={value}")]
-    words = ["sweep", PARAMS, "--width", 1, "--width", 2, "--workers", 1, *settings]
-    if engine == "run":
-        words = ["run", PARAMS, "--width", 1, *settings]
-    words += ["--results", tmp_path / "my results", "--device", "cpu", "--time-limit", "28s"]
-    result, took = _command(*words)
-    assert result.returncode == 75 and "Traceback" not in result.stderr, result.stderr
-    assert took < 28
-    left = "2 of 2 runs are left" if engine == "processes" else "the run is left"
-    said, again = result.stderr.split("To go on: ")
-    assert left in said and shlex.split(again) == ["python", "-m", "smooth_interpolation.cli", *map(str, words)]
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 1  # of the one begun
-    status, _ = _command("status", PARAMS, *settings, "--results", tmp_path / "my results", COLUMNS="200")
-    assert "start again to go on" in status.stdout
+    engines = {
+        "processes": ["sweep", PARAMS, "--width", "1", "--width", "2", "--workers", "1", *settings],
+        "run": ["run", PARAMS, "--width", "1", *settings],
+    }
+    started = {}
+    for engine, words in engines.items():
+        words += ["--results", str(tmp_path / engine / "my results"), "--device", "cpu", "--time-limit", "28s"]
+        started[engine] = time.monotonic(), _begun(*words)
+    ended = {
+        engine: (process.communicate(timeout=200)[1], time.monotonic()) for engine, (_, process) in started.items()
+    }
+    for engine, (begun, process) in started.items():
+        said, end = ended[engine]
+        assert process.returncode == 75 and "Traceback" not in said, said
+        assert end - begun < 28
+        left = "2 of 2 runs are left" if engine == "processes" else "the run is left"
+        said, again = said.split("To go on: ")
+        assert left in said and shlex.split(again) == ["python", "-m", "smooth_interpolation.cli", *engines[engine]]
+        assert len(list((tmp_path / engine).rglob("*.safetensors"))) == 1  # of the one begun
+        place = tmp_path / engine / "my results"
+        status = _begun("status", PARAMS, *settings, "--results", str(place), COLUMNS="200")
+        assert "start again to go on" in status.communicate(timeout=200)[0]
+
+
+def _begun(*words, **variables):
+    return subprocess.Popen(
+        [sys.executable, "-m", "smooth_interpolation.cli", *words],
+        cwd=locations.repository(), env={**os.environ, **variables},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def _documented_commands(directory):
