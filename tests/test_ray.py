@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer.main
 import yaml
-from reliability import clusters, scenarios  # noqa: F401 (it adds its scenarios)
+from reliability import clusters
 
 from smooth_interpolation import cli, config, locations
 from smooth_interpolation.cli import options
@@ -24,10 +24,17 @@ PARAMS = "params/demo/convnet-noise20.yaml"
 SHARE = "it must be a share of one GPU, from 0 to 1"
 
 
-@pytest.mark.parametrize("name", ["workers_and_a_node_die", "driver_is_killed", "what_goes_wrong_in_a_worker"])
-def test_what_is_promised_holds(name, tmp_path):
-    _, function = scenarios.SCENARIOS[name]
-    found = function(tmp_path, True)
+def test_what_is_promised_of_a_cluster_holds(tmp_path):
+    """One cluster for both: it starts slowly."""
+    with clusters.local_cluster() as made:
+        for happens in (clusters.deaths_of_workers, clusters.deaths_of_a_driver):
+            (tmp_path / happens.__name__).mkdir()
+            found = happens(made, tmp_path / happens.__name__, True)
+            assert found.tried > 0 and found.held == found.tried
+
+
+def test_what_is_promised_of_workers_holds(tmp_path):
+    found = clusters.what_goes_wrong_in_a_worker(tmp_path, True)
     assert found.tried > 0 and found.held == found.tried
 
 
