@@ -60,8 +60,7 @@ def test_a_baseline_that_computes_something_else_is_noticed(monkeypatch):
         cpu.measuring_rates(True)
 
 
-@pytest.mark.long
-def test_the_benchmark_for_gpus_compares_with_eager_steps():
+def test_the_benchmark_for_gpus_compares_with_eager_steps(without_codegen):
     errors = gpu.check("cpu", True)
     assert 0 < errors["float64, convnet, adam, compiled, as one"] < 1e-6
     assert {name.split(", ")[0] for name in errors} == set(gpu.TOLERANCE)
@@ -82,8 +81,7 @@ def run_benchmark(monkeypatch, directory, *arguments):
     return json.loads((directory / "gpu-quick.json").read_text())
 
 
-@pytest.mark.long
-def test_parts_for_several_gpus_are_merged(tmp_path, monkeypatch):
+def test_parts_for_several_gpus_are_merged(tmp_path, monkeypatch, without_codegen):
     monkeypatch.setattr(step, "together", lambda width: 4)
     run_benchmark(monkeypatch, tmp_path, "--only", "step", "--widths", "2")
     parts = run_benchmark(monkeypatch, tmp_path, "--only", "step", "--widths", "1")
