@@ -17,12 +17,14 @@ pdf: setup
 	$(BIN)/jupyter-book build book --builder singlehtml
 	$(BIN)/python book/_ext/printing.py
 
+# Types are checked beside the tests, which wait at times: three processes of them keep two cores busy.
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder tests
+	$(BIN)/mypy & types=$$!; \
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder tests; tests=$$?; \
+	wait $$types && exit $$tests
 
 # Every page at three widths, in light and dark, to be looked at.
 pictures: book
