@@ -71,7 +71,7 @@ def results(tmp_path, monkeypatch):
 
 
 def test_a_width_of_the_store_is_marked_and_its_numbers_printed(tmp_path):
-    error, notebook = papermill("fig2", tmp_path / "out.ipynb", "-p", "width", 15)
+    error, notebook = papermill("fig3", tmp_path / "out.ipynb", "-p", "width", 15)
     assert error is None, error[-2000:]
     records = [json.loads(path.read_text()) for path in (ROOT / "results/laptop/convnet-noise20").glob("w015-s*.json")]
     rows = [next(r for r in one["volumes"] if r["subset"] == "noisy" and r["size"] == 6) for one in records]
