@@ -439,7 +439,7 @@ def test_whatever_a_network_raises_is_one_sentence_and_it_is_put_back(case):
         lambda: examine(network, X, Y, **FAST),
         lambda: volume_metrics(network, X, Y, **FAST),
         lambda: jacobian_norm(network, X, Y),
-        lambda: loss_gradients(network, X, Y, chunk_size=2),
+        lambda: loss_gradients(network, X, Y, memory=1),
         lambda: tangent_hessian_norm(network, X, X[:, None], Y, 0.1),
     ]
     for measure in measures:

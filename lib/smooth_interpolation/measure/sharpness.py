@@ -48,7 +48,6 @@ def loss_gradients(
     labels: Any,
     *,
     loss: Loss | None = None,
-    chunk_size: int | None = None,
     memory: int | None = None,
 ) -> Tensor:
     """Gradient of each point's loss with respect to its input, J(x, y) of Equation 1.
@@ -59,7 +58,6 @@ def loss_gradients(
         labels: (N,) integers in any array-like, the labels trained on: noisy where noisy; with a `loss`, targets (N, ...).
         loss: from outputs and targets to one loss per sample, such as `lambda y, t: (y - t).square().mean(1)`; None:
             the crossentropy.
-        chunk_size: points per pass; None: as many as fit in `memory`.
         memory: bytes that a chunk's activations may take; None: 1 GiB, or a quarter of a GPU's free memory.
 
     Returns:
@@ -76,7 +74,7 @@ def loss_gradients(
         torch.Size([5, 3, 4, 4])
     """
     with foreign.measuring(model, loss):
-        parts = chunks(model, images, labels, loss, chunk_size, memory)
+        parts = chunks(model, images, labels, loss, memory)
         gradients = [evaluate_points(model, x, y, loss).gradients.to(images.device) for _, x, y in parts]
     return torch.cat(gradients) if gradients else torch.empty_like(images)
 
@@ -87,7 +85,6 @@ def jacobian_norm(
     labels: Any,
     *,
     loss: Loss | None = None,
-    chunk_size: int | None = None,
     memory: int | None = None,
 ) -> Tensor:
     """Norm of the loss gradient with respect to the input, ||J(x, y)||_F, the term of Equation 2's mean.
@@ -105,7 +102,7 @@ def jacobian_norm(
         True
     """
     with foreign.measuring(model, loss):
-        parts = chunks(model, images, labels, loss, chunk_size, memory)
+        parts = chunks(model, images, labels, loss, memory)
         norms = [evaluate_points(model, x, y, loss).jacobian_norm.to(x.dtype) for _, x, y in parts]
         return torch.cat(norms).to(images.device) if norms else images.new_zeros(0)
 
@@ -118,7 +115,6 @@ def tangent_hessian_norm(
     delta: float,
     *,
     loss: Loss | None = None,
-    chunk_size: int | None = None,
     memory: int | None = None,
 ) -> Tensor:
     """Norm of the loss's Hessian along M tangent directions by finite differences, the term of Equation 5's mean:
@@ -129,7 +125,7 @@ def tangent_hessian_norm(
     M^1.5 delta times this.
 
     Args:
-        model, images, labels, loss, chunk_size, memory: as `loss_gradients`.
+        model, images, labels, loss, memory: as `loss_gradients`.
         perturbed: (N, M, C, H, W), the images moved to x + delta u_m, normalised like them.
         delta: the step, above 0.
 
@@ -151,7 +147,7 @@ def tangent_hessian_norm(
     n_tangents = perturbed.shape[1]
     norms = []
     with foreign.measuring(model, loss):
-        for part, x, y in chunks(model, images, labels, loss, chunk_size, memory):
+        for part, x, y in chunks(model, images, labels, loss, memory):
             at_point = evaluate_points(model, x, y, loss).gradients
             squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
             for m in range(n_tangents):
@@ -235,7 +231,6 @@ def chunks(
     images: Tensor,
     labels: Any,
     loss: Loss | None,
-    chunk_size: int | None = None,
     memory: int | None = None,
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Images and labels part by part, in the model's type and place, once they are known to fit."""
@@ -244,7 +239,7 @@ def chunks(
     dtype = dtype or torch.promote_types(images.dtype, torch.float32)
     if len(images) == 0:
         return
-    size = chunk_size or chunk_length(model, images[:1].to(device=device, dtype=dtype), memory)
+    size = chunk_length(model, images[:1].to(device=device, dtype=dtype), memory)
     for start in range(0, len(images), size):
         part = slice(start, start + size)
         if not torch.isfinite(images[part]).all():

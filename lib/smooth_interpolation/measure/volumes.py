@@ -89,7 +89,6 @@ def volume_metrics(
     seed: int = 0,
     path_kind: str = "svd",
     loss: Loss | None = None,
-    chunk_size: int | None = None,
     memory: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> VolumeMetrics:
@@ -111,7 +110,6 @@ def volume_metrics(
         seed: of the tangent directions; they depend on it and on each image's pixels alone.
         path_kind: "svd" or "shift".
         loss: from outputs and targets to one loss per sample; None: the crossentropy. See `losses`.
-        chunk_size: points per pass; None: as many as fit in `memory`.
         memory: bytes that a chunk may take, whatever N is; None: 1 GiB, or a quarter of a GPU's free memory.
         progress: called with the number of images done.
 
@@ -153,9 +151,7 @@ def volume_metrics(
             path_kind=path_kind,
         )
         parts.append(
-            neighbourhood_metrics(
-                model, near, labels[part], normalize=normalize, delta=delta, loss=loss, size=chunk_size, memory=memory
-            )
+            neighbourhood_metrics(model, near, labels[part], normalize=normalize, delta=delta, loss=loss, memory=memory)
         )
         if progress:
             progress(len(near))

@@ -84,7 +84,6 @@ def examine(
     delta: float = 0.1,
     path_kind: str = "svd",
     seed: int = 0,
-    chunk_size: int | None = None,
     memory: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Examination:
@@ -103,7 +102,7 @@ def examine(
             weighted back to their true shares.
         n_points: at most so many points, drawn by `seed`; half of them noisy where that is known.
         strengths: of the paths, increasing; None: the paper's, scaled from 32 pixels to the images' shorter side.
-        n_paths, n_tangents, delta, path_kind, seed, chunk_size, memory, progress: as `volumes.volume_metrics`.
+        n_paths, n_tangents, delta, path_kind, seed, memory, progress: as `volumes.volume_metrics`.
 
     Returns:
         The tables, and a method that draws them.
@@ -138,7 +137,7 @@ def examine(
     classes = len(data.classes) if isinstance(data, your_data.Folder) else None
     options: dict[str, Any] = {
         "normalize": normalize, "strengths": strengths, "n_paths": n_paths, "n_tangents": n_tangents, "delta": delta,
-        "seed": seed, "path_kind": path_kind, "loss": loss, "chunk_size": chunk_size, "memory": memory, "progress": progress,
+        "seed": seed, "path_kind": path_kind, "loss": loss, "memory": memory, "progress": progress,
     }  # fmt: skip
     summaries, points = [], []
     for width, network in networks.items():
