@@ -63,9 +63,8 @@ def caption(scale: str, records: Sequence[record_format.Record], planned: Experi
     """What `table` shows, and what it was computed from."""
     p = records[0]["config"]["n_paths"]
     points = f"{planned.n_clean_points:,} clean and {planned.n_noisy_points:,} noisy points"
-    source = f"from the {len(records)} records at {scale} scale (P = {p})"
-    if scale != planned.scale:
-        source += f", the errors scaled to the {points} of {planned.scale} scale"
-    else:
-        source += f", of {points} each"
+    of = (
+        f"of {points} each" if scale == planned.scale else f"the errors scaled to the {points} of {planned.scale} scale"
+    )
+    source = f"from the {len(records)} records at {scale} scale (P = {p}), {of}"
     return f"Standard error over the largest volume, % of the mean: median over the runs (largest), {source}."

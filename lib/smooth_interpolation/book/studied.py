@@ -39,13 +39,8 @@ def wrong_labels_along_shifts() -> Any:
     seeds = 100 * last.groupby(["path_kind", "seed"]).value.mean()
     said = {kind: _range(seeds[kind]) for kind in ("shift", "svd")}
     found = seeds["shift"].mean() / 100
-    title = (
-        "Not along shifts."
-        if found < trends.FEW
-        else "Less along shifts."
-        if found < trends.MOST
-        else "Along shifts, too."
-    )
+    less = "Not along shifts." if found < trends.FEW else "Less along shifts."
+    title = less if found < trends.MOST else "Along shifts, too."
     return Markdown(
         f"**{title}** At w\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{table.width.max()} a wrong label is kept over {said['shift']} of the longest paths of shifts, and over "
         f"{said['svd']} of those of erased singular values, at `{study.experiment.scale}` scale ([other paths](beyond-paths.html))."

@@ -47,8 +47,8 @@ def rows(history: pd.DataFrame) -> pd.DataFrame:
 def draw(
     history: pd.DataFrame, *, threshold: int | None = None, width: int | None = None, narrow: bool = False
 ) -> Figure:
-    """test error, training crossentropy, Jacobian and Hessian norm over epoch and width, as heatmaps, and of the
-    networks below, at and beyond the threshold (see `chosen`) as curves over the epochs; means over seeds."""
+    """`HEATMAPS` over epoch and width, as heatmaps, and of the networks below, at and beyond the threshold (see `chosen`) as
+    curves over the epochs; means over seeds."""
     whole = rows(history)
     widths = sorted(int(w) for w in whole.width.unique())
     colours = chosen(widths, threshold, width)

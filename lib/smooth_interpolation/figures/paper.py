@@ -135,7 +135,10 @@ FIGURES = {
     "fig3": _of_volumes("Figure 3: as Figure 2, around clean and around noisy training points.", subsets=BY_LABEL),
     "fig3-parts": _of_volumes("The two parts of Figure 3's Jacobian norm, as `fig2_parts`.", PARTS, BY_LABEL),
     "fig4": _of_volumes("Figure 4: as Figure 2, for CIFAR-100 with clean labels."),
-    "fig5": _of_epochs(f"Figure 5: {heatmaps.draw.__doc__}"),
+    "fig5": _of_epochs(
+        "Figure 5: test error, training crossentropy, Jacobian and Hessian norm over epoch and width, as heatmaps, and of the "
+        "networks below, at and beyond the threshold as curves over the epochs; means over seeds."
+    ),
     "fig6a": _of_errors("Figure 6a: as Figure 1c, for ResNets with Adam and augmentation.", "a"),
     "fig6b": _of_volumes("Figure 6b: as Figure 2, for ResNets with Adam and augmentation.", letter="b"),
     "appendix-heatmaps": _of_epochs("Figures 11 and 13: as Figure 5, for ResNets."),
