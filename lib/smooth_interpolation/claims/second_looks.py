@@ -31,27 +31,25 @@ def evidences(scales: Iterable[str] = claims.SCALES) -> Evidences:
     """The experiments with enough records, as `scale/experiment`."""
     found = {}
     for scale, experiment in itertools.product(scales, claims.EXPERIMENTS):
-        records, plan = records_of(scale, experiment)
-        evidence = Evidence.of(records, plan)
+        evidence = Evidence.of(*records_of(scale, experiment))
         if evidence.seeds and len(evidence.widths) >= trends.MIN_WIDTHS:
             found[f"{scale}/{experiment}"] = evidence
     return found
 
 
-def measured(scales: Iterable[str] = claims.SCALES) -> pd.DataFrame:
+def measured() -> pd.DataFrame:
     """What was measured of the plan of every experiment."""
     rows = {}
-    for scale in scales:
-        for experiment in claims.EXPERIMENTS:
-            records, plan = records_of(scale, experiment)
-            if records and plan is not None:
-                settings, widths = records[0]["config"], {record["config"]["width"] for record in records}
-                rows[f"{scale}/{experiment}"] = {
-                    "training images": f"{records[0]['data']['n_train']:,}",
-                    "epochs": f"{settings['epochs']:,}",
-                    "widths": f"{len(widths)} of {len(plan.widths)}, {min(widths)} to {max(widths)}",
-                    "seeds": f"{len({record['config']['seed'] for record in records})} of {len(plan.seeds)}",
-                }
+    for scale, experiment in itertools.product(claims.SCALES, claims.EXPERIMENTS):
+        records, plan = records_of(scale, experiment)
+        if records and plan is not None:
+            widths, seeds = ({record["config"][name] for record in records} for name in ("width", "seed"))
+            rows[f"{scale}/{experiment}"] = {
+                "training images": f"{records[0]['data']['n_train']:,}",
+                "epochs": f"{records[0]['config']['epochs']:,}",
+                "widths": f"{len(widths)} of {len(plan.widths)}, {min(widths)} to {max(widths)}",
+                "seeds": f"{len(seeds)} of {len(plan.seeds)}",
+            }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
