@@ -180,9 +180,9 @@ def test_losses_and_norms_are_drawn_on_a_logarithmic_axis_if_asked(tmp_path):
 
 
 def test_a_scale_without_records_says_how_to_compute_them(tmp_path):
-    error, notebook = papermill("fig2", tmp_path / "out.ipynb", "-p", "scale", "paper")
+    error, notebook = papermill("fig4", tmp_path / "out.ipynb", "-p", "scale", "paper")
     assert error is None, error[-2000:]
-    assert "smooth-interpolation sweep params/paper/convnet-noise20.yaml" in texts(notebook)
+    assert "smooth-interpolation sweep params/paper/convnet-cifar100.yaml" in texts(notebook)
 
 
 WRONG = [
