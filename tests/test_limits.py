@@ -69,6 +69,8 @@ def test_time_is_left_for_what_took_longest(monkeypatch):
 
 
 def test_what_is_done_in_this_process_ends_in_time_too(tmp_path):
+    warm = tiny(epochs=1, widths=[1, 2]).runs()  # imports and images take seconds where much else is done
+    sweep.serial(warm, root=tmp_path / "warm", device="cpu", at_once=2)
     todo = tiny(epochs=1_000_000, widths=[1, 2]).runs()
     until = time.monotonic() + resources.SPARE + 5
     outcome = sweep.serial(todo, root=tmp_path, device="cpu", at_once=2, until=until, checkpoint_seconds=0.5)
