@@ -23,7 +23,7 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy & types=$$!; \
-	$(BIN)/pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder tests; tests=$$?; \
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder --durations 40 tests; tests=$$?; \
 	wait $$types && exit $$tests
 
 # Every page at three widths, in light and dark, to be looked at.
