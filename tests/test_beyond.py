@@ -5,13 +5,14 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from benchmarks import beyond as command
 
 from smooth_interpolation import config, locations
 from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import RecordError, UserError
 from smooth_interpolation.figures import beyond_figures
-from smooth_interpolation.measure import volumes
+from smooth_interpolation.measure import neighbours, volumes
 from smooth_interpolation.runs import weights
 from smooth_interpolation.studies import beyond
 from smooth_interpolation.train import models
@@ -85,6 +86,26 @@ def test_every_study_is_made_kept_and_read(tiny, capsys):
     part = table[(table.width == 2) & (table.space == "features") & (table.quantity == "error")]
     assert part.n.sum() == 40 and set(table.space) == {"input", "features"}
     assert "neighbours: demo/tiny w = 3, seed 0" in capsys.readouterr().out
+
+    table = beyond.read("silence", "demo", "tiny").table.pivot(index="quantity", columns="width", values="value")
+    assert (table.loc["silent images"] < 50).all() and (table.loc["norm of the weights"] > 1).all()
+    wrong = network(data.normalize(data.train.images.float() / 255)).argmax(1) != data.train.labels
+    assert table.loc["training error", 3] == pytest.approx(wrong.double().mean().item() * 100)
+
+
+@torch.no_grad()
+def test_a_network_whose_last_hidden_layer_is_dead_is_silent(tiny):
+    _, experiment = tiny
+    run, data = experiment.run(3, 0), preparation.prepare(experiment)
+    network = models.create("convnet", 3, 10, 0)
+    images = data.normalize(data.train.images.float() / 255)
+    seen = neighbours.features(network, images)[0]
+    network.convolutions[-1].bias -= seen.max() + 1
+    found = beyond.measure_silence(network, data, run).set_index("quantity").value
+    assert found["silent images"] == 100 and found["dead units"] == 100
+    label = network.linear.bias.argmax()
+    expected = (data.train.labels != label).double().mean().item() * 100
+    assert found["training error"] == found["training error, silent images"] == pytest.approx(expected)
 
 
 def test_files_that_are_missing_changed_or_of_others_are_refused(tiny):

@@ -246,6 +246,19 @@ def test_the_default_is_the_largest_scale_with_records(results):
         opened({"experiment": "convnet-cifar10"})
 
 
+def test_a_scale_that_was_only_begun_is_not_the_default(results):
+    for scale, n in (("laptop", 10), ("gpu", 9)):
+        plan = config.find(scale, "convnet-noise20")
+        for width in plan.widths[:n]:
+            path = store.path_of(plan.run(width, plan.seeds[-1]))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    assert records.largest_scale("convnet-noise20") == "laptop"
+    path = store.path_of(plan.run(plan.widths[9], 0))
+    path.touch()
+    assert records.largest_scale("convnet-noise20") == "gpu"
+
+
 def test_a_width_is_meant_at_the_largest_scale_that_has_it():
     assert records.largest_scale("convnet-noise20") == "gpu"
     assert records.largest_scale("convnet-noise20", 64) == "gpu"

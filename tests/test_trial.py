@@ -36,7 +36,7 @@ def test_each_setting_is_compared_at_equal_others(write):
     ]
     ((caption, part),) = trial.groups(trial.read(write(rows))).items()
     assert caption == (
-        "cifar10, gpu scale; noise symmetric; images 50,000; epochs 400; normalisation own; 8 networks on a device, commit 0123456"
+        "ConvNets, cifar10, gpu scale; noise symmetric; images 50,000; epochs 400; normalisation own; 8 networks on a device, commit 0123456"
     )
     table = trial.by_width(part).set_index(["precision", "rate"])
     assert table.loc[("bf16", "0.005"), "w = 16"] == "11.0 (10.0\u201112.0)"
@@ -58,9 +58,14 @@ def test_the_threshold_needs_every_wider_network_and_every_seed(write):
 
 
 def test_a_row_per_network_along_the_epochs_and_a_group_per_dataset(write):
-    rows = [network(16, 3.0), network(16, 5.0, seed=1), network(8, 1.0, dataset="cifar100")]
+    rows = [
+        network(16, 3.0),
+        network(16, 5.0, seed=1),
+        network(8, 1.0, dataset="cifar100"),
+        network(8, 1.0, model="resnet18"),
+    ]
     found = list(trial.groups(trial.read(write(rows))).values())
-    assert [len(part) for part in found] == [2, 1]
+    assert [len(part) for part in found] == [2, 1, 1]
     table = trial.by_epoch(found[0])
     assert table.columns.tolist() == ["epochs", "w", "seed", "50", "400", "test"]
     assert table["400"].tolist() == ["3.0", "5.0"] and table.test.tolist() == ["40.2", "40.2"]

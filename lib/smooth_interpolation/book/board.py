@@ -21,6 +21,7 @@ from .. import claims, locations
 from ..claims import evidence, moments, second_looks, trends, verdicts
 from ..claims.words import number
 from ..errors import ConfigError
+from ..runs import records
 from . import captioned, facts
 
 EXPERIMENTS = {  # as the heads of the columns name them
@@ -36,11 +37,11 @@ class Board:
     """Every claim at every scale, for a page of the book.
 
     Args:
-        table: as `verdicts.overview`, which it is by default.
+        table: as `verdicts.overview`; by default that, without scales at which an experiment is no family yet.
     """
 
     def __init__(self, table: pd.DataFrame | None = None) -> None:
-        self.table = verdicts.overview() if table is None else table
+        self.table = _of_families(verdicts.overview()) if table is None else table
 
     def counts(self) -> Any:
         """How many claims are in each state, a row per scale."""
@@ -84,7 +85,9 @@ class Board:
     def untested(self) -> Any:
         """What of the paper's experiments was measured below their own data and epochs only, or not at all, as a point of a list."""
         best = _largest_scales(self.table)
-        parts = [] if "paper" in best.values() else ["the paper's 4,000 epochs"]
+        begun = any(len(second_looks.records_of("paper", name)[0]) for name in EXPERIMENTS)
+        some = " (at [some widths](beyond-epochs) they are)" if begun else ""
+        parts = [] if "paper" in best.values() else [f"the paper's 4,000 epochs{some}"]
         parts += [
             f"{EXPERIMENTS[name][0]} ({f'only at `{scale}` scale' if scale else 'nothing measured'})"
             for name, scale in best.items()
@@ -218,6 +221,14 @@ def printed(table: pd.DataFrame) -> str:
         table = pd.DataFrame([[row.text, *cells] for row, cells in zip(part, said, strict=True)], columns=heads)
         parts.append(f"**{title}**\n\n{captioned.plain(table)}")
     return "\n\n".join(parts)
+
+
+def _of_families(table: pd.DataFrame) -> pd.DataFrame:
+    """An overview in which nothing counts as measured where few widths of an experiment were: a larger scale that was only
+    begun decides no claim."""
+    pairs = {pair: records.is_family(*pair) for pair in set(zip(table.scale, table.experiment, strict=True))}
+    families = [pairs[pair] for pair in zip(table.scale, table.experiment, strict=True)]
+    return table.assign(verdict=table.verdict.where(families, verdicts.NOTHING))
 
 
 def _largest_scales(table: pd.DataFrame) -> dict[str, str | None]:

@@ -16,6 +16,7 @@ NO_BREAK = "\u2011"  # a hyphen that keeps a range on one line
 COMPARED = ["precision", "input_std", "learning_rate"]
 SETTINGS = ["noise", "n_train", "epochs", *COMPARED]
 NAMES = {"n_train": "images", "input_std": "normalisation", "learning_rate": "rate", "width": "w"}
+FAMILIES = {"convnet": "ConvNets", "resnet18": "ResNet18s"}
 NAMES |= {name: name for name in ("noise", "epochs", "precision", "seed")}
 
 
@@ -25,13 +26,14 @@ def read(path: Path | None = None) -> pd.DataFrame:
     path = path or locations.repository() / "benchmarks" / "results" / "trial.json"
     table = pd.DataFrame(json.loads(path.read_text()))
     table = table.join(pd.DataFrame(table.pop("train_error_last_tenth").tolist()))
+    table["model"] = table["model"].fillna("convnet") if "model" in table else "convnet"
     table["last"] = [errors[max(errors, key=int)] for errors in table.train_error_by_epoch]
     return table
 
 
 def groups(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The networks by scale and dataset, under a caption of what all of a group share."""
-    return {_shared(part): part for _, part in table.groupby(["dataset", "scale"])}
+    """The networks by family, scale and dataset, under a caption of what all of a group share."""
+    return {_shared(part): part for _, part in table.groupby(["model", "dataset", "scale"])}
 
 
 def varied(table: pd.DataFrame) -> set[str]:
@@ -79,7 +81,8 @@ def conclusion(part: pd.DataFrame) -> str:
     for name, _, _, found in _changes(part):
         moved[name] = max(moved.get(name, 0.0), found["mean"].abs().max())
     thresholds = {_threshold(same) for _, same in part.groupby(_varying(part))}
-    widths = f"w = {part.width.min()} to {part.width.max()}"
+    low, high = part.width.min(), part.width.max()
+    widths = f"w = {low} to {high}" if low < high else f"w = {low}"
     found = (
         f"No setting moves the threshold: at {widths} none of them fits all labels within {part.epochs.max():,} epochs"
         if thresholds == {"-"}
@@ -124,7 +127,11 @@ def _shared(part: pd.DataFrame) -> str:
     commits = sorted({commit[:7] for commit in part.commit})
     where = f"{', '.join(sorted(set(part.device_name)))}, commit {', '.join(commits)}"
     return "; ".join(
-        [f"{part.dataset.iloc[0]}, {part.scale.iloc[0]} scale", *shared, f"{len(part)} networks on {where}"]
+        [
+            f"{FAMILIES[part.model.iloc[0]]}, {part.dataset.iloc[0]}, {part.scale.iloc[0]} scale",
+            *shared,
+            f"{len(part)} networks on {where}",
+        ]
     )
 
 

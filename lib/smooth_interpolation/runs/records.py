@@ -18,6 +18,7 @@ from . import store, tables
 from .record_format import Record
 
 TRAIN_MINUTES = 2.0  # for what takes longer, one is asked
+FAMILY = 10  # widths of which a curve is shown before that of a smaller scale
 
 
 @dataclass(frozen=True, eq=False)  # told apart as objects, so that what is made of them can be kept
@@ -166,7 +167,8 @@ def records(
     """An experiment's records; nothing is trained.
 
     Args:
-        scale: demo, laptop, gpu, paper or one of your own; None: the largest at which the experiment has records, of the width if one is given.
+        scale: demo, laptop, gpu, paper or one of your own; None: the largest at which the experiment `is_family`, or that has
+            records of the width if one is given.
         experiment: the name of a params file in `params/<scale>/`, or a path to one.
         width: that `Records.with_width` will be asked for, which measures it if need be; here it says only which scale is meant.
         train_minutes: how long `with_width` and `complete` may train, by prediction, without being told so; None: two.
@@ -209,16 +211,26 @@ def planned(found: Sequence[Record], plan: Any) -> list[Record]:
 
 
 def largest_scale(experiment: str, width: int | None = None) -> str:
-    """The largest scale at which an experiment, as its params file has it, has a record; `demo` if it has none.
+    """The largest scale at which an experiment, as its params file has it, `is_family`; if none: that has a record, or `demo`.
 
-    With a width: the largest at which that width has a record. One without any is not trained for hours on all images because
+    With a width: the largest of those at which that width has a record. One without any is not trained for hours on all images because
     of a figure: it is meant at `laptop` scale, or at `demo` where that has no records.
     """
     there = [scale for scale in config.SCALES if measured(scale, experiment)]
     if width is not None:
         of_width = [scale for scale in there if measured(scale, experiment, width)]
         there = of_width or [scale for scale in there if scale in ("demo", "laptop")]
+    there = [scale for scale in there if is_family(scale, experiment)] or there
     return there[-1] if there else config.SCALES[0]
+
+
+def is_family(scale: str, experiment: str) -> bool:
+    """Whether ten widths of an experiment have a record at a scale, or all that its params file has."""
+    if not locations.params_file(scale, experiment).is_file():
+        return False
+    plan = config.find(scale, experiment)
+    widths = {run.width for run in plan.runs() if store.path_of(run).exists()}
+    return len(widths) >= min(FAMILY, len(plan.widths))
 
 
 def measured(scale: str, experiment: str, width: int | None = None) -> bool:

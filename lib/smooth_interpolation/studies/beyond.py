@@ -160,10 +160,29 @@ def measure_paths(network: nn.Module, data: Prepared, run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["path_kind", "size", "strength", "subset", "metric", "value"])
 
 
+def measure_silence(network: nn.Module, data: Prepared, run: Run) -> pd.DataFrame:
+    """What is left of the last hidden layer, over all training images, in percent: images that no unit of it answers to, for
+    which the network's output is its last bias whatever they show; units that answer to no image; the training error, and
+    that of the silent images. And the norm of all weights."""
+    seen, logits = neighbours.features(network, data.normalize(data.train.images.float() / 255))
+    active, wrong = seen > 0, logits.argmax(1) != data.train.labels
+    silent = ~active.any(1)
+    found = {
+        "silent images": silent,
+        "dead units": ~active.any(0),
+        "training error": wrong,
+        "training error, silent images": wrong[silent],
+    }
+    rows = [(name, values.double().mean().item() * 100) for name, values in found.items() if len(values)]
+    norm = torch.cat([weight.detach().double().flatten() for weight in network.parameters()]).norm().item()
+    return pd.DataFrame([*rows, ("norm of the weights", norm)], columns=["quantity", "value"])
+
+
 STUDIES: dict[str, Callable[[nn.Module, Prepared, Run], pd.DataFrame]] = {
     "curvature": measure_curvature,
     "neighbours": measure_neighbours,
     "paths": measure_paths,
+    "silence": measure_silence,
 }
 
 
