@@ -9,11 +9,12 @@ import torch
 from benchmarks import beyond as command
 
 from smooth_interpolation import config, locations
+from smooth_interpolation.claims import moments
 from smooth_interpolation.data import preparation
 from smooth_interpolation.errors import RecordError, UserError
 from smooth_interpolation.figures import beyond_figures
 from smooth_interpolation.measure import neighbours, volumes
-from smooth_interpolation.runs import weights
+from smooth_interpolation.runs import records, weights
 from smooth_interpolation.studies import beyond
 from smooth_interpolation.train import models
 
@@ -189,6 +190,24 @@ def test_figures_of_the_studies():
         {"w = 2, float64": ([0.1, 1], [0.1, 1]), "w = 2, float32": ([0.1, 1], [1, 2])}
     )
     assert len({line.get_color() for line in shown.axes[0].get_lines()[:2]}) == 1
+
+
+def test_more_epochs_are_drawn_at_every_width_of_either_scale():
+    shorter, longer = (records.records(scale, "convnet-noise20") for scale in ("demo", "laptop"))
+    figure = beyond_figures.ends_by_width({"100 epochs": shorter.history, "400 epochs": longer.history}, 7)
+    ends = moments.at_end(longer.history).query("subset == 'all' and seed == 0")
+    for panel, metric in zip(figure.axes, beyond_figures.ENDS, strict=True):
+        few, many = (line for line in panel.get_lines() if str(line.get_label()).endswith("epochs"))
+        assert list(few.get_xdata()) == [1, 2, 4, 8, 16] and len(many.get_xdata()) == longer.history.width.nunique()
+        low, high = panel.get_ylim()
+        assert low == 0 and all(0 <= v <= high for v in ends[ends.metric == metric]["mean"])
+    drawn = beyond_figures.courses(longer.history, [4, 24])
+    for panel, metric in zip(drawn.axes, beyond_figures.COURSES, strict=True):
+        lines = {line.get_label(): line for line in panel.get_lines()}
+        part = longer.history.query(f"metric == '{metric}' and subset == 'all' and width == 24")
+        expected = part.groupby("epoch").value.mean()
+        assert lines["w = 24"].get_ydata().tolist() == pytest.approx(expected.tolist())
+    assert len(figure.again(narrow=True).axes) == len(drawn.again(narrow=True).axes) == 3
 
 
 def test_a_page_executes_at_another_scale_and_refuses_what_it_does_not_know(tmp_path):

@@ -10,10 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..claims import moments
 from ..measure import neighbours
 from ..studies.walks import Walk
 from . import panels
 from .by_volume import COLUMNS, PANELS
+from .heatmaps import plain_epochs
 from .style import (
     ACCENT,
     CORRUPTED,
@@ -22,6 +24,7 @@ from .style import (
     NARROW,
     TEST,
     TRAIN,
+    legend_below,
     letters,
     mark_threshold,
     note,
@@ -37,6 +40,8 @@ SPACES = {"input": "Near in input space", "features": "Near in feature space"}
 NETWORKS = (TRAIN, CORRUPTED, INK, TEST)  # of the networks, from the narrowest
 ALONG = {"loss": "Crossentropy", "jacobian": "Jacobian norm"}
 SHOWN = (0, 3, 6)  # anchors that are drawn
+ENDS = {"train_error": "Training error, %", "test_error": "Test error, %", "jacobian_norm": "Jacobian norm"}
+COURSES = {"train_error": "Training error, %", "sensitivity": "Sensitivity", "jacobian_norm": "Jacobian norm"}
 
 
 @styled
@@ -160,6 +165,44 @@ def path_trends(table: pd.DataFrame) -> pd.DataFrame:
             rows.append({**row, **(peaks if metric != "accuracy" else {})})
     found = pd.DataFrame(rows)
     return found.astype({name: "Int64" for name in found if name.startswith("highest")})
+
+
+@styled
+def ends_by_width(
+    histories: Mapping[str, pd.DataFrame], threshold: int | None = None, *, narrow: bool = False
+) -> Figure:
+    """What the end of training was like against the width, of up to two families: means and ranges over the last tenth of the
+    epochs, see `moments.at_end`."""
+    figure, axes = subplots(*((3, 1) if narrow else (1, 3)), 2.2 if narrow else 2.6, NARROW if narrow else FULL * 0.85)
+    for panel, (metric, title) in zip(axes.flat, ENDS.items(), strict=True):
+        for (name, history), colour in zip(histories.items(), (TRAIN, TEST), strict=False):
+            table = moments.at_end(history)
+            panels.curve(panel, table[(table.metric == metric) & (table.subset == "all")], colour, name, mark=None)
+        panel.set(title=title, label=title, xlabel="base width $w$", ylim=(0, None))
+        mark_threshold(panel, threshold)
+    widths = sorted(set().union(*(history.width for history in histories.values())))
+    scale_widths(axes.flat, widths, threshold, logarithmic=True)
+    legend_below(figure, axes[0, 0])
+    figure.again = partial(ends_by_width, histories, threshold)
+    return figure
+
+
+@styled
+def courses(history: pd.DataFrame, widths: Sequence[int], *, narrow: bool = False) -> Figure:
+    """Metrics of some networks over the epochs, every moment of them: means over seeds, named at their ends."""
+    width, height = (NARROW, 2.0) if narrow else (FULL * 0.85, 2.6)
+    figure, axes = subplots(*((3, 1) if narrow else (1, 3)), height, width)
+    for panel, (metric, title) in zip(axes.flat, COURSES.items(), strict=True):
+        part, named = history[(history.metric == metric) & (history.subset == "all")], []
+        for base, colour in zip(widths, sequence(len(widths)), strict=True):
+            course = part[part.width == base].groupby("epoch").value.mean()
+            (line,) = panel.plot(course.index, course, color=colour, label=f"w = {base}")
+            named.append((line, f"w = {base}"))
+        panel.set(title=title, label=title, xlabel="epoch", xscale="log", ylim=(0, None))
+        plain_epochs(panel.xaxis)
+        panels.name_ends(panel, named, width / (1 if narrow else 3) - 1.1, height - 0.9)
+    figure.again = partial(courses, history, widths)
+    return figure
 
 
 def _finish(

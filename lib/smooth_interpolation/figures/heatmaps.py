@@ -105,7 +105,7 @@ def heatmap(
         panel.contour(widths, epochs, values, levels=levels, colors=ON_COLOUR[1], linewidths=0.5, alpha=0.8)
     panel.set(xscale="log", yscale="log", ylim=(y_edges[0], y_edges[-1]), xlim=(x_edges[0], x_edges[-1]))
     panel.grid(False)
-    _plain_epochs(panel.yaxis)
+    plain_epochs(panel.yaxis)
     if threshold in table.columns:
         edge = x_edges[list(table.columns).index(threshold)]
         dark, light = ON_COLOUR
@@ -162,7 +162,7 @@ def courses(panel: Axes, part: pd.DataFrame, colours: dict[int, str], size: tupl
         lines.append((line, name))
         high = max(high, float(np.nanmax(seeds)))
     panel.set_xscale("log")
-    _plain_epochs(panel.xaxis)
+    plain_epochs(panel.xaxis)
     if part.metric.isin(["test_error"]).any():
         panel.autoscale_view()  # errors start at chance, far from 0
     elif high > 0:
@@ -170,7 +170,8 @@ def courses(panel: Axes, part: pd.DataFrame, colours: dict[int, str], size: tupl
     name_ends(panel, lines, *size)
 
 
-def _plain_epochs(axis: mpl.axis.Axis) -> None:
+def plain_epochs(axis: mpl.axis.Axis) -> None:
+    """Powers of ten, written out, on a logarithmic axis."""
     axis.set_major_locator(LogLocator(10))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
