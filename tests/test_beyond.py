@@ -210,12 +210,20 @@ def test_more_epochs_are_drawn_at_every_width_of_either_scale():
     assert len(figure.again(narrow=True).axes) == len(drawn.again(narrow=True).axes) == 3
 
 
-def test_a_page_executes_at_another_scale_and_refuses_what_it_does_not_know(tmp_path):
-    def papermill(*words):
-        command = [sys.executable, "-m", "papermill", "book/beyond-paths.ipynb", str(tmp_path / "out.ipynb"), *words]
-        return subprocess.run(command, cwd=locations.repository(), capture_output=True, text=True, timeout=300)
+def papermill(page, out, *words):
+    command = [sys.executable, "-m", "papermill", f"book/{page}.ipynb", str(out), *words]
+    return subprocess.run(command, cwd=locations.repository(), capture_output=True, text=True, timeout=300)
 
-    assert papermill("-p", "scale", "demo").returncode == 0
+
+def test_a_page_executes_at_another_scale_and_refuses_what_it_does_not_know(tmp_path):
+    assert papermill("beyond-paths", tmp_path / "out.ipynb", "-p", "scale", "demo").returncode == 0
     assert "Scale `demo`: 5 widths" in (tmp_path / "out.ipynb").read_text()
-    refused = papermill("-p", "scale", "dmeo")
+    refused = papermill("beyond-paths", tmp_path / "out.ipynb", "-p", "scale", "dmeo")
     assert refused.returncode != 0 and "did you mean 'demo'?" in refused.stderr
+
+
+def test_epochs_of_other_scales_are_compared(tmp_path):
+    done = papermill("beyond-epochs", tmp_path / "out.ipynb", "-p", "scale", "laptop", "-p", "shorter", "demo")
+    said = (tmp_path / "out.ipynb").read_text()
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "from 100 epochs to 400 epochs the training error" in said and "none forgets within 400 epochs" in said
