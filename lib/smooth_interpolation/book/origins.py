@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+import itertools
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -83,14 +84,26 @@ def missing(runs: Records) -> str:
     by_width: dict[int, list[str]] = {}
     for run in runs.missing:
         by_width.setdefault(run.width, []).append(str(run.seed))
-    by_seeds: dict[str, list[str]] = {}
+    by_seeds: dict[str, list[int]] = {}
     for width, seeds in by_width.items():
-        by_seeds.setdefault(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}", []).append(str(width))
-    listed = "; ".join(f"w = {', '.join(widths)} ({seeds})" for seeds, widths in by_seeds.items())
+        by_seeds.setdefault(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}", []).append(width)
+    listed = "; ".join(f"w = {', '.join(_stretches(widths))} ({seeds})" for seeds, widths in by_seeds.items())
     file = f"params/{e.scale}/{e.experiment}.yaml"
     options = changed_fields(e)
     time = cost.in_words(runs.missing, locations.repository() / "results")
     return f"**Not measured yet:** {listed}. To compute them: `smooth-interpolation sweep {file}{options}`{time and f' ({time})'}"
+
+
+def _stretches(widths: Sequence[int]) -> Iterator[str]:
+    """Ascending widths, three or more without a gap as one.
+
+    Example:
+        >>> list(_stretches([1, 3, 4, 6, 7, 8]))
+        ['1', '3', '4', '6 to 8']
+    """
+    for _, part in itertools.groupby(enumerate(widths), lambda place: place[1] - place[0]):
+        stretch = [width for _, width in part]
+        yield from [f"{stretch[0]} to {stretch[-1]}"] if len(stretch) > 2 else map(str, stretch)
 
 
 def table_of(records: Iterable[record_format.Record], experiment: Experiment | None = None) -> pd.DataFrame:

@@ -168,7 +168,14 @@ def workers(n: int, device: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In words, such as 1 h 05 min."""
+    """In words; 100 hours and more in days.
+
+    Example:
+        >>> duration(65), duration(3900), duration(127e6)
+        ('1 min 05 s', '1 h 05 min', '1,470 days')
+    """
+    if seconds >= 100 * 3600:
+        return f"{seconds / 86400:,.0f} days"
     minutes, seconds = divmod(round(seconds) or math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
