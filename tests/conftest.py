@@ -18,6 +18,7 @@ from smooth_interpolation.cli import commands
 from smooth_interpolation.train import graphs
 
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool of compilers takes longer to start than it saves
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes and kernels that tests start: idle threads wait busily
 
 
 def base_of_all(tmp_path_factory):
