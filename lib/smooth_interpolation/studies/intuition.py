@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.polynomial.legendre import legvander
+from numpy.polynomial.legendre import legval, legvander
 
 from .. import files, locations
 
@@ -76,9 +76,7 @@ def fit_polynomial(data: Scalars, degree: int = 1000, steps: int = 2000, power: 
         a += rate * (data.y - kernel @ a)
     coefficients = weights * (phi.T @ a)
     residual = np.abs(legvander(data.x, degree) @ coefficients - data.y).max()
-    return Fit(
-        f"Polynomial, degree {degree:,}", lambda x: legvander(x, degree) @ coefficients, degree + 1, float(residual)
-    )
+    return Fit(f"Polynomial, degree {degree:,}", lambda x: legval(x, coefficients), degree + 1, float(residual))
 
 
 def fit_network(data: Scalars, width: int = 128, depth: int = 4, rate: float = 0.02, steps: int = 8000) -> Fit:
