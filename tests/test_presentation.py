@@ -78,9 +78,9 @@ def test_without_words_a_figure_is_described_by_what_was_drawn(page):
 
 
 def test_a_notebook_shows_a_figure_of_records_with_its_files_and_origin(page):
-    html = presentation.shown(figures.fig2(page))
+    html = presentation.shown(figures.fig2(page)).html
     assert html == show(page).html and "Origin of this figure: 5 runs" in html
-    assert "Origin" not in presentation.shown(figures.fig2(list(page)))  # of no experiment
+    assert "Origin" not in presentation.shown(figures.fig2(list(page))).html  # of no experiment
 
 
 def test_a_figure_needs_a_name_that_files_can_have(page):
@@ -90,7 +90,7 @@ def test_a_figure_needs_a_name_that_files_can_have(page):
 
 def test_four_panels_abreast_are_for_screens_wider_than_a_tablet(page):
     for figure, screens in ((figures.fig2, "991px"), (figures.fig1c, "600px")):
-        assert f'media="screen and (max-width: {screens})"' in presentation.shown(figure(page))
+        assert f'media="screen and (max-width: {screens})"' in presentation.shown(figure(page)).html
 
 
 def test_the_book_keeps_a_file_once(tmp_path, shown):

@@ -245,7 +245,7 @@ def vector_figures() -> None:
         from IPython import get_ipython
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("svg", "pdf")
-        get_ipython().display_formatter.formatters["text/html"].for_type(Figure, presentation.shown)
+        set_matplotlib_formats()  # none of IPython's own, which would draw each figure again
+        get_ipython().display_formatter.mimebundle_formatter.for_type(Figure, presentation.bundle)
     except (ImportError, AttributeError):  # outside a notebook
         pass

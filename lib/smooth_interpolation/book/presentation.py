@@ -87,24 +87,25 @@ def show(
     return Shown("\n".join(parts), svg.decode(), pdf, alt)
 
 
-def shown(figure: Figure) -> str:
-    """A figure as a notebook displays it: with what it is drawn from, if it was drawn from records, as `show`; else `plain`."""
-    drawn_from = getattr(figure, "drawn_from", None)
-    if drawn_from is None:
-        return plain(figure)
-    runs = drawn_from.runs
-    name = f"{drawn_from.name}-{runs.experiment.scale}"
-    return show(figure, drawn_from.table, name, records=runs, experiment=runs.experiment).html
+def shown(figure: Figure) -> Shown:
+    """What a notebook displays of a figure: with what it is drawn from, if it was drawn from records, as `show`.
 
-
-def plain(figure: Figure) -> str:
-    """A figure that illustrates, as HTML: the drawing and, for those who cannot see it, its label or `describe`.
-
-    A figure's label is set by `figure.set_label("Ten images, ...")`.
+    Any other illustrates: its HTML is the drawing and, for those who cannot see it, its label or `describe`. A figure's label
+    is set by `figure.set_label("Ten images, ...")`.
     """
-    svg = drawn(figure, "svg")
+    drawn_from = getattr(figure, "drawn_from", None)
+    if drawn_from is not None:
+        runs = drawn_from.runs
+        name = f"{drawn_from.name}-{runs.experiment.scale}"
+        return show(figure, drawn_from.table, name, records=runs, experiment=runs.experiment)
+    alt, svg, pdf = _words(figure), drawn(figure, "svg"), drawn(figure, "pdf")
     name = f"figure-{hashlib.sha256(svg).hexdigest()[:12]}.svg"
-    return _image(figure, name, svg, _words(figure))
+    return Shown(_image(figure, name, svg, alt), svg.decode(), pdf, alt)
+
+
+def bundle(figure: Figure) -> dict[str, str]:
+    """`shown`, by media type."""
+    return shown(figure)._repr_mimebundle_()
 
 
 def _words(figure: Figure) -> str:
