@@ -42,7 +42,7 @@ def check(device: str, quick: bool) -> dict[str, float]:
     over that trained through. In float32 rounding grows along the steps: beside them are eager ones, compared with float64, and
     with a start that differs in the last bit of the weights. Those in bfloat16 may be as far from eager steps in float32 as eager ones in bfloat16: a ratio.
     """
-    images, labels = random_images(40)
+    images, labels = random_images(10 if quick else 40)
     options = {"normalize": NORMALIZE, "strengths": (5, 15, 25), "n_paths": 2}
     errors: dict[str, float] = {}
     for family in models.FAMILIES:
@@ -55,12 +55,13 @@ def check(device: str, quick: bool) -> dict[str, float]:
         for metric in volumes.METRICS[1:]:
             error = (getattr(found, metric) / getattr(reference, metric) - 1).abs().median().item()
             errors[f"measures, {family}, {metric}"] = error
-    images, labels = random_images(100 if quick else 1000)
+    batch = 16 if quick else 64  # a full one and a shorter, or many
+    images, labels = random_images(25 if quick else 1000)
     graphs.COMPILE_FROM = 0  # however short the training
     for family, optimizer in (("convnet", "sgd"), ("convnet", "adam"), ("resnet18", "sgd")):
         changes = {"optimizer": optimizer, "epochs": 2, "augment": True, "learning_rate": 0.002, "warmup_epochs": 1}
         settings, bf16 = (
-            config.find("gpu", f"{family}-noise20", {**changes, "batch_size": 64, "precision": precision})
+            config.find("gpu", f"{family}-noise20", {**changes, "batch_size": batch, "precision": precision})
             for precision in ("fp32", "bf16")
         )
         eager, half = (trained(s, VARIANTS[EAGER], device, images, labels) for s in (settings, bf16))

@@ -82,7 +82,7 @@ def rates(cases: Iterable[Case], device: str, quick: bool) -> Iterator[list[dict
     """
     rows: list[dict[str, Any]] = []
     for family, width, n, precision, names in cases:
-        n_images = 256 if quick else 6_400 if family == "resnet18" or precision != "bf16" else 12_800 * (1 + (n == 1))
+        n_images = 128 if quick else 6_400 if family == "resnet18" or precision != "bf16" else 12_800 * (1 + (n == 1))
         images, labels = random_images(n_images)
         recipe = Recipe.of(config.find("gpu", f"{family}-noise20", {"precision": precision, "epochs": 100_000}))
         data = data_of(images, labels, precision, device)
