@@ -128,7 +128,7 @@ def test_a_dying_worker_takes_only_what_it_had_begun(tmp_path):
 
 
 def test_another_takes_the_place_of_a_worker_that_died(tmp_path):
-    todo = tiny(widths=[1, 2], seeds=[0, 1]).runs()
+    todo = tiny(widths=[1, 2, 3]).runs()
 
     def kill(run, kind, content):
         if kind == "status" and content.stage == "train" and _holder(run, tmp_path):
