@@ -32,7 +32,8 @@ from smooth_interpolation.runs import single, sweep
 small = {"n_train": 50, "n_test": 50, "epochs": 2, "n_clean_points": 2, "n_noisy_points": 2, "n_paths": 1}
 for seed in (0, 1):
     record = single.run(config.find("demo", "convnet-noise20", small).run(2, seed), device="cpu")
-print(json.dumps({name: record["provenance"][name] for name in ("version", "commit", "dirty")} | {"at": single.__file__}))
+found = {name: record["provenance"][name] for name in ("version", "commit", "dirty")}
+print(json.dumps(found | {"at": single.__file__, "compiler": "torch._dynamo" in sys.modules}))
 """
 TINY = ["n_train=50", "n_test=50", "epochs=1", "n_evaluations=1", "n_clean_points=2", "n_noisy_points=2", "n_paths=1"]
 
@@ -63,6 +64,7 @@ def test_a_run_from_a_bare_copy_says_once_what_is_unknown(source):
     found = origin_of(result)
     assert found["at"].startswith(str(source))
     assert (found["version"], found["commit"], found["dirty"]) == (None, None, None)
+    assert not found["compiler"]  # of PyTorch, which takes seconds to load
     assert result.stderr.count("The commit and the version of the code cannot be found out") == 1
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -141,12 +142,21 @@ def own_losses(model: nn.Module, images: Tensor, targets: Tensor, precision: str
     return losses.mean(), torch.stack([losses.detach().double().sum(), wrong])[None]
 
 
+def _without_compiler(kind: Any) -> Any:
+    """PyTorch's optimiser without the wrappers that hide it from PyTorch's compiler, and load that, which takes seconds."""
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad", "step")}
+    return type(kind.__name__, (kind,), methods | {"step": torch.no_grad()(methods["step"])})
+
+
+SGD, ADAM = _without_compiler(torch.optim.SGD), _without_compiler(torch.optim.Adam)
+
+
 def optimizer_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser, in one kernel, and such that a GPU can capture it."""
     parameters, rate, decay = list(model.parameters()), recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True, capturable=parameters[0].is_cuda)
-    return torch.optim.SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay, fused=True)
+        return ADAM(parameters, rate, weight_decay=decay, fused=True, capturable=parameters[0].is_cuda)
+    return SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay, fused=True)
 
 
 def channels(model: nn.Module) -> int | None:
