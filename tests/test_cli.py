@@ -182,7 +182,7 @@ def test_time_left_is_predicted_from_the_runs_done():
         (["show", PARAMS], "is a params file: name a record"),
         (["figure", PARAMS, "fig2", "--output", "{tmp}/a.png"], "The figure comes first, then the params file"),
         (["figure", "fig7b", PARAMS, "--output", "{tmp}/a.png"], "has noise 'symmetric'"),
-        (["figure", "fig2", "params/paper/convnet-noise20.yaml", "--output", "{tmp}/a.png"], "measured yet"),
+        (["figure", "fig2", "params/paper/convnet-cifar100.yaml", "--output", "{tmp}/a.png"], "measured yet"),
         (
             ["sweep", PARAMS, "--engine", "ray", "--gpus-per-run", "nan"],
             "--gpus-per-run is nan: it must be a share of one GPU",
