@@ -154,9 +154,11 @@ SGD, ADAM = _without_compiler(torch.optim.SGD), _without_compiler(torch.optim.Ad
 def optimizer_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser, in one kernel, and such that a GPU can capture it."""
     parameters, rate, decay = list(model.parameters()), recipe.learning_rate, recipe.weight_decay
+    on_gpu = parameters[0].is_cuda  # where steps are compiled, and the compiler is loaded anyway
+    sgd, adam = (torch.optim.SGD, torch.optim.Adam) if on_gpu else (SGD, ADAM)
     if recipe.optimizer == "adam":
-        return ADAM(parameters, rate, weight_decay=decay, fused=True, capturable=parameters[0].is_cuda)
-    return SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay, fused=True)
+        return adam(parameters, rate, weight_decay=decay, fused=True, capturable=on_gpu)
+    return sgd(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay, fused=True)
 
 
 def channels(model: nn.Module) -> int | None:
