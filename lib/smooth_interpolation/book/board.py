@@ -86,7 +86,7 @@ class Board:
         """What of the paper's experiments was measured below their own data and epochs only, or not at all, as a point of a list."""
         best = _largest_scales(self.table)
         begun = any(len(second_looks.records_of("paper", name)[0]) for name in EXPERIMENTS)
-        some = " ([some widths](beyond-epochs) are measured)" if begun else ""
+        some = " ([some widths](beyond-epochs.html) are measured)" if begun else ""
         parts = [] if "paper" in best.values() else [f"the paper's 4,000 epochs{some}"]
         parts += [
             f"{EXPERIMENTS[name][0]} ({f'only at `{scale}` scale' if scale else 'nothing measured'})"
