@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 from ..claims import moments
 from ..measure import neighbours
 from ..studies.walks import Walk
-from . import panels
+from . import heatmaps, panels
 from .by_volume import COLUMNS, PANELS
-from .heatmaps import plain_epochs
 from .style import (
     ACCENT,
     CORRUPTED,
@@ -192,15 +191,11 @@ def courses(history: pd.DataFrame, widths: Sequence[int], *, narrow: bool = Fals
     """Metrics of some networks over the epochs, every moment of them: means over seeds, named at their ends."""
     width, height = (NARROW, 2.0) if narrow else (FULL * 0.85, 2.6)
     figure, axes = subplots(*((3, 1) if narrow else (1, 3)), height, width)
+    colours, room = dict(zip(widths, sequence(len(widths)), strict=True)), (width / len(axes[0]) - 1.1, height - 0.9)
     for panel, (metric, title) in zip(axes.flat, COURSES.items(), strict=True):
-        part, named = history[(history.metric == metric) & (history.subset == "all")], []
-        for base, colour in zip(widths, sequence(len(widths)), strict=True):
-            course = part[part.width == base].groupby("epoch").value.mean()
-            (line,) = panel.plot(course.index, course, color=colour, label=f"w = {base}")
-            named.append((line, f"w = {base}"))
-        panel.set(title=title, label=title, xlabel="epoch", xscale="log", ylim=(0, None))
-        plain_epochs(panel.xaxis)
-        panels.name_ends(panel, named, width / (1 if narrow else 3) - 1.1, height - 0.9)
+        part = history[(history.metric == metric) & (history.subset == "all")]
+        panel.set(title=title, label=title, xlabel="epoch")
+        heatmaps.courses(panel, part, colours, room, settled=False)
     figure.again = partial(courses, history, widths)
     return figure
 

@@ -105,7 +105,7 @@ def heatmap(
         panel.contour(widths, epochs, values, levels=levels, colors=ON_COLOUR[1], linewidths=0.5, alpha=0.8)
     panel.set(xscale="log", yscale="log", ylim=(y_edges[0], y_edges[-1]), xlim=(x_edges[0], x_edges[-1]))
     panel.grid(False)
-    plain_epochs(panel.yaxis)
+    _plain_epochs(panel.yaxis)
     if threshold in table.columns:
         edge = x_edges[list(table.columns).index(threshold)]
         dark, light = ON_COLOUR
@@ -144,13 +144,15 @@ def chosen(widths: list[int], threshold: int | None, width: int | None) -> dict[
     return dict(sorted(found.items()))
 
 
-def courses(panel: Axes, part: pd.DataFrame, colours: dict[int, str], size: tuple[float, float]) -> None:
+def courses(
+    panel: Axes, part: pd.DataFrame, colours: dict[int, str], size: tuple[float, float], settled: bool = True
+) -> None:
     """The metric of some networks over the epochs: means over seeds, every seed as a thin line, named at their ends.
 
     The last tenth of the epochs is drawn as one moment, see `moments`, for at a constant learning rate the many moments there
-    are jumps, not a course. The axes are of about so many inches.
+    are jumps, not a course; with every one of them unless `settled`. The axes are of about so many inches.
     """
-    lines, high, part = [], 0.0, moments.settled(part)
+    lines, high, part = [], 0.0, moments.settled(part) if settled else part
     for width, colour in colours.items():
         seeds = part[part.width == width].pivot_table(index="epoch", columns="seed", values="value")
         if seeds.empty:
@@ -162,7 +164,7 @@ def courses(panel: Axes, part: pd.DataFrame, colours: dict[int, str], size: tupl
         lines.append((line, name))
         high = max(high, float(np.nanmax(seeds)))
     panel.set_xscale("log")
-    plain_epochs(panel.xaxis)
+    _plain_epochs(panel.xaxis)
     if part.metric.isin(["test_error"]).any():
         panel.autoscale_view()  # errors start at chance, far from 0
     elif high > 0:
@@ -170,8 +172,7 @@ def courses(panel: Axes, part: pd.DataFrame, colours: dict[int, str], size: tupl
     name_ends(panel, lines, *size)
 
 
-def plain_epochs(axis: mpl.axis.Axis) -> None:
-    """Powers of ten, written out, on a logarithmic axis."""
+def _plain_epochs(axis: mpl.axis.Axis) -> None:
     axis.set_major_locator(LogLocator(10))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

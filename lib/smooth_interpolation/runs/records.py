@@ -226,16 +226,18 @@ def largest_scale(experiment: str, width: int | None = None) -> str:
 
 def is_family(scale: str, experiment: str) -> bool:
     """Whether ten widths of an experiment have a record at a scale, or all that its params file has."""
-    if not locations.params_file(scale, experiment).is_file():
-        return False
-    plan = config.find(scale, experiment)
-    widths = {run.width for run in plan.runs() if store.path_of(run).exists()}
-    return len(widths) >= min(FAMILY, len(plan.widths))
+    widths = _measured_widths(scale, experiment)
+    return bool(widths) and len(widths) >= min(FAMILY, len(config.find(scale, experiment).widths))
 
 
 def measured(scale: str, experiment: str, width: int | None = None) -> bool:
     """Whether an experiment, as its params file has it, has a record at a scale; of one width, or of any."""
+    widths = _measured_widths(scale, experiment)
+    return bool(widths) if width is None else width in widths
+
+
+def _measured_widths(scale: str, experiment: str) -> set[int]:
+    """The widths with a record, of those that its params file has; none without one."""
     if not locations.params_file(scale, experiment).is_file():
-        return False
-    runs = config.find(scale, experiment).runs()
-    return any(store.path_of(run).exists() for run in runs if width in (None, run.width))
+        return set()
+    return {run.width for run in config.find(scale, experiment).runs() if store.path_of(run).exists()}
