@@ -67,6 +67,17 @@ def test_sentences_are_filled_from_the_records(records):
         known.fill("{test.hightest}")
 
 
+def test_what_was_fitted_and_forgotten_is_named(records):
+    assert facts.Facts(records).forgotten == facts.UNKNOWN
+    spoilt = copy.deepcopy(records)
+    for record in spoilt:
+        jumps = {8: 100, 12: 30}.get(record["config"]["width"])  # one at the end, one before it
+        for entry in (entry for entry in record["history"] if entry["epoch"] == jumps):
+            entry["train_error"]["all"] = 70.0
+    known = facts.Facts(spoilt)
+    assert known.forgotten == "8" and "w\xa0=\xa08" in known.fill("w = {forgotten}")
+
+
 def test_sentences_claims_and_pictures_have_one_peak():
     error = pd.Series({1: 70.0, 2: 60, 4: 55, 8: 64, 12: 62, 24: 45})
     curve = facts.Curve(error, percent=True)

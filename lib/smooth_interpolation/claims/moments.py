@@ -10,6 +10,7 @@ from __future__ import annotations
 import pandas as pd
 
 LATE = 0.9
+FORGOTTEN = 10  # percentage points of training error above the lowest
 RUN = ["width", "seed"]
 SERIES = ["metric", "subset", *RUN]
 
@@ -45,6 +46,20 @@ def at_end(history: pd.DataFrame) -> pd.DataFrame:
 def count(history: pd.DataFrame) -> int:
     """How many moments a run has at most; 1 at least."""
     return int(history[late(history)].groupby(SERIES).size().max()) if len(history) else 1
+
+
+def forgotten(history: pd.DataFrame) -> list[int]:
+    """Widths whose training error stays more than ten percentage points above its lowest throughout the end, in any seed.
+
+    Example:
+        >>> rows = [(4, 0, 10, 30.0), (4, 0, 100, 25.0), (8, 0, 10, 3.0), (8, 0, 100, 68.0)]
+        >>> table = pd.DataFrame(rows, columns=["width", "seed", "epoch", "value"])
+        >>> forgotten(table.assign(metric="train_error", subset="all"))
+        [8]
+    """
+    errors = history[(history.metric == "train_error") & (history.subset == "all")]
+    rise = errors[late(errors)].groupby(RUN).value.min() - errors.groupby(RUN).value.min()
+    return sorted(rise[rise > FORGOTTEN].index.unique("width").tolist())
 
 
 def settled(history: pd.DataFrame, moment: int | None = None, of: int = 1) -> pd.DataFrame:
