@@ -28,7 +28,7 @@ WANTED = ((True, 2), (False, 1))  # with a wrong label, and how many
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
-    runs = si.records("gpu", "convnet-noise20")
+    runs = si.records(None, "convnet-noise20")
     experiment = runs.experiment
     data = preparation.prepare(experiment)
     wrong = data.corrupted[data.points]

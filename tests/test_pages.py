@@ -260,9 +260,10 @@ def test_a_scale_that_was_only_begun_is_not_the_default(results):
 
 
 def test_a_width_is_meant_at_the_largest_scale_that_has_it():
-    assert records.largest_scale("convnet-noise20") == "gpu"
-    assert records.largest_scale("convnet-noise20", 64) == "gpu"
-    assert records.largest_scale("convnet-noise20", 15) == "laptop"  # measured there, and not at gpu
+    assert records.largest_scale("convnet-noise20") == "paper"
+    assert records.largest_scale("convnet-noise20", 64) == "paper"
+    assert records.largest_scale("convnet-noise20", 40) == "gpu"  # measured there, and not at paper
+    assert records.largest_scale("convnet-noise20", 15) == "laptop"  # measured there, and at no larger scale
     assert records.largest_scale("convnet-noise20", 17) == "laptop"  # nowhere: not hours on all images
 
 

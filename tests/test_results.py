@@ -61,8 +61,8 @@ def test_weights_are_few_and_small():
     by_scale = {}
     for path in WEIGHTS:
         by_scale.setdefault(path.relative_to(ROOT / "results").parts[0], []).append(path.stat().st_size)
-    assert {scale: len(sizes) for scale, sizes in by_scale.items()} == {"demo": 4, "gpu": 4}
-    assert sum(by_scale["demo"]) < 1e6 and sum(by_scale["gpu"]) < 4 * 2**20
+    assert {scale: len(sizes) for scale, sizes in by_scale.items()} == {"demo": 4, "paper": 4}
+    assert sum(by_scale["demo"]) < 1e6 and sum(by_scale["paper"]) < 4 * 2**20
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda p: str(p.relative_to(ROOT / "results")))
