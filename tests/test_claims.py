@@ -500,3 +500,17 @@ def test_the_place_of_a_peak_is_said_with_what_counts_as_near():
     sentence = BY_NAME["jacobian-peak-at-points-place"](World().evidence()).sentence
     low, high = (f"{math.ceil(THRESHOLD / trends.NEAR)}", f"{math.floor(THRESHOLD * trends.NEAR)}")
     assert f"the threshold is w = {THRESHOLD} (near: w = {low} to {high})" in sentence
+
+
+def test_a_verdict_that_hinges_on_networks_that_forgot_says_so():
+    records = worlds.records(World())
+    spoilt = [record for record in records if record["config"]["width"] == 16]
+    assert (claims.judge(records).kept == claims.judge(records).verdict).all()
+    for entry in (record["history"][-1] for record in spoilt):
+        entry["train_error"]["all"], entry["test_error"] = 80.0, 95.0
+    found, kept = claims.judge(records), claims.judge([record for record in records if record not in spoilt])
+    assert list(found.kept) == list(kept.verdict)
+    assert (found.kept != found.verdict).any()
+    for row in found.itertuples():
+        said = f"Without w = 16, which forget what they had fitted: {row.kept}."
+        assert row.sentence.endswith(said) == (row.kept != row.verdict)

@@ -77,7 +77,7 @@ def test_weights_of_another_network_are_not_taken(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def photographs():
-    return opened({"scale": "gpu", "experiment": "convnet-noise20"})
+    return opened({"scale": "paper", "experiment": "convnet-noise20"})
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Figures: they draw what the tables hold, in one visual language, and say it in words."""
 
+import copy
 import math
 import re
 from xml.etree import ElementTree
@@ -12,7 +13,7 @@ from matplotlib.collections import LineCollection
 
 from smooth_interpolation import cli, config, errors, figures, locations
 from smooth_interpolation.book import performance, predictions
-from smooth_interpolation.figures import alt_text, files, heatmaps, panels, style
+from smooth_interpolation.figures import alt_text, files, heatmaps, panels, paper, style
 from smooth_interpolation.runs import store, tables
 from smooth_interpolation.runs.records import records as records_of
 
@@ -393,3 +394,16 @@ def test_a_figure_of_records_is_drawn_again_for_a_phone():
     assert set(drawn.drawn_from.table.metric) == set(figures.PARTS)
     some = figures.fig2(record for record in runs)  # of no experiment, and given once
     assert some.again(narrow=True).get_size_inches()[0] == style.NARROW and not hasattr(some, "drawn_from")
+
+
+def test_networks_that_forgot_stand_apart_from_the_curves():
+    records = [copy.deepcopy(record) for record in store.read_all(config.find("demo", "convnet-noise20").runs())]
+    for record in (record for record in records if record["config"]["width"] == 4):
+        for entry in record["history"][len(record["history"]) // 2 :]:
+            entry["train_error"]["all"] = 95.0
+    for name, n_curves in (("fig1c", 1), ("fig2", 7)):
+        lines = paper.draw(name, records).axes[0].get_lines()
+        crosses = [line for line in lines if line.get_label() == "_forgotten"]
+        curves = [line for line in lines if line.get_marker() == "o" and len(line.get_xdata()) > 1]
+        assert len(crosses) >= n_curves and all(list(line.get_xdata()) == [4] for line in crosses)
+        assert len(curves) >= n_curves and all(list(line.get_xdata()) == [1, 2, 8, 16] for line in curves)

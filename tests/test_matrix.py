@@ -20,7 +20,7 @@ def overview(verdict="inconclusive", scales=claims.SCALES):
         claims.judge([], name).assign(scale=scale) for scale in claims.SCALES for name in claims.EXPERIMENTS
     )
     measured = nothing.scale.isin(scales)
-    found = {"verdict": verdict, "effect": -0.123, "low": -0.2, "high": 0.3, "seeds": 3,
+    found = {"verdict": verdict, "kept": verdict, "effect": -0.123, "low": -0.2, "high": 0.3, "seeds": 3,
              "measure": "Jacobian norm, largest near the threshold minus widest network (norm)"}  # fmt: skip
     return nothing.assign(**{name: nothing[name].where(~measured, value) for name, value in found.items()})
 
@@ -76,6 +76,15 @@ def test_the_largest_scale_with_a_verdict_decides():
 def test_the_spread_of_one_seed_is_not_an_interval():
     row = board.largest(overview()).iloc[:1].assign(seeds=1, low=-0.123, high=-0.123)
     assert board.value(next(row.itertuples())) == "−0.12"
+
+
+def test_a_verdict_that_networks_which_forgot_give_is_marked_and_not_repeated():
+    table = overview("supported", ("gpu", "paper"))
+    spoilt = table.assign(kept=table.kept.where(table.index != "test-error-peak", "contradicted"))
+    assert board.matrix(spoilt).count("(without forgetful networks: contradicted)") > 0
+    assert "forgetful" not in board.matrix(table)
+    assert board.Board(spoilt).state("test-error-peak", "paper", claims.NOISY) == "inconclusive"
+    assert "would be another verdict" in board.Board(spoilt).summary().data
 
 
 def test_a_doubt_is_said_with_the_verdict_that_calls_for_it():

@@ -294,7 +294,7 @@ def test_params_of_the_page_header_are_those_of_the_file():
 
 
 def test_the_readmes_figure_is_drawn_from_the_records(command, tmp_path):
-    words = ("figure", "fig2", "params/gpu/convnet-noise20.yaml")
+    words = ("figure", "fig2", "params/paper/convnet-noise20.yaml")
     drawn = tmp_path / "figure.svg"
     assert command(*words, "--output", drawn).returncode == 0
     said = f"run: smooth-interpolation {' '.join(words)}"

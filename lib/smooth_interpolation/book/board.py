@@ -49,7 +49,10 @@ class Board:
 
     def summary(self) -> Any:
         """How many claims are in each state, each at the largest scale that decides it, as a sentence."""
-        return Markdown(f"{verdicts.count(largest(self.table))}.")
+        found = largest(self.table)
+        n = int((found.kept != found.verdict).sum())
+        without = f" Without networks that [forgot](beyond-epochs.html) {n} of them would be another verdict, named in its cell."
+        return Markdown(f"{verdicts.count(found)}.{without if n else ''}")
 
     def matrix(self) -> Any:
         """All claims against the experiments, coloured by their verdicts; on a screen a row unfolds."""
@@ -110,10 +113,11 @@ class Board:
         return Markdown(" ".join(said)) if said else None
 
     def state(self, name: str, scale: str, experiment: str) -> str:
-        """The verdict on one claim."""
+        """The verdict on one claim; "inconclusive" where it would be another one without networks that forgot."""
         self._known([name])
         rows = self.table[(self.table.scale == scale) & (self.table.experiment == experiment)]
-        return str(rows.verdict.get(name, verdicts.NOTHING))
+        found, kept = (str(rows[column].get(name, verdicts.NOTHING)) for column in ("verdict", "kept"))
+        return found if found in (kept, verdicts.NOTHING) else "inconclusive"
 
     def _known(self, names: Iterable[str]) -> None:
         unknown = set(names) - {claim.name for claim in claims.CLAIMS}
@@ -260,13 +264,14 @@ def _cell(row: Any, experiment: str, scale: str | None) -> str:
 
 
 def value(row: Any) -> str:
-    """An effect and its interval, a width as such."""
+    """An effect and its interval, a width as such; and the verdict without networks that forgot, if it is another one."""
     if row.verdict == verdicts.NOTHING or not verdicts.effect(row):
         return ""
     text = ("w = " if row.measure.startswith("width") else "") + verdicts.effect(row)
     if pd.notna(row.low) and (row.seeds > 1 or row.low < row.high):  # of one seed the spread may be unknown
         text += f" [{number(row.low)}, {number(row.high)}]"
-    return text.replace(" ", "&nbsp;").replace("&nbsp;[", " [").replace("-", "−")
+    text = text.replace(" ", "&nbsp;").replace("&nbsp;[", " [").replace("-", "−")
+    return text if row.kept in (row.verdict, verdicts.NOTHING) else f"{text} (without forgetful networks: {row.kept})"
 
 
 def _unfolding(row: Row, table: pd.DataFrame) -> str:

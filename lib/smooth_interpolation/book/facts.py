@@ -114,7 +114,7 @@ class Facts:
     training `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; what is `around` points of
     `accuracy`, `crossentropy`, `jacobian`, `hessian`, `residual` and `sensitivity`: "{jacobian.noisy.volume.highest_at}"; and the `course` over
     the epochs of the `wide` network, and of the `peaked` one, at the peak of the test error; the widths that have `forgotten` what
-    they had fitted. What is said of the end of training is the mean over its moments, see `moments`.
+    they had fitted, of which nothing else is said. What is said of the end of training is the mean over its moments, see `moments`.
 
     Args:
         records: of an experiment.
@@ -123,10 +123,11 @@ class Facts:
 
     def __init__(self, records: Iterable[record_format.Record], plan: Experiment | None = None):
         records = planned(list(records), plan)
-        history = tables.history_table(records)
-        self._history, self._volumes = moments.settled(history), tables.volumes_table(records)
-        self.forgotten = ", ".join(map(str, moments.forgotten(history))) or UNKNOWN
         self._threshold = store.threshold_of(records)
+        forgotten = moments.forgotten(tables.history_table(records))
+        self.forgotten = ", ".join(map(str, forgotten)) or UNKNOWN
+        records = [record for record in records if record["config"]["width"] not in forgotten]
+        self._history, self._volumes = moments.settled(tables.history_table(records)), tables.volumes_table(records)
         widths = sorted(self._history.width.unique())
         self.threshold = str(self._threshold or UNKNOWN)
         self.narrowest, self.widest = (str(widths[0]), str(widths[-1])) if widths else (UNKNOWN, UNKNOWN)

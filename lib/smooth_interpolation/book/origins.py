@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from .. import config, locations
-from ..claims import trends
+from ..claims import moments, trends
 from ..config import Experiment
 from ..runs import cost, record_format, store
 from ..runs.records import Records
@@ -44,6 +44,10 @@ def describe(runs: Records) -> str:
     ]
     if e.overrides:
         sentences.insert(1, f"Set apart from the params file: {', '.join(f'`{text}`' for text in e.overrides)}.")
+    if forgotten := moments.forgotten(runs.history):
+        widths = ", ".join(map(str, forgotten))
+        why = f"w = {widths} [forgot](beyond-epochs.html) what they had fitted (crosses)"
+        sentences.append(f"{why}: sentences leave them out, verdicts say if they hinge on them.")
     if besides := [width for width in runs.explored if width != runs.width]:
         sentences.append(
             f"Measured besides the plan (triangles), and in no verdict: w = {', '.join(map(str, besides))}."

@@ -8,6 +8,7 @@ and `epochs` (Figures 5 and 11, and the abstract).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ import pandas as pd
 from .. import config
 from ..runs import record_format
 from ..runs.records import Records, listed
-from . import epochs, widths  # noqa: F401 (they add to CLAIMS)
+from . import epochs, moments, widths  # noqa: F401 (they add to CLAIMS)
 from .evidence import Evidence
 from .registry import ASYMMETRIC, CLAIMS, CLEAN, NOISY, RESNET, STATES, Claim, State, Verdict
 
@@ -69,7 +70,7 @@ def kin(name: str | None, network: str, noise: str) -> str:
 
 
 COLUMNS = ["claim", "experiment", "place", "figures", "statement", "verdict", "effect", "low", "high", "over",
-           "measure", "seeds", "sentence"]  # fmt: skip
+           "measure", "seeds", "sentence", "kept"]  # fmt: skip
 
 
 def judge(
@@ -88,7 +89,8 @@ def judge(
         Columns: `COLUMNS`. The effect is in the unit that `measure` names; `low` and `high` enclose 95% of it `over` seeds,
         moments at the end of training, widths and test images, whichever apply; where they are missing, the spread is
         unknown. Without records every claim is not measured. Of records that are not of one of the paper's experiments there
-        are also the claims that do not apply, "not measured", and the sentence says why.
+        are also the claims that do not apply, "not measured", and the sentence says why. `kept` is what the verdict would be
+        without the widths that have forgotten what they had fitted, see `moments.forgotten`.
 
     Raises:
         RecordError: for a table, such as `examine` gives: it has not what verdicts need, the course of training.
@@ -108,17 +110,29 @@ def judge(
     like = kin(experiment, model, of.get("noise", "symmetric"))
     evidence = Evidence.of(records, plan)
     applying = [one for one in CLAIMS if {experiment, like} & set(one.experiments)]
-    found = [(one, one(evidence)) for one in applying]
+    forgotten = moments.forgotten(evidence.history)
+    kept = Evidence.of([r for r in records if r["config"]["width"] not in forgotten], plan) if forgotten else None
+    found = [(one, *_both(one, evidence, kept, forgotten)) for one in applying]
     for one in CLAIMS if experiment != like else []:
         if one not in applying:
             why = f"{APART}: it is about {_kinds(one)}, and these are {_words(model, KINDS[like][1])}."
-            found.append((one, Verdict("not measured", why)))
+            found.append((one, Verdict("not measured", why), "not measured"))
     rows = [
-        (one.name, like, one.place, one.figures, one.statement, v.state, v.effect, v.low, v.high, v.over, v.measure, v.n_seeds, v.sentence)
-        for one, v in found
+        (one.name, like, one.place, one.figures, one.statement, v.state, v.effect, v.low, v.high, v.over, v.measure, v.n_seeds, v.sentence, kept)
+        for one, v, kept in found
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=COLUMNS).set_index("claim")
     return table.astype({"effect": float, "low": float, "high": float})
+
+
+def _both(one: Claim, evidence: Evidence, kept: Evidence | None, forgotten: list[int]) -> tuple[Verdict, State]:
+    """The verdict, whose sentence says if it would be another one without the widths that forgot, and what it would be."""
+    found = one(evidence)
+    state = one(kept).state if kept else found.state
+    if state == found.state:
+        return found, state
+    without = f"Without w = {', '.join(map(str, forgotten))}, which forget what they had fitted: {state}."
+    return replace(found, sentence=f"{found.sentence} {without}"), state
 
 
 def _kinds(one: Claim) -> str:

@@ -78,6 +78,7 @@ def draw(
         axes = axes.reshape(len(subsets), -1)
     ordered = axes.T if down else axes.reshape(len(subsets), -1)  # a row per subset, a column per metric
     scale_widths(axes.flat, list(volumes.width.unique()), threshold, room[0])
+    crossed = volumes.width[volumes.forgotten].min() if "forgotten" in volumes else None
     for j, (metric, title) in enumerate(metrics.items()):
         both = volumes[volumes.metric == metric]
         panels.scale_values(ordered[0, j], both, metric, yscale)
@@ -85,7 +86,7 @@ def draw(
             panel = ordered[i, j]
             _sizes(panel, both[both.subset == subset], metric, width, room)
             foot = 0.04 if metric == "accuracy" else 0.96  # where no curve is
-            mark_threshold(panel, threshold, named=foot if i == j == 0 else None, width=width)
+            mark_threshold(panel, threshold, named=foot if i == j == 0 else None, width=width or crossed)
             mark_width(panel, width, low=metric == "accuracy", threshold=threshold)
             panel.set_label(f"{title}, {subset}" if subset in COLUMNS else title)
     _name(ordered, metrics, [COLUMNS.get(subset, "") for subset in subsets], down)

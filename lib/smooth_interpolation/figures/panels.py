@@ -25,15 +25,19 @@ def curve(panel: Axes, part: pd.DataFrame, colour: str, label: str, *, thick: bo
     """A curve over width: the mean over seeds, whose line is returned, and every seed as a thin line.
 
     The rows have columns width, seed and mean; with low and high, thin bars are drawn over that range. The point of the width to
-    `mark` is ringed.
+    `mark` is ringed. Where a column forgotten is true, networks are crosses apart from the curve.
     """
     seeds = part.groupby(["width", "seed"])["mean"].mean().unstack()
     mean = seeds.mean(axis=1)
+    apart = mean.index.isin(part.width[part.forgotten]) if "forgotten" in part else np.full(len(mean), False)
+    crosses, seeds = mean[apart], seeds[~apart]
     if seeds.shape[1] > 1:
         panel.plot(seeds.index, seeds.to_numpy(), color=colour, linewidth=SEED, alpha=0.6, zorder=2, label="_seed")
     weight, size, order = (POINT, 3.2, 4) if thick else (VOLUME, 2.4, 3)
     line_style = {"color": colour, "linewidth": weight, "markersize": size, "zorder": order, "label": label}
-    (line,) = panel.plot(mean.index, mean, "o-" if len(mean) <= CROWDED else "-", **line_style)
+    (line,) = panel.plot(seeds.index, mean[~apart], "o-" if len(mean) <= CROWDED else "-", **line_style)
+    if len(crosses):
+        panel.plot(crosses.index, crosses, "x", color=colour, markersize=1.5 * size, zorder=order, label="_forgotten")
     if "low" in part:
         by_width = part.groupby("width")
         panel.vlines(mean.index, by_width["low"].min(), by_width["high"].max(), color=colour, linewidth=0.8)

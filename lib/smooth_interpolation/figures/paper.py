@@ -109,7 +109,9 @@ def draw_errors(
 
 
 def _at_end(history: pd.DataFrame, metric: str, subset: str) -> pd.DataFrame:
-    return moments.at_end(history[(history.metric == metric) & (history.subset == subset)])
+    part = history[(history.metric == metric) & (history.subset == subset)]
+    found = moments.at_end(part)
+    return found.assign(forgotten=found.width.isin(part.width[part.forgotten])) if "forgotten" in part else found
 
 
 def _clear(panel: Axes, errors: pd.DataFrame) -> float:
@@ -185,10 +187,12 @@ def draw(name: str, records: Iterable[record_format.Record], *, width: int | Non
     """
     runs, kind = listed(records), FIGURES[name]
     if isinstance(runs, Records):
-        table, threshold = getattr(runs, kind.table), runs.threshold
+        history, volumes, threshold = runs.history, runs.volumes, runs.threshold
     else:
-        make = tables.history_table if kind.table == "history" else tables.volumes_table
-        table, threshold = make(runs), store.threshold_of(runs)
+        history, volumes, threshold = tables.history_table(runs), tables.volumes_table(runs), store.threshold_of(runs)
+    table = history if kind.table == "history" else volumes
+    if forgotten := moments.forgotten(history):
+        table = table.assign(forgotten=table.width.isin(forgotten))
     if width is not None and width not in (measured := sorted(set(table["width"]))):
         raise ConfigError(f"Width {width} is not measured: mark one of {', '.join(map(str, measured)) or 'none'}.")
     unit = {"unit": UNITS[runs[0]["config"]["path_kind"]]} if kind.table == "volumes" and len(runs) else {}
