@@ -78,12 +78,12 @@ def test_the_spread_of_one_seed_is_not_an_interval():
     assert board.value(next(row.itertuples())) == "−0.12"
 
 
-def test_a_verdict_that_networks_which_forgot_give_is_marked_and_not_repeated():
+def test_a_verdict_that_networks_which_forgot_give_is_marked():
     table = overview("supported", ("gpu", "paper"))
     spoilt = table.assign(kept=table.kept.where(table.index != "test-error-peak", "contradicted"))
     assert board.matrix(spoilt).count("(without forgetful networks: contradicted)") > 0
     assert "forgetful" not in board.matrix(table)
-    assert board.Board(spoilt).state("test-error-peak", "paper", claims.NOISY) == "inconclusive"
+    assert board.Board(spoilt).state("test-error-peak", "paper", claims.NOISY) == "contradicted"
     assert "would be another verdict" in board.Board(spoilt).summary().data
 
 

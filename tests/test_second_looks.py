@@ -86,7 +86,7 @@ def test_a_sentence_appears_with_its_verdict(overview, monkeypatch):
     assert board.says(text, claims.NOISY, "test-error-peak", "epochwise-crossentropy") is None
     assert board.says(text, claims.RESNET, "resnet-double-descent") is None and board.says(text, claims.NOISY) is None
     assert board.state("test-error-peak", "gpu", claims.NOISY) == "not measured"
-    larger = Board(pd.concat([overview, overview.assign(scale="gpu", verdict="inconclusive")]))
+    larger = Board(pd.concat([overview, overview.assign(scale="gpu", kept="inconclusive")]))
     assert (
         larger.says(text, claims.NOISY, "test-error-peak").data == "- `laptop`: At the end 45%. At `gpu`: inconclusive."
     )

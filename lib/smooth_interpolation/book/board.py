@@ -113,11 +113,10 @@ class Board:
         return Markdown(" ".join(said)) if said else None
 
     def state(self, name: str, scale: str, experiment: str) -> str:
-        """The verdict on one claim; "inconclusive" where it would be another one without networks that forgot."""
+        """The verdict on one claim, without networks that forgot: what sentences are about."""
         self._known([name])
         rows = self.table[(self.table.scale == scale) & (self.table.experiment == experiment)]
-        found, kept = (str(rows[column].get(name, verdicts.NOTHING)) for column in ("verdict", "kept"))
-        return found if found in (kept, verdicts.NOTHING) else "inconclusive"
+        return str(rows.kept.get(name, verdicts.NOTHING))
 
     def _known(self, names: Iterable[str]) -> None:
         unknown = set(names) - {claim.name for claim in claims.CLAIMS}
@@ -232,7 +231,7 @@ def _of_families(table: pd.DataFrame) -> pd.DataFrame:
     begun decides no claim."""
     pairs = {pair: records.is_family(*pair) for pair in set(zip(table.scale, table.experiment, strict=True))}
     families = [pairs[pair] for pair in zip(table.scale, table.experiment, strict=True)]
-    return table.assign(verdict=table.verdict.where(families, verdicts.NOTHING))
+    return table.assign(**{name: table[name].where(families, verdicts.NOTHING) for name in ("verdict", "kept")})
 
 
 def _largest_scales(table: pd.DataFrame) -> dict[str, str | None]:

@@ -138,8 +138,8 @@ def takeaway(runs: Records, template: str, otherwise: str, **where: str | Sequen
 
 
 def _holds(runs: Records, where: Mapping[str, str | Sequence[str]]) -> bool:
-    """Whether claims have these verdicts on the records; names that do not exist are an error."""
-    found = _judged(runs).verdict
+    """Whether claims have these verdicts on the records, without networks that forgot; names that do not exist are an error."""
+    found = _judged(runs).kept
     for verdict, names in where.items():
         if verdict not in claims.STATES:
             raise ConfigError(f"{config.unknown_name(verdict, claims.STATES)}")
