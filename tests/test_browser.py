@@ -1,6 +1,7 @@
 """The built book in a browser, page by page: silent, private, typeset, complete, accessible, and fit for a phone."""
 
 import http.server
+import json
 import re
 import threading
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from playwright.sync_api import sync_playwright
 
 import printing
 from smooth_interpolation import config, locations
+from smooth_interpolation.claims import moments
 from smooth_interpolation.runs import store, tables
 
 PAGES = [path.stem for path in sorted((locations.repository() / "book").glob("*.md"))]
@@ -238,7 +240,7 @@ def test_a_width_is_chosen_by_the_keyboard_and_its_numbers_are_the_records(tab, 
     box.get_by_role("slider", name="Tolerance").focus()
     tab.keyboard.press("End")
     assert "training error of up to 20%" in box.get_by_role("status").inner_text()
-    volumes = tables.volumes_table(store.read_all(config.find("gpu", "convnet-noise20").runs()))
+    volumes = tables.volumes_table(store.read_all(config.find("paper", "convnet-noise20").runs()))
     rows = volumes[(volumes.width == 64) & (volumes.subset == "noisy") & (volumes.metric == "jacobian_norm")]
     means = rows.groupby("size")["mean"].mean()
     shown = box.locator("tbody tr td:nth-child(4)").all_inner_texts()
@@ -250,7 +252,7 @@ def test_a_heatmap_answers_pointer_and_keyboard(tab, address):
     width, readout = box.get_by_role("slider", name="Width"), box.get_by_role("status")
     width.focus()
     tab.keyboard.press("Home")
-    assert readout.inner_text().startswith("w = 1, epoch 250: Test error")
+    assert readout.inner_text().startswith("w = 1, epoch 4000: Test error")
     box.locator("svg").first.hover(position={"x": 150, "y": 100})
     assert not readout.inner_text().startswith("w = 1,")
     before = readout.inner_text()
@@ -264,6 +266,19 @@ def test_every_figure_of_volumes_has_an_instrument_with_its_axes(page, tab, addr
     heads = ["Training accuracy", "Crossentropy", "Jacobian norm", "Hessian norm"]
     assert box.locator("svg .title").all_text_contents() == heads
     assert box.locator("svg").first.locator("text", has_text="base width w").count() == 1
+
+
+def test_networks_that_forgot_are_crosses_beside_the_lines(tab, address):
+    data = json.loads(instrument(tab, address, "fig2", "volumes").locator("script").text_content())
+    forgotten = [data["widths"][i] for i in data["apart"]]
+    assert forgotten == moments.forgotten(
+        tables.history_table(store.read_all(config.find("paper", "convnet-noise20").runs()))
+    )
+    lines = tab.locator(".explore[data-kind=volumes] svg").first.locator("path.line")
+    drawn = lines.evaluate_all("all => all.map(path => path.getAttribute('d'))")
+    crosses = [d for d in drawn if "m-6 0" in d]
+    assert len(crosses) == len(data["strengths"]) * len(forgotten)
+    assert all(d.count("L") == len(data["widths"]) - len(forgotten) - 1 for d in drawn if d not in crosses)
 
 
 def test_a_walk_moves_the_image_and_the_predictions(tab, address):

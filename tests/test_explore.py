@@ -42,6 +42,7 @@ def test_the_metrics_of_a_width_are_those_of_its_record(page):
     assert data["thresholds"][0] == ["0%", page.threshold] and data["widths"][data["start"]] == page.threshold
     reached = [width for _, width in data["thresholds"]]
     assert reached == sorted(reached, reverse=True)  # the more is allowed, the narrower
+    assert data["apart"] == [] and held(explore.volumes(page.volumes, {"0%": 8}, forgotten=[4]))["apart"] == [2]
 
 
 def test_a_cell_of_the_heatmap_is_that_of_its_record(page):

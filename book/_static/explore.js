@@ -68,7 +68,8 @@
     return value => from + (f(value) - f(low)) / span * (to - from);
   };
 
-  // Lines over x, each {y, class, mark, colour, name}: a mark is the index of a point that is circled, a name stands at its end.
+  // Lines over x, each {y, class, mark, apart, colour, name}: a mark is the index of a point that is circled, apart are those of
+  // crosses beside the line, a name stands at its end.
   // `rules` are vertical lines, each {x, class}; `places` the ticks of x, each [x, text].
   const chart = (svg, {title, xlabel, x, lines, log, bottom, top, xlog, rules = [], places}) => {
     svg.replaceChildren();
@@ -93,9 +94,13 @@
       draw(svg, "line", {x1: across(rule.x), x2: across(rule.x), y1: TOP, y2: HEIGHT - BOTTOM, class: rule.class});
     for (const line of lines) {
       const points = line.y.map((y, i) => y === null || (log && y <= 0) ? null : [across(x[i]), up(y)]);
-      const path = draw(svg, "path", {class: `line ${line.class}`, d: points.map((p, i) =>
-        p && (i && points[i - 1] ? "L" : "M") + p.map(v => v.toFixed(1)).join(" ")).filter(Boolean).join("")});
-      if (line.colour) path.style.setProperty("--colour", line.colour);
+      const apart = (line.apart ?? []).map(i => points[i]).filter(Boolean), joined = points.filter(p => !apart.includes(p));
+      const path = d => {
+        const drawn = draw(svg, "path", {class: `line ${line.class}`, d});
+        if (line.colour) drawn.style.setProperty("--colour", line.colour);
+      };
+      path(joined.map((p, i) => p && (i && joined[i - 1] ? "L" : "M") + p.map(v => v.toFixed(1)).join(" ")).filter(Boolean).join(""));
+      for (const [a, b] of apart) path(`M${a - 3} ${b - 3}l6 6m-6 0l6 -6`);
       if (line.mark !== undefined && points[line.mark])
         draw(svg, "circle", {cx: points[line.mark][0], cy: points[line.mark][1], r: 4.5, class: `mark ${line.class}`});
     }
@@ -130,7 +135,8 @@
         places: [data.widths[chosen], ...limit, data.widths[data.widths.length - 1], ...data.widths].map(w => [w, w]),
         rules: [{x: data.widths[chosen], class: "chosen"}, ...limit.map(w => ({x: w, class: "threshold"}))],
         lines: metric.values[subset].map((y, k) => ({
-          y, class: k ? "size" : "size point", colour: k ? data.colours[k - 1] : "var(--ink)", name: String(data.strengths[k]), mark: chosen})),
+          y, class: k ? "size" : "size point", colour: k ? data.colours[k - 1] : "var(--ink)", name: String(data.strengths[k]), mark: chosen,
+          apart: data.apart})),
       }));
       readout.textContent = `w = ${data.widths[chosen]}. ` + (threshold === null ? "No threshold" : `Threshold (dotted): w = ${threshold}`)
         + `, with a training error of up to ${tolerance}.`;

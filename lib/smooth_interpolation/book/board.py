@@ -51,7 +51,9 @@ class Board:
         """How many claims are in each state, each at the largest scale that decides it, as a sentence."""
         found = largest(self.table)
         n = int((found.kept != found.verdict).sum())
-        without = f" Without networks that [forgot](beyond-epochs.html) {n} of them would be another verdict, named in its cell."
+        without = (
+            f" {n} would be another, as the cell says after *else*, without networks that [forgot](beyond-epochs.html)."
+        )
         return Markdown(f"{verdicts.count(found)}.{without if n else ''}")
 
     def matrix(self) -> Any:
@@ -86,17 +88,13 @@ class Board:
         return look(second_looks.measured(), "What was measured of every experiment.")
 
     def untested(self) -> Any:
-        """What of the paper's experiments was measured below their own data and epochs only, or not at all, as a point of a list."""
-        best = _largest_scales(self.table)
-        begun = any(len(second_looks.records_of("paper", name)[0]) for name in EXPERIMENTS)
-        some = " ([some widths](beyond-epochs.html) are measured)" if begun else ""
-        parts = [] if "paper" in best.values() else [f"the paper's 4,000 epochs{some}"]
-        parts += [
-            f"{EXPERIMENTS[name][0]} ({f'only at `{scale}` scale' if scale else 'nothing measured'})"
-            for name, scale in best.items()
-            if scale not in ("gpu", "paper")
+        """Which experiments were not measured with the paper's images and epochs, and at which scale they were, as a point of a list."""
+        below = [
+            f"{EXPERIMENTS[name][0]} ({f'`{scale}` scale' if scale else 'nothing measured'})"
+            for name, scale in _largest_scales(self.table).items()
+            if scale != "paper"
         ]
-        return Markdown(f"- *Untested so far:* {', '.join(parts)}.") if parts else None
+        return Markdown(f"- *Not yet with the paper's images and epochs:* {', '.join(below)}.") if below else None
 
     def agreement(self) -> Any:
         """How often the claims that two scales can judge have the same verdict at both."""
@@ -220,7 +218,13 @@ def printed(table: pd.DataFrame) -> str:
     heads, parts = ["The paper says", *(title for title, _ in EXPERIMENTS.values())], []
     for title, part in page_rows().items():
         on = [[verdict_on.get((row.claims.get(name), name)) for name in EXPERIMENTS] for row in part]
-        said = [[f"{one.verdict} {value(one)}".replace("&nbsp;", " ") if one else "" for one in ones] for ones in on]
+        said = [
+            [
+                f"{one.verdict} {value(one)}{verdicts.otherwise(one)}".replace("&nbsp;", " ") if one else ""
+                for one in ones
+            ]
+            for ones in on
+        ]
         table = pd.DataFrame([[row.text, *cells] for row, cells in zip(part, said, strict=True)], columns=heads)
         parts.append(f"**{title}**\n\n{captioned.plain(table)}")
     return "\n\n".join(parts)
@@ -258,19 +262,18 @@ def _cell(row: Any, experiment: str, scale: str | None) -> str:
     at = "" if row.verdict == verdicts.NOTHING or row.scale == scale else f" at <code>{row.scale}</code>"
     return (
         f'<td class="{row.verdict.replace(" ", "-")}" data-experiment="{experiment}">'
-        f'<span aria-hidden="true">{SIGNS[row.verdict]}</span>&nbsp;{row.verdict}{at}<span class="effect">{value(row)}</span></td>'
+        f'<span aria-hidden="true">{SIGNS[row.verdict]}</span>&nbsp;{row.verdict}{at}<span class="effect">{value(row)}{verdicts.otherwise(row)}</span></td>'
     )
 
 
 def value(row: Any) -> str:
-    """An effect and its interval, a width as such; and the verdict without networks that forgot, if it is another one."""
+    """An effect and its interval, a width as such."""
     if row.verdict == verdicts.NOTHING or not verdicts.effect(row):
         return ""
     text = ("w = " if row.measure.startswith("width") else "") + verdicts.effect(row)
     if pd.notna(row.low) and (row.seeds > 1 or row.low < row.high):  # of one seed the spread may be unknown
         text += f" [{number(row.low)}, {number(row.high)}]"
-    text = text.replace(" ", "&nbsp;").replace("&nbsp;[", " [").replace("-", "−")
-    return text if row.kept in (row.verdict, verdicts.NOTHING) else f"{text} (without forgetful networks: {row.kept})"
+    return text.replace(" ", "&nbsp;").replace("&nbsp;[", " [").replace("-", "−")
 
 
 def _unfolding(row: Row, table: pd.DataFrame) -> str:

@@ -55,12 +55,13 @@ def volumes(
     width: int | None = None,
     *,
     subsets: Sequence[str] = ("all",),
+    forgotten: Sequence[int] = (),
     unit: str = "singular values erased",
 ) -> Instrument | None:
     """Choose a width, and see what a figure of volumes has there, on the figure's own axes. None without rows.
 
     `thresholds` are by the training error that they allow, such as "0%"; the first is the one that decides, and shown at first
-    unless a width is.
+    unless a width is. The `forgotten` widths, see `moments.forgotten`, are crosses beside the curves.
     """
     table = table[table.subset.isin(subsets)]
     if table.empty:
@@ -78,6 +79,7 @@ def volumes(
     ]
     data = {
         "widths": widths,
+        "apart": [widths.index(w) for w in forgotten if w in widths],
         "log": figures.geometric(widths),
         "strengths": strengths,
         "unit": unit,

@@ -47,7 +47,9 @@ def describe(runs: Records) -> str:
     if forgotten := moments.forgotten(runs.history):
         widths = ", ".join(map(str, forgotten))
         why = f"w = {widths} [forgot](beyond-epochs.html) what they had fitted (crosses)"
-        sentences.append(f"{why}: sentences leave them out, verdicts say if they hinge on them.")
+        sentences.append(
+            f"{why}: sentences leave them out, and verdicts say after *else* what they would be without them."
+        )
     if besides := [width for width in runs.explored if width != runs.width]:
         sentences.append(
             f"Measured besides the plan (triangles), and in no verdict: w = {', '.join(map(str, besides))}."

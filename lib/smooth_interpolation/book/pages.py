@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import claims, config, figures, locations
-from ..claims import verdicts
+from ..claims import moments, verdicts
 from ..errors import ConfigError
 from ..figures.style import STYLE
 from ..runs import store, tables
@@ -188,7 +188,8 @@ def instrument(runs: Records, kind: str, **options: Any) -> Any:
         for tolerance in TOLERANCES
     }
     unit = figures.UNITS[runs.experiment.path_kind]
-    return explore.volumes(runs.volumes, thresholds, runs.width, unit=unit, **options)
+    forgotten = moments.forgotten(runs.history)
+    return explore.volumes(runs.volumes, thresholds, runs.width, forgotten=forgotten, unit=unit, **options)
 
 
 @functools.lru_cache(maxsize=1)

@@ -118,6 +118,11 @@ def effect(row: Any) -> str:
     return "" if np.isnan(row.effect) else number(row.effect)
 
 
+def otherwise(row: Any) -> str:
+    """What the verdict would be without networks that forgot, if it is another one."""
+    return "" if row.kept in (row.verdict, NOTHING) else f" (else {row.kept})"
+
+
 def spread(row: Any) -> str:
     """The interval of an effect and what it is over, or that it is unknown."""
     if row.verdict == NOTHING or np.isnan(row.effect):
@@ -142,7 +147,11 @@ def by_scale(tables: Mapping[str, pd.DataFrame], figure: str) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame()
     rows = of_figure(next(iter(tables.values())), figure)
-    found = pd.DataFrame({f"`{scale}`": table.verdict[rows.index] for scale, table in tables.items()})
+    stated = {
+        scale: [one.verdict + otherwise(one) for one in table.loc[rows.index].itertuples()]
+        for scale, table in tables.items()
+    }
+    found = pd.DataFrame({f"`{scale}`": column for scale, column in stated.items()})
     return found.set_axis(rows.statement).rename_axis("The paper")
 
 

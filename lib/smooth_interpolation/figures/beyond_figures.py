@@ -272,7 +272,7 @@ def _strip(panel: Axes, walk: Walk, i: int, path: int, title: str) -> None:
     strip = np.concatenate([part for image in opaque for part in (image, gap)][:-1], axis=1)
     panel.imshow(strip, interpolation="nearest")
     panel.set_axis_off()
-    panel.set_title(title, fontsize=9)
+    panel.set_title(title, fontsize=8)
     size = shown[0].shape[0]
     for n, k in enumerate(SHOWN):
         panel.text(
