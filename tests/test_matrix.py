@@ -84,7 +84,7 @@ def test_a_verdict_that_networks_which_forgot_give_is_marked():
     assert board.matrix(spoilt).count("(else contradicted)") == board.printed(spoilt).count("(else contradicted)") == 1
     assert "(else" not in board.matrix(table)
     assert board.Board(spoilt).state("test-error-peak", "paper", claims.NOISY) == "contradicted"
-    assert "1 would be another, as" in board.Board(spoilt).summary().data
+    assert "1 of them would be another" in board.Board(spoilt).summary().data
 
 
 def test_a_doubt_is_said_with_the_verdict_that_calls_for_it():

@@ -51,9 +51,7 @@ class Board:
         """How many claims are in each state, each at the largest scale that decides it, as a sentence."""
         found = largest(self.table)
         n = int((found.kept != found.verdict).sum())
-        without = (
-            f" {n} would be another, as the cell says after *else*, without networks that [forgot](beyond-epochs.html)."
-        )
+        without = f" {n} of them would be another without networks that [forgot](beyond-epochs.html): see *else*."
         return Markdown(f"{verdicts.count(found)}.{without if n else ''}")
 
     def matrix(self) -> Any:
