@@ -187,16 +187,18 @@ def ends_by_width(
 
 
 @styled
-def courses(history: pd.DataFrame, widths: Sequence[int], *, narrow: bool = False) -> Figure:
-    """Metrics of some networks over the epochs, every moment of them: means over seeds, named at their ends."""
+def courses(
+    history: pd.DataFrame, widths: Sequence[int], names: Mapping[int, str] | None = None, *, narrow: bool = False
+) -> Figure:
+    """Metrics of some networks over the epochs, every moment of them: means over seeds, named at their ends by width or `names`."""
     width, height = (NARROW, 2.0) if narrow else (FULL * 0.85, 2.6)
     figure, axes = subplots(*((3, 1) if narrow else (1, 3)), height, width)
     colours, room = dict(zip(widths, sequence(len(widths)), strict=True)), (width / len(axes[0]) - 1.1, height - 0.9)
     for panel, (metric, title) in zip(axes.flat, COURSES.items(), strict=True):
         part = history[(history.metric == metric) & (history.subset == "all")]
         panel.set(title=title, label=title, xlabel="epoch")
-        heatmaps.courses(panel, part, colours, room, settled=False)
-    figure.again = partial(courses, history, widths)
+        heatmaps.courses(panel, part, colours, room, settled=False, names=names)
+    figure.again = partial(courses, history, widths, names)
     return figure
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -145,12 +147,18 @@ def chosen(widths: list[int], threshold: int | None, width: int | None) -> dict[
 
 
 def courses(
-    panel: Axes, part: pd.DataFrame, colours: dict[int, str], size: tuple[float, float], settled: bool = True
+    panel: Axes,
+    part: pd.DataFrame,
+    colours: dict[int, str],
+    size: tuple[float, float],
+    settled: bool = True,
+    names: Mapping[int, str] | None = None,
 ) -> None:
     """The metric of some networks over the epochs: means over seeds, every seed as a thin line, named at their ends.
 
     The last tenth of the epochs is drawn as one moment, see `moments`, for at a constant learning rate the many moments there
-    are jumps, not a course; with every one of them unless `settled`. The axes are of about so many inches.
+    are jumps, not a course; with every one of them unless `settled`. The axes are of about so many inches. A width may stand
+    for something else, by its `names`.
     """
     lines, high, part = [], 0.0, moments.settled(part) if settled else part
     for width, colour in colours.items():
@@ -159,7 +167,7 @@ def courses(
             continue
         if seeds.shape[1] > 1:
             panel.plot(seeds.index, seeds.to_numpy(), color=colour, linewidth=SEED, alpha=0.6, zorder=2, label="_seed")
-        name = f"w = {width}"
+        name = names[width] if names else f"w = {width}"
         (line,) = panel.plot(seeds.index, seeds.mean(axis=1), color=colour, linewidth=1.6, zorder=3, label=name)
         lines.append((line, name))
         high = max(high, float(np.nanmax(seeds)))
