@@ -215,17 +215,16 @@ def printed(table: pd.DataFrame) -> str:
     verdict_on = {(row.Index, row.experiment): row for row in largest(table).itertuples()}
     heads, parts = ["The paper says", *(title for title, _ in EXPERIMENTS.values())], []
     for title, part in page_rows().items():
-        on = [[verdict_on.get((row.claims.get(name), name)) for name in EXPERIMENTS] for row in part]
-        said = [
-            [
-                f"{one.verdict} {value(one)}{verdicts.otherwise(one)}".replace("&nbsp;", " ") if one else ""
-                for one in ones
-            ]
-            for ones in on
+        rows = [
+            [row.text, *(_stated(verdict_on.get((row.claims.get(name), name))) for name in EXPERIMENTS)] for row in part
         ]
-        table = pd.DataFrame([[row.text, *cells] for row, cells in zip(part, said, strict=True)], columns=heads)
+        table = pd.DataFrame(rows, columns=heads)
         parts.append(f"**{title}**\n\n{captioned.plain(table)}")
     return "\n\n".join(parts)
+
+
+def _stated(row: Any) -> str:
+    return f"{row.verdict} {value(row)}{verdicts.otherwise(row)}".replace("&nbsp;", " ") if row else ""
 
 
 def _of_families(table: pd.DataFrame) -> pd.DataFrame:

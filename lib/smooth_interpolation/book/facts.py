@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..claims import moments, trends
+from ..claims import checks, moments, trends
 from ..claims.words import number
 from ..config import Experiment
 from ..errors import ConfigError
@@ -124,10 +124,11 @@ class Facts:
     def __init__(self, records: Iterable[record_format.Record], plan: Experiment | None = None):
         records = planned(list(records), plan)
         self._threshold = store.threshold_of(records)
-        forgotten = moments.forgotten(tables.history_table(records))
-        self.forgotten = ", ".join(map(str, forgotten)) or UNKNOWN
-        records = [record for record in records if record["config"]["width"] not in forgotten]
-        self._history, self._volumes = moments.settled(tables.history_table(records)), tables.volumes_table(records)
+        history, volumes = tables.history_table(records), tables.volumes_table(records)
+        forgotten = moments.forgotten(history)
+        self.forgotten = checks.listed(forgotten) or UNKNOWN
+        self._history = moments.settled(history[~history.width.isin(forgotten)])
+        self._volumes = volumes[~volumes.width.isin(forgotten)]
         widths = sorted(self._history.width.unique())
         self.threshold = str(self._threshold or UNKNOWN)
         self.narrowest, self.widest = (str(widths[0]), str(widths[-1])) if widths else (UNKNOWN, UNKNOWN)

@@ -16,7 +16,7 @@ import pandas as pd
 from .. import config
 from ..runs import record_format
 from ..runs.records import Records, listed
-from . import epochs, moments, widths  # noqa: F401 (they add to CLAIMS)
+from . import checks, epochs, moments, widths  # noqa: F401 (epochs and widths add to CLAIMS)
 from .evidence import Evidence
 from .registry import ASYMMETRIC, CLAIMS, CLEAN, NOISY, RESNET, STATES, Claim, State, Verdict
 
@@ -118,8 +118,8 @@ def judge(
             why = f"{APART}: it is about {_kinds(one)}, and these are {_words(model, KINDS[like][1])}."
             found.append((one, Verdict("not measured", why), "not measured"))
     rows = [
-        (one.name, like, one.place, one.figures, one.statement, v.state, v.effect, v.low, v.high, v.over, v.measure, v.n_seeds, v.sentence, kept)
-        for one, v, kept in found
+        (one.name, like, one.place, one.figures, one.statement, v.state, v.effect, v.low, v.high, v.over, v.measure, v.n_seeds, v.sentence, state)
+        for one, v, state in found
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=COLUMNS).set_index("claim")
     return table.astype({"effect": float, "low": float, "high": float})
@@ -131,7 +131,7 @@ def _both(one: Claim, evidence: Evidence, kept: Evidence | None, forgotten: list
     state = one(kept).state if kept else found.state
     if state == found.state:
         return found, state
-    without = f"Without w = {', '.join(map(str, forgotten))}, which forget what they had fitted: {state}."
+    without = f"Without w = {checks.listed(forgotten)}, which forget what they had fitted: {state}."
     return replace(found, sentence=f"{found.sentence} {without}"), state
 
 
