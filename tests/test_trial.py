@@ -36,7 +36,8 @@ def test_each_setting_is_compared_at_equal_others(write):
     ]
     ((caption, part),) = trial.groups(trial.read(write(rows))).items()
     assert caption == (
-        "ConvNets, cifar10, gpu scale; noise symmetric; images 50,000; epochs 400; normalisation own; 8 networks on a device, commit 0123456"
+        "ConvNets, cifar10, gpu scale; noise symmetric; images 50,000; epochs 400; normalisation own; batch 128; "
+        "schedule constant; 8 networks on a device, commit 0123456"
     )
     table = trial.by_width(part).set_index(["precision", "rate"])
     assert table.loc[("bf16", "0.005"), "w = 16"] == "11.0 (10.0\u201112.0)"
@@ -45,6 +46,17 @@ def test_each_setting_is_compared_at_equal_others(write):
     effects = trial.effects(part).set_index(["setting", "from", "to"])
     assert effects.loc[("precision", "bf16", "fp32"), "w = 24"] == "-4.0 (-4.0 to -4.0)"
     assert effects.loc[("rate", "0.004", "0.005"), "w = 16"] == "-1.0 (-1.0 to -1.0)" and len(effects) == 2
+
+
+def test_a_batch_size_and_a_schedule_are_compared_with_what_rows_without_them_had(write):
+    rows = [network(64, 1.25), network(64, 0.5, batch_size=512), network(64, 0.0, batch_size=512, schedule="cosine")]
+    ((_, part),) = trial.groups(trial.read(write(rows))).items()
+    assert list(trial.by_width(part).set_index(["batch", "schedule"]).index) == [
+        ("128", "constant"),
+        ("512", "constant"),
+        ("512", "cosine"),
+    ]
+    assert list(trial.effects(part)["w = 64"].str.split().str[0]) == ["-0.75", "-0.50"]
 
 
 def test_the_threshold_needs_every_wider_network_and_every_seed(write):

@@ -13,20 +13,26 @@ import pandas as pd
 from .. import locations
 
 NO_BREAK = "\u2011"  # a hyphen that keeps a range on one line
-COMPARED = ["precision", "input_std", "learning_rate"]
+COMPARED = ["precision", "input_std", "learning_rate", "batch_size", "schedule"]
 SETTINGS = ["noise", "n_train", "epochs", *COMPARED]
-NAMES = {"n_train": "images", "input_std": "normalisation", "learning_rate": "rate", "width": "w"}
+NAMES = {
+    "n_train": "images",
+    "input_std": "normalisation",
+    "learning_rate": "rate",
+    "batch_size": "batch",
+    "width": "w",
+}
 FAMILIES = {"convnet": "ConvNets", "resnet18": "ResNet18s"}
-NAMES |= {name: name for name in ("noise", "epochs", "precision", "seed")}
+NAMES |= {name: name for name in ("noise", "epochs", "precision", "schedule", "seed")}
+UNSAID = {"model": "convnet", "batch_size": 128, "schedule": "constant"}  # what a row has that does not name it
 
 
 def read(path: Path | None = None) -> pd.DataFrame:
     """A row per network of the trial: its settings, `mean`, `min`, `max` of the training error over the last tenth of the epochs,
     `last`, that at the last epoch told, and the test error."""
     path = path or locations.repository() / "benchmarks" / "results" / "trial.json"
-    table = pd.DataFrame(json.loads(path.read_text()))
+    table = pd.DataFrame([UNSAID | row for row in json.loads(path.read_text())])
     table = table.join(pd.DataFrame(table.pop("train_error_last_tenth").tolist()))
-    table["model"] = table["model"].fillna("convnet") if "model" in table else "convnet"
     table["last"] = [errors[max(errors, key=int)] for errors in table.train_error_by_epoch]
     return table
 
