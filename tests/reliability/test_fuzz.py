@@ -7,7 +7,7 @@ import sys
 import zipfile
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from smooth_interpolation import cli, config, locations
@@ -138,6 +138,7 @@ def test_a_checkpoint_with_flipped_bytes_is_never_believed(changes):
 
 
 @given(st.sampled_from(sorted(fuzz.checkpoint_text())), st.none() | st.text(max_size=12), json_values)
+@example("progress", "two\nlines", None)
 @quick
 def test_a_checkpoint_with_another_text_and_a_right_checksum(part, name, value):
     text = fuzz.checkpoint_text()

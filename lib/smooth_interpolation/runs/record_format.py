@@ -186,7 +186,8 @@ def fault(error: ValidationError, value: Any) -> str:
             value = value[name]
         except (LookupError, TypeError):  # one of several types that a value could have
             break
-        names = [ENTRIES[names[0]].format(name + 1)] if isinstance(name, int) else [name, *names]
+        said = str(name) if str(name).isprintable() else repr(name)  # a damaged file may have any
+        names = [ENTRIES[names[0]].format(name + 1)] if isinstance(name, int) else [said, *names]
     return f"{_place(names if len(names) > 1 or ' ' in names[0] else [*names, 'it'])} is {fields.shown(value)}"
 
 
