@@ -154,4 +154,5 @@ def _cell(row: Any, sign: str, dash: str, ranges: bool = True) -> str:
 
 
 def _error(percent: float, sign: str = "") -> str:
-    return f"{percent:{sign}.{1 if abs(percent) >= 1 else 2}f}"
+    digits = 1 if abs(percent) >= 1 else 2 if percent == 0 or abs(percent) >= 0.005 else 3
+    return f"{percent:{sign}.{digits}f}"
