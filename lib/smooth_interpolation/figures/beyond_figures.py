@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..claims import moments
 from ..measure import neighbours
 from ..studies.walks import Walk
 from . import heatmaps, panels
@@ -168,21 +167,28 @@ def path_trends(table: pd.DataFrame) -> pd.DataFrame:
 
 @styled
 def ends_by_width(
-    histories: Mapping[str, pd.DataFrame], threshold: int | None = None, *, narrow: bool = False
+    ends: Mapping[str, pd.DataFrame],
+    threshold: int | None = None,
+    titles: Mapping[str, str] = ENDS,
+    *,
+    narrow: bool = False,
 ) -> Figure:
-    """What the end of training was like against the width, of up to two families: means and ranges over the last tenth of the
-    epochs, see `moments.at_end`."""
-    figure, axes = subplots(*((3, 1) if narrow else (1, 3)), 2.2 if narrow else 2.6, NARROW if narrow else FULL * 0.85)
-    for panel, (metric, title) in zip(axes.flat, ENDS.items(), strict=True):
-        for (name, history), colour in zip(histories.items(), (TRAIN, TEST), strict=False):
-            table = moments.at_end(history)
+    """What the end of training was like against the width, of up to two families: means and ranges, see `moments.at_end`.
+
+    Each family's table may hold rows of other metrics besides, such as those of volumes; `titles` says which are drawn.
+    """
+    columns = 1 if narrow else len(titles) if len(titles) < 4 else 2
+    figure, axes = subplots(
+        -(-len(titles) // columns), columns, 2.2 if narrow else 2.6, NARROW if narrow else FULL * 0.85
+    )
+    for panel, (metric, title) in zip(axes.flat, titles.items(), strict=True):
+        for (name, table), colour in zip(ends.items(), (TRAIN, TEST), strict=False):
             panels.curve(panel, table[(table.metric == metric) & (table.subset == "all")], colour, name, mark=None)
         panel.set(title=title, label=title, xlabel="base width $w$", ylim=(0, None))
         mark_threshold(panel, threshold)
-    widths = sorted(set().union(*(history.width for history in histories.values())))
-    scale_widths(axes.flat, widths, threshold, logarithmic=True)
+    scale_widths(axes.flat, sorted(set().union(*(table.width for table in ends.values()))), threshold, logarithmic=True)
     legend_below(figure, axes[0, 0])
-    figure.again = partial(ends_by_width, histories, threshold)
+    figure.again = partial(ends_by_width, ends, threshold, titles)
     return figure
 
 
