@@ -17,13 +17,13 @@ pdf: setup
 	$(BIN)/jupyter-book build book --builder singlehtml
 	$(BIN)/python book/_ext/printing.py
 
-# Types are checked beside the tests, which wait at times: three processes of them keep two cores busy.
+# Types are checked beside the tests, which wait at times: four processes of them keep two cores busy.
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy & types=$$!; \
-	$(BIN)/pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder --durations 40 tests; tests=$$?; \
+	$(BIN)/pytest --numprocesses 4 --dist loadgroup --no-loadscope-reorder --durations 40 tests; tests=$$?; \
 	wait $$types && exit $$tests
 
 # Every page at three widths, in light and dark, to be looked at.

@@ -194,7 +194,9 @@ def test_figures_of_the_studies():
 
 def test_more_epochs_are_drawn_at_every_width_of_either_scale():
     shorter, longer = (records.records(scale, "convnet-noise20") for scale in ("demo", "laptop"))
-    figure = beyond_figures.ends_by_width({"100 epochs": moments.at_end(shorter.history), "400 epochs": moments.at_end(longer.history)}, 7)
+    figure = beyond_figures.ends_by_width(
+        {"100 epochs": moments.at_end(shorter.history), "400 epochs": moments.at_end(longer.history)}, 7
+    )
     ends = moments.at_end(longer.history).query("subset == 'all' and seed == 0")
     for panel, metric in zip(figure.axes, beyond_figures.ENDS, strict=True):
         few, many = (line for line in panel.get_lines() if str(line.get_label()).endswith("epochs"))
