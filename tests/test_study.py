@@ -265,6 +265,29 @@ def test_a_time_is_told_by_records_of_the_same_kind_and_grows_with_the_work():
     assert cost.expected(run.model_copy(update={"model": "a:B"}), known, "cpu") is None
 
 
+def test_records_of_the_same_settings_tell_a_time_before_those_of_the_same_precision_and_those_before_others():
+    record = store.read(config.find("demo", "convnet-noise20").run(8, 0))
+
+    def taking(seconds, **settings):
+        origin = record["provenance"] | {"wall_s": {"train": seconds}, "cpu_s": seconds}
+        return record | {"config": record["config"] | settings, "provenance": origin}
+
+    plain, coarse, other = (
+        taking(100.0),
+        taking(10.0, precision="bf16", scale="mine"),
+        taking(30.0, overrides=["schedule=cosine"]),
+    )
+    for changes, told in (
+        ({}, 100),
+        ({"precision": "bf16"}, 10),
+        ({"schedule": "cosine"}, 30),
+        ({"schedule": "step"}, 65),
+    ):
+        run = config.find("demo", "convnet-noise20", changes).run(8, 0)
+        found = cost.expected(run, [plain, coarse, other], "cpu")
+        assert found is not None and round(found[0]) == told
+
+
 def test_a_network_that_no_record_is_like_is_timed(mine):
     single.agreed([mine().run(2, 0)], 2)
     with pytest.raises(ConfigError, match="as their first steps tell: to agree, give -p train_minutes"):

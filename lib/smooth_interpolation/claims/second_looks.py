@@ -47,7 +47,8 @@ def measured() -> pd.DataFrame:
             rows[f"{scale}/{experiment}"] = {
                 "training images": f"{records[0]['data']['n_train']:,}",
                 "epochs": f"{records[0]['config']['epochs']:,}",
-                "widths": f"{len(widths)} of {len(plan.widths)}, {min(widths)} to {max(widths)}",
+                "widths": f"{len(widths)} of {len(plan.widths)}, "
+                + " to ".join(map(str, sorted({min(widths), max(widths)}))),
                 "seeds": f"{len(seeds)} of {len(plan.seeds)}",
             }
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -23,6 +23,9 @@ from . import record_format
 from .record_format import Record
 
 Worker = TypeVar("Worker", bound=Hashable)
+# What a run and the records of its network that foretell its time have in common, the closest first. Float32 takes a GPU several
+# times as long as bfloat16.
+LIKENESS = (("scale", "experiment", "overrides"), ("scale", "experiment", "precision"), ("precision",), ())
 
 
 def seconds(record: Record) -> float:
@@ -88,15 +91,21 @@ def known(root: Path) -> tuple[Record, ...]:
 def expected(run: Run, records: Iterable[Record], device: str = "cpu") -> tuple[float, int] | None:
     """Seconds that any run takes on a kind of device, and how many records of networks of its kind tell so; None if none.
 
-    A network's time is taken to grow with images times epochs; otherwise as `predict_seconds`. It is that of the record of
-    the same experiment where there is one.
+    A network's time is taken to grow with images times epochs; otherwise as `predict_seconds`. It is that of the records that are
+    most like the run, see `LIKENESS`.
     """
     alike = [r for r in _complete(records, device) if r["config"]["model"] == run.model]
-    own = [r for r in alike if (r["config"]["scale"], r["config"]["experiment"]) == (run.scale, run.experiment)]
-    chosen = own or alike
+    chosen: list[Record] = []
+    for names in LIKENESS:
+        chosen = chosen or [r for r in alike if all(r["config"].get(name) == _kept(run, name) for name in names)]
     scaled = [(r["config"]["width"], seconds(r) / (r["data"]["n_train"] * max(1, r["epochs_run"]))) for r in chosen]
     n_train = run.n_train or CIFAR.get(run.dataset, (10_000, 0))[0]
     return (_at(run.width, scaled) * n_train * run.epochs, len(scaled)) if scaled else None
+
+
+def _kept(run: Run, name: str) -> object:
+    """A field as records hold it."""
+    return [*value] if isinstance(value := getattr(run, name), tuple) else value
 
 
 def in_words(todo: Sequence[Run], root: Path) -> str:
