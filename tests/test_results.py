@@ -69,7 +69,9 @@ def test_weights_are_few_and_small():
 def test_a_record_is_that_of_its_params_file(path):
     scale, name, file = path.relative_to(ROOT / "results").parts
     width, seed = (int(part[1:]) for part in file.removesuffix(".json").split("-"))
-    record = store.read(config.find(scale, name).run(width, seed), ROOT / "results")
+    experiment, *overrides = name.split("+")
+    fields = dict(text.split("=") for text in overrides)
+    record = store.read(config.find(scale, experiment, fields).run(width, seed), ROOT / "results")
     assert record["status"] == "complete"
     assert record["provenance"]["dirty"] is False and len(record["provenance"]["commit"]) == 40
 
