@@ -72,6 +72,13 @@ def test_a_command_names_the_fields_that_differ_from_the_file(page):
     assert words.endswith(" --set 'strengths=[5,20]'") and shlex.split(words)[-1] == "strengths=[5,20]"
 
 
+def test_a_command_names_what_its_record_says_was_set_apart(page):
+    apart = {"overrides": ["schedule=cosine", "strengths=5-20"], "schedule": "cosine", "strengths": [5, 20]}
+    changed = page[0] | {"config": page[0]["config"] | apart}
+    other, plain = origins.table_of([changed, page[1]])["to remake it"]
+    assert plain.endswith("--force") and other.endswith("--force --set schedule=cosine --set 'strengths=[5,20]'")
+
+
 def test_without_words_a_figure_is_described_by_what_was_drawn(page):
     text = show(page).alt
     assert text == alt_text.describe(figures.draw("fig2", page)) and "base width w (1 to 16)" in text

@@ -9,6 +9,7 @@ from .pages import (
     instrument,
     no_parameters,
     numbers,
+    require,
     says,
     takeaway,
     vector_figures,
@@ -20,6 +21,6 @@ from .pages import (
 from .presentation import show
 
 __all__ = [
-    "about", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "says", "show", "table", "takeaway",
+    "about", "caption", "check_names", "fields", "instrument", "no_parameters", "numbers", "require", "says", "show", "table", "takeaway",
     "vector_figures", "verdicts_by_scale", "verdicts_on", "walk", "what_is_missing",
 ]  # fmt: skip

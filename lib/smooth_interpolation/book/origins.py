@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -86,7 +86,6 @@ def missing(runs: Records) -> str:
     """Which runs of an experiment have no record, and the command that makes them, with its time; empty if none."""
     if not runs.missing:
         return ""
-    e = runs.experiment
     by_width: dict[int, list[str]] = {}
     for run in runs.missing:
         by_width.setdefault(run.width, []).append(str(run.seed))
@@ -94,10 +93,13 @@ def missing(runs: Records) -> str:
     for width, seeds in by_width.items():
         by_seeds.setdefault(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}", []).append(width)
     listed = "; ".join(f"w = {', '.join(_stretches(widths))} ({seeds})" for seeds, widths in by_seeds.items())
-    file = f"params/{e.scale}/{e.experiment}.yaml"
-    options = changed_fields(e)
     time = cost.in_words(runs.missing, locations.repository() / "results")
-    return f"**Not measured yet:** {listed}. To compute them: `smooth-interpolation sweep {file}{options}`{time and f' ({time})'}"
+    return f"**Not measured yet:** {listed}. To compute them: `smooth-interpolation sweep {swept(runs)}`{time and f' ({time})'}"
+
+
+def swept(runs: Records) -> str:
+    """What `smooth-interpolation sweep` takes to make the runs: the params file, and what is set apart from it."""
+    return f"params/{runs.experiment.scale}/{runs.experiment.experiment}.yaml{changed_fields(runs.experiment)}"
 
 
 def _stretches(widths: Sequence[int]) -> Iterator[str]:
@@ -113,11 +115,16 @@ def _stretches(widths: Sequence[int]) -> Iterator[str]:
 
 
 def table_of(records: Iterable[record_format.Record], experiment: Experiment | None = None) -> pd.DataFrame:
-    """A row per run: width, seed, commit, data fingerprint, device, precision, cost, date, and the command that remakes it."""
-    options = changed_fields(experiment, apart_from=("widths", "seeds")) if experiment else ""
+    """A row per run: width, seed, commit, data fingerprint, device, precision, cost, date, and the command that remakes it, with the
+    options by which the experiment, else the record, differs from its params file."""
+    changed = changed_fields(experiment, apart_from=("widths", "seeds")) if experiment else None
     rows = []
     for record in records:
         settings, made = record["config"], record["provenance"]
+        own = dict(text.split("=", 1) for text in settings["overrides"])
+        options = (
+            _options({name: settings.get(name, said) for name, said in own.items()}) if changed is None else changed
+        )
         place = f"params/{settings['scale']}/{settings['experiment']}.yaml --width {settings['width']} --seed {settings['seed']}"
         rows.append(
             {
@@ -157,11 +164,15 @@ def changed_fields(experiment: Experiment, apart_from: Sequence[str] = ()) -> st
     filed = config.load(file)
     fields = [field for field in config.FIELDS if field not in apart_from]
     changed = [field for field in fields if getattr(experiment, field) != getattr(filed, field)]
-    return "".join(f" --set {shlex.quote(f'{field}={_plain(getattr(experiment, field))}')}" for field in changed)
+    return _options({field: getattr(experiment, field) for field in changed})
+
+
+def _options(changed: Mapping[str, Any]) -> str:
+    return "".join(f" --set {shlex.quote(f'{field}={_plain(value)}')}" for field, value in changed.items())
 
 
 def _plain(value: Any) -> str:
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple) else str(value)
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple | list) else str(value)
 
 
 def _commit(made: Any) -> str:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from .. import claims, config, figures, locations
 from ..claims import moments, verdicts
-from ..errors import ConfigError
+from ..errors import ConfigError, RecordError
 from ..figures.style import STYLE
 from ..runs import store, tables
 from ..runs.records import Records
@@ -86,6 +86,14 @@ def caption(runs: Records) -> Any:
 def what_is_missing(runs: Records) -> Any:
     """The runs without a record and the command that computes them; nothing if there are none."""
     return _markdown(origins.missing(runs))
+
+
+def require(*families: Records) -> None:
+    """Raises RecordError for the first family without any record, with the command that makes them."""
+    for runs in families:
+        if not len(runs):
+            path = origins.swept(runs)
+            raise RecordError(f"There is no record of {path}: smooth-interpolation sweep {path} makes them.")
 
 
 def verdicts_on(runs: Records, figure: str) -> Any:

@@ -95,17 +95,12 @@ def expected(run: Run, records: Iterable[Record], device: str = "cpu") -> tuple[
     most like the run, see `LIKENESS`.
     """
     alike = [r for r in _complete(records, device) if r["config"]["model"] == run.model]
-    chosen: list[Record] = []
-    for names in LIKENESS:
-        chosen = chosen or [r for r in alike if all(r["config"].get(name) == _kept(run, name) for name in names)]
+    settings = run.canonical()
+    groups = ([r for r in alike if all(r["config"].get(n) == settings.get(n) for n in names)] for names in LIKENESS)
+    chosen = next(filter(None, groups), [])
     scaled = [(r["config"]["width"], seconds(r) / (r["data"]["n_train"] * max(1, r["epochs_run"]))) for r in chosen]
     n_train = run.n_train or CIFAR.get(run.dataset, (10_000, 0))[0]
     return (_at(run.width, scaled) * n_train * run.epochs, len(scaled)) if scaled else None
-
-
-def _kept(run: Run, name: str) -> object:
-    """A field as records hold it."""
-    return [*value] if isinstance(value := getattr(run, name), tuple) else value
 
 
 def in_words(todo: Sequence[Run], root: Path) -> str:
