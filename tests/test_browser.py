@@ -212,6 +212,24 @@ def test_a_page_meets_wcag_aa_in_light_in_dark_and_on_a_phone(page, visit):
     assert visit(page).violations == {"light": [], "dark": [], "phone": []}
 
 
+def test_the_keyboard_reaches_a_table_once_it_is_too_wide(tab, address):
+    """Formulas and letters that arrive late make a table wider than its frame when the page is there already."""
+    tab.set_viewport_size(DESK)
+    tab.goto(f"{address}beyond-rate.html")
+    reached = tab.evaluate("""async () => {
+      const table = [...document.querySelectorAll(".pst-scrollable-table-container > table")].find(t => t.checkVisibility());
+      const drawn = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+      const found = [];
+      for (const width of ["10px", "3000px", "10px"]) {
+        Object.assign(table.style, {display: "block", width, overflow: "hidden"});
+        await drawn();
+        found.push([table.parentElement.tabIndex, table.parentElement.getAttribute("aria-label")]);
+      }
+      return found;
+    }""")
+    assert reached == [[-1, None], [0, "Table"], [-1, None]]
+
+
 def test_every_link_and_cross_reference_leads_somewhere(files, book):
     broken = []
     for page, content in files.items():

@@ -1,10 +1,19 @@
-// What scrolls sideways on a narrow screen can be reached, and so scrolled, by the keyboard.
+// What is wider than its frame scrolls within it: the keyboard has to reach that frame, too. Frames change with the screen, with what
+// is unfolded, and with formulas and letters that arrive late, so they are watched.
 (() => {
   "use strict";
-  const reach = () => document.querySelectorAll(
-    ".bd-article div.output, .bd-article pre, .bd-article div.math, .bd-article .pst-scrollable-table-container"
-  ).forEach(box => { if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; });
-  addEventListener("load", reach);
-  addEventListener("resize", reach);
-  document.addEventListener("toggle", reach, true);
+  const FRAMES = ".bd-article :is(div.output, pre, div.math, .pst-scrollable-table-container)";
+  const reach = frame => {
+    const scrolls = frame.scrollWidth > frame.clientWidth;
+    if (scrolls) frame.tabIndex = 0;
+    else frame.removeAttribute("tabindex");
+    if (frame.matches(".pst-scrollable-table-container")) {
+      for (const [name, value] of [["role", "group"], ["aria-label", "Table"]]) {
+        if (scrolls) frame.setAttribute(name, value);
+        else frame.removeAttribute(name);
+      }
+    }
+  };
+  const watch = new ResizeObserver(changes => new Set(changes.map(change => change.target.closest(FRAMES))).forEach(reach));
+  addEventListener("load", () => document.querySelectorAll(FRAMES).forEach(frame => [frame, ...frame.children].forEach(box => watch.observe(box))));
 })();
