@@ -44,6 +44,13 @@ TABLES = """() => [...document.querySelectorAll("article table")].filter(t => {
 }).map(t => t.innerText.slice(0, 80))"""
 LABELS = """() => [...document.querySelectorAll(".drawing img")].filter(i => i.offsetParent)
   .map(i => [i.currentSrc.split("/").pop(), 9 * 4 / 3 * i.getBoundingClientRect().width / i.naturalWidth])"""
+SETTLED = """async () => {
+  const drawn = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  await drawn();  // a sidebar that slides out changes the width of the page until it is there
+  const ending = document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < Infinity);
+  await Promise.allSettled(ending.map(a => a.finished));
+  await drawn();
+}"""
 TYPESET = """async () => {
   if (window.MathJax) await MathJax.startup.promise;
   const outside = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT, n =>
@@ -135,7 +142,7 @@ def visit(tab, address):
 
     def show_on(screen: dict[str, int]) -> None:
         tab.set_viewport_size(screen)
-        tab.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        tab.evaluate(SETTLED)
 
     def see(page: str) -> Visit:
         nonlocal now
