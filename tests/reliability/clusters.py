@@ -43,7 +43,7 @@ SETTINGS = {
 }
 FIELDS = {  # trained for long enough to be killed meanwhile, on a busy machine too
     "experiment": "tiny", "scale": "demo", "dataset": "dead_leaves", "n_train": 100, "n_test": 40, "model": "convnet",
-    "optimizer": "sgd", "learning_rate": 0.01, "batch_size": 50, "epochs": 150, "n_evaluations": 4, "strengths": [5, 20],
+    "optimizer": "sgd", "learning_rate": 0.01, "batch_size": 50, "epochs": 220, "n_evaluations": 4, "strengths": [5, 20],
     "n_paths": 1, "n_tangents": 1, "n_clean_points": 4, "n_noisy_points": 4, "widths": [1, 2, 3], "seeds": [0],
 }  # fmt: skip
 
