@@ -223,17 +223,14 @@ def test_the_keyboard_reaches_a_table_once_it_is_too_wide(tab, address):
     """Formulas and letters that arrive late make a table wider than its frame when the page is there already."""
     tab.set_viewport_size(DESK)
     tab.goto(f"{address}beyond-rate.html")
-    reached = tab.evaluate("""async () => {
-      const table = [...document.querySelectorAll(".pst-scrollable-table-container > table")].find(t => t.checkVisibility());
-      const drawn = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
-      const found = [];
-      for (const width of ["10px", "3000px", "10px"]) {
-        Object.assign(table.style, {display: "block", width, overflow: "hidden"});
-        await drawn();
-        found.push([table.parentElement.tabIndex, table.parentElement.getAttribute("aria-label")]);
-      }
-      return found;
-    }""")
+    table = tab.locator(".pst-scrollable-table-container > table").locator("visible=true").first
+    reached = []
+    for width in ("10px", "3000px", "10px"):
+        table.evaluate(
+            "(table, width) => { Object.assign(table.style, {display: 'block', width, overflow: 'hidden'}) }", width
+        )
+        tab.evaluate(SETTLED)
+        reached.append(table.evaluate("({parentElement: p}) => [p.tabIndex, p.getAttribute('aria-label')]"))
     assert reached == [[-1, None], [0, "Table"], [-1, None]]
 
 
