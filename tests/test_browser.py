@@ -19,6 +19,8 @@ from smooth_interpolation import config, locations
 from smooth_interpolation.claims import moments
 from smooth_interpolation.runs import store, tables
 
+pytestmark = pytest.mark.timeout(90, func_only=True)  # a page that never answers; fixtures may wait for the book longer
+
 PAGES = [path.stem for path in sorted((locations.repository() / "book").glob("*.md"))]
 OTHERS = ["genindex", "search"]
 PHONE, TABLET, DESK = ({"width": width, "height": height} for width, height in ((390, 800), (768, 1000), (1280, 900)))
@@ -44,13 +46,7 @@ TABLES = """() => [...document.querySelectorAll("article table")].filter(t => {
 }).map(t => t.innerText.slice(0, 80))"""
 LABELS = """() => [...document.querySelectorAll(".drawing img")].filter(i => i.offsetParent)
   .map(i => [i.currentSrc.split("/").pop(), 9 * 4 / 3 * i.getBoundingClientRect().width / i.naturalWidth])"""
-SETTLED = """async () => {
-  const drawn = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
-  await drawn();  // a sidebar that slides out changes the width of the page until it is there
-  const ending = document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < Infinity);
-  await Promise.allSettled(ending.map(a => a.finished));
-  await drawn();
-}"""
+DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 TYPESET = """async () => {
   if (window.MathJax) await MathJax.startup.promise;
   const outside = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT, n =>
@@ -142,7 +138,7 @@ def visit(tab, address):
 
     def show_on(screen: dict[str, int]) -> None:
         tab.set_viewport_size(screen)
-        tab.evaluate(SETTLED)
+        tab.evaluate(DRAWN)
 
     def see(page: str) -> Visit:
         nonlocal now
@@ -229,9 +225,19 @@ def test_the_keyboard_reaches_a_table_once_it_is_too_wide(tab, address):
         table.evaluate(
             "(table, width) => { Object.assign(table.style, {display: 'block', width, overflow: 'hidden'}) }", width
         )
-        tab.evaluate(SETTLED)
+        tab.evaluate(DRAWN)
         reached.append(table.evaluate("({parentElement: p}) => [p.tabIndex, p.getAttribute('aria-label')]"))
     assert reached == [[-1, None], [0, "Table"], [-1, None]]
+
+
+def test_who_asks_for_less_motion_gets_none(tab, address):
+    """Such are all pages that are looked at here: what slides has another place and width at each look."""
+    tab.set_viewport_size(DESK)
+    tab.goto(f"{address}fig2.html")
+    for screen in (PHONE, DESK):
+        tab.set_viewport_size(screen)
+        tab.evaluate(DRAWN)
+        assert tab.evaluate("document.getAnimations().map(a => a.effect.target.className)") == []
 
 
 def test_every_link_and_cross_reference_leads_somewhere(files, book):
