@@ -19,7 +19,7 @@ from smooth_interpolation import config, locations
 from smooth_interpolation.claims import moments
 from smooth_interpolation.runs import store, tables
 
-pytestmark = pytest.mark.timeout(90, func_only=True)  # a page that never answers; fixtures may wait for the book longer
+pytestmark = pytest.mark.timeout(120, func_only=True)  # for a page that never answers; fixtures wait for the book
 
 PAGES = [path.stem for path in sorted((locations.repository() / "book").glob("*.md"))]
 OTHERS = ["genindex", "search"]

@@ -69,7 +69,7 @@ def log_peak(curve: pd.Series, step: float = float(np.log(STEP))) -> Peak | None
 
     A bump among values that have `VANISHED` beside the curve's largest is none.
     """
-    logarithms = np.log(curve.clip(lower=TINY))
+    logarithms = pd.Series(np.log(np.maximum(curve.to_numpy(), TINY)), curve.index)
     return peak(logarithms, step, logarithms.max() + np.log(VANISHED))
 
 
