@@ -73,6 +73,13 @@ def test_the_largest_scale_with_a_verdict_decides():
     assert board.Board(overview(scales=())).doubts().data == ""
 
 
+def test_a_row_unfolds_to_its_figures_and_to_every_scale_with_its_seeds():
+    html = board.matrix(overview(scales=("laptop", "gpu")))
+    assert html.count("<code>laptop</code>&nbsp;×3 ") == html.count("<code>gpu</code>&nbsp;×3 ") == len(ON)
+    assert 'Figures <a href="fig1.html">1c</a>, <a href="fig1.html">1d</a>, ' in html
+    assert "<p>Figure <a " in html and "<p>." not in html
+
+
 def test_the_spread_of_one_seed_is_not_an_interval():
     row = board.largest(overview()).iloc[:1].assign(seeds=1, low=-0.123, high=-0.123)
     assert board.value(next(row.itertuples())) == "−0.12"

@@ -278,22 +278,21 @@ def _unfolding(row: Row, table: pd.DataFrame) -> str:
     same = table[[row.claims.get(e) == name for name, e in zip(table.index, table.experiment, strict=True)]]
     measure = next(filter(None, same.measure), "").removesuffix(" (norm)").removesuffix(" (loss)")
     figures = dict.fromkeys(figure for names in same.figures for figure in names if verdicts.page_of(figure))
-    places = [f'<a href="{verdicts.page_of(figure)}.html">{figure}</a>' for figure in figures]
-    criterion = f'<a href="criteria.html#{verdicts.place_of(row.criterion)}">{escape(row.criterion)}</a>'
-    lines = [". ".join([*places, criterion, f"Effect: {escape(measure)}" if measure else ""]).removesuffix(". ") + "."]
+    places = [f'<a href="{verdicts.page_of(f)}.html">{f.removeprefix("Figure ")}</a>' for f in figures]
+    where = f"Figure{'s' if len(places) > 1 else ''} {', '.join(places)}. " if places else ""
+    criterion = f'<a href="criteria.html#{verdicts.place_of(row.criterion)}">{escape(row.criterion)}</a>.'
+    lines = [f"{where}{criterion}" + (f" Effect: {escape(measure)}." if measure else "")]
     for name in row.claims:
         found = same[(same.experiment == name) & (same.verdict != verdicts.NOTHING)]
         title = f"{EXPERIMENTS[name][0]}: " if len(row.claims) > 1 else ""
         if len(found):
-            seeds = ", ".join(map(str, found.seeds))
-            lines.append(f"{title}{', '.join(map(_at_scale, found.itertuples()))}; seeds: {seeds}.")
+            lines.append(f"{title}{', '.join(map(_at_scale, found.itertuples()))}.")
     if found := doubts_on(same.index, same.verdict):
-        lines.append(
-            "Doubt: " + ", ".join(f'<a href="#{key}">{doubt["title"]}</a>' for key, doubt in found.items()) + "."
-        )
+        named = ", ".join(f'<a href="#{key}">{doubt["title"]}</a>' for key, doubt in found.items())
+        lines.append(f"Doubt: {named}.")
     return f"<details><summary>{row.text}</summary>{''.join(f'<p>{line}</p>' for line in lines)}</details>"
 
 
 def _at_scale(row: Any) -> str:
     sign = f'<span role="img" aria-label="{row.verdict}">{SIGNS[row.verdict]}</span>'
-    return f"<code>{row.scale}</code> {sign} {value(row)}".strip()
+    return f"<code>{row.scale}</code>&nbsp;×{row.seeds} {sign} {value(row)}".strip()
