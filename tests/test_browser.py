@@ -125,6 +125,12 @@ def tab(browser):
     context.close()
 
 
+def show_on(tab, screen):
+    """The page on a screen of another size, laid out and drawn."""
+    tab.set_viewport_size(screen)
+    tab.evaluate(DRAWN)
+
+
 @pytest.fixture(scope="module")
 def visit(tab, address):
     """A function from a page's name to what is seen there; each page is visited once."""
@@ -135,10 +141,6 @@ def visit(tab, address):
     tab.on("pageerror", lambda error: now.console.append(str(error)))
     tab.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else now.elsewhere.append(r.url))
     tab.on("response", lambda r: now.failed.append(r.url) if r.status >= 400 else None)
-
-    def show_on(screen: dict[str, int]) -> None:
-        tab.set_viewport_size(screen)
-        tab.evaluate(DRAWN)
 
     def see(page: str) -> Visit:
         nonlocal now
@@ -151,15 +153,15 @@ def visit(tab, address):
         now.images = [tuple(image) for image in tab.evaluate(IMAGES)]
         now.bare_tables = tab.evaluate(TABLES)
         for screen in (DESK, TABLET, PHONE):  # a drawing for a wider screen that were still there would be too small
-            show_on(screen)
+            show_on(tab, screen)
             tab.evaluate(IMAGES)
             now.labels += tab.evaluate(LABELS)
-        show_on(DESK)
+        show_on(tab, DESK)
         tab.evaluate(axe)
         for theme, rules in (("light", RULES), ("dark", OF_COLOUR)):
             tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
             now.violations[theme] = tab.evaluate(AXE, rules)
-        show_on(PHONE)
+        show_on(tab, PHONE)
         now.wider = tab.evaluate(WIDER)
         now.violations["phone"] = tab.evaluate(AXE, RULES)
         return now
@@ -235,8 +237,7 @@ def test_who_asks_for_less_motion_gets_none(tab, address):
     tab.set_viewport_size(DESK)
     tab.goto(f"{address}fig2.html")
     for screen in (PHONE, DESK):
-        tab.set_viewport_size(screen)
-        tab.evaluate(DRAWN)
+        show_on(tab, screen)
         assert tab.evaluate("document.getAnimations().map(a => a.effect.target.className)") == []
 
 

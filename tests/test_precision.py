@@ -61,6 +61,9 @@ def test_ranges_without_a_common_value_are_counted_beside_chance(kept):
     assert table.groupby("quantity").apart.first().to_dict() == {
         name: name in precision.POINTS.values() for name in precision.QUANTITIES
     }
+    kept |= {name: networks(values, (16, 8)) for name, values in VALUES.items()}
+    order = [(w, quantity) for w in (8, 16) for quantity in precision.QUANTITIES]
+    assert list(precision.by_width(precision.compared("gpu", "convnet-noise20")).index) == order
     said = precision.sentence(table)
     assert "in 3 of 5 comparisons, of w = 8," in said and "it would be about 0.5." in said
     splits = list(itertools.combinations(range(6), 3))

@@ -31,49 +31,40 @@ def compared(scale: str, experiment: str) -> pd.DataFrame:
         Columns: width, quantity, seeds (how many), of each precision `low`, `mean` and `high` over the seeds, such as
         `float32 low`, and `apart`: whether the two ranges have no value in common. Empty without such networks.
     """
-    ends = {name: _ends(records(scale, experiment, precision=kind)) for name, kind in WAYS.items()}
-    if not all(map(len, ends.values())):
+    families = {name: records(scale, experiment, precision=kind) for name, kind in WAYS.items()}
+    if not all(map(len, families.values())):
         return pd.DataFrame()
-    pairs = pd.concat(ends, axis=1, join="inner").dropna()
+    pairs = pd.concat({name: _ends(runs) for name, runs in families.items()}, axis=1, join="inner").dropna()
     groups = pairs.groupby(["width", "quantity"])
     spread = [groups[name].agg(low="min", mean="mean", high="max").add_prefix(f"{name} ") for name in WAYS]
     found = pd.concat([groups.size().rename("seeds"), *spread], axis=1)
     first, second = WAYS
     apart = (found[f"{first} high"] < found[f"{second} low"]) | (found[f"{second} high"] < found[f"{first} low"])
-    return found.assign(apart=apart)[found.seeds >= MIN_SEEDS].reset_index()
+    return found.assign(apart=apart)[found.seeds >= MIN_SEEDS].reindex(QUANTITIES, level="quantity").reset_index()
 
 
 def _ends(runs: Records) -> pd.Series:
     """The quantities of every network, indexed by width, seed and quantity."""
-    if not len(runs):
-        return pd.Series(dtype=float)
-    ends, volumes = moments.at_end(runs.history), runs.volumes
+    volumes = runs.volumes
     largest = volumes[volumes["size"] == volumes["size"].max()]
     parts = [
-        table[(table.subset == "all") & table.metric.isin(names)].assign(
-            quantity=lambda t, names=names: t.metric.map(names)
-        )
-        for table, names in ((ends, POINTS), (largest, VOLUMES))
+        table[table.subset == "all"].assign(quantity=table.metric.map(names)).dropna(subset="quantity")
+        for table, names in ((moments.at_end(runs.history), POINTS), (largest, VOLUMES))
     ]
     return pd.concat(parts).set_index(["width", "seed", "quantity"])["mean"]
 
 
 def by_width(table: pd.DataFrame) -> pd.DataFrame:
     """For a page: a row per width and quantity, and of each precision the mean, with the range over the seeds."""
-    order = table.assign(order=table.quantity.map(QUANTITIES.index)).sort_values(["width", "order"])
-    cells = {name: [_range(row, name) for row in order.to_dict("records")] for name in WAYS}
-    shown = pd.DataFrame({"w": order.width.tolist(), "quantity": order.quantity.tolist(), **cells})
-    return shown.assign(ranges=order.apart.map({True: "apart", False: "overlap"}).tolist()).set_index(["w", "quantity"])
+    shown = table.rename(columns={"width": "w"}).set_index(["w", "quantity"])
+    cells = {name: [_range(row, name) for row in table.to_dict("records")] for name in WAYS}
+    return shown.assign(**cells, ranges=shown.apart.map({True: "apart", False: "overlap"}))[[*WAYS, "ranges"]]
 
 
 def _range(row: dict[Any, Any], name: str) -> str:
-    mean, low, high = (_number(row[f"{name} {which}"]) for which in ("mean", "low", "high"))
+    """With three digits, since two precisions may differ in the third."""
+    mean, low, high = (number(row[f"{name} {which}"], 3) for which in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
-
-
-def _number(value: float) -> str:
-    """With three significant digits, since two precisions may differ in the third."""
-    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e4 or not value else f"{value:.2e}"
 
 
 def caption(table: pd.DataFrame) -> str:
