@@ -70,7 +70,6 @@ def command(monkeypatch, capsys):
     def called(*words):
         monkeypatch.chdir(locations.repository())
         monkeypatch.setattr(sys, "argv", ["smooth-interpolation", *map(str, words)])
-        monkeypatch.setattr(commands, "_began", None)
         with pytest.raises(SystemExit) as ended:
             commands.main()
         stdout, stderr = capsys.readouterr()

@@ -88,7 +88,7 @@ def test_a_process_that_cannot_stop_is_ended(tmp_path, monkeypatch):
     todo = tiny(epochs=1_000_000, widths=[1, 2]).runs()
     until = time.monotonic() + resources.LAST + 0.5  # while they are starting
     outcome = sweep.sweep(todo, workers=1, root=tmp_path, device="cpu", until=until)
-    assert sorted(outcome.left, key=todo.index) == todo and time.monotonic() < until + 2
+    assert sorted(outcome.left, key=todo.index) == todo and time.monotonic() < until
 
 
 def test_the_command_ends_before_its_limit_and_says_how_to_go_on(tmp_path):
@@ -98,9 +98,9 @@ def test_the_command_ends_before_its_limit_and_says_how_to_go_on(tmp_path):
         "processes": ["sweep", PARAMS, "--width", "1", "--width", "2", "--workers", "1", *settings],
         "run": ["run", PARAMS, "--width", "1", *settings],
     }
-    started = {}
+    started, limit = {}, 36
     for engine, words in engines.items():
-        words += ["--results", str(tmp_path / engine / "my results"), "--device", "cpu", "--time-limit", "28s"]
+        words += ["--results", str(tmp_path / engine / "my results"), "--device", "cpu", "--time-limit", f"{limit}s"]
         started[engine] = time.monotonic(), _begun(*words)
     ended = {
         engine: (process.communicate(timeout=200)[1], time.monotonic()) for engine, (_, process) in started.items()
@@ -108,7 +108,7 @@ def test_the_command_ends_before_its_limit_and_says_how_to_go_on(tmp_path):
     for engine, (begun, process) in started.items():
         said, end = ended[engine]
         assert process.returncode == 75 and "Traceback" not in said, said
-        assert end - begun < 28
+        assert end - begun < limit
         left = "2 of 2 runs are left" if engine == "processes" else "the run is left"
         said, again = said.split("To go on: ")
         assert left in said and shlex.split(again) == ["python", "-m", "smooth_interpolation.cli", *engines[engine]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +15,8 @@ from .. import locations
 from ..config import fields
 from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError, UserError
-from ..runs import store
-from . import display, options
+from ..runs import resources, store
+from . import BEGAN, display, options
 from .display import console, errors
 from .records import claims, figure, measure, show
 
@@ -31,7 +30,6 @@ app = typer.Typer(
     "[bold]smooth-interpolation sweep params/demo/convnet-noise20.yaml[/bold]",
 )
 MANY = 1024  # processes, threads or networks side by side
-_began: float | None = None  # when the process did
 
 
 @app.command()
@@ -55,8 +53,6 @@ def run(
     Exit codes: as of sweep.
     """
     until = _until(time_limit)
-    from ..runs import resources
-
     one = options.experiment_of(params, set_).run(width, seed)
     kind = resources.choose(device).type
     acceleration = options.acceleration_of(without)
@@ -117,7 +113,7 @@ def sweep(
     left runs to do, 130 when stopped.
     """
     until = _until(time_limit)
-    from ..runs import ray_engine, resources
+    from ..runs import ray_engine
     from ..runs import sweep as engines
 
     on_ray = {
@@ -235,15 +231,12 @@ for command in (show, claims, figure, measure):
 
 def _until(time_limit: float | None) -> float | None:
     """When a command must be over, by `time.monotonic`; the limit counts from its start."""
-    if time_limit is None:
-        return None
-    return (_began or time.monotonic()) + time_limit
+    return None if time_limit is None else BEGAN + time_limit
 
 
 def main() -> None:
     """Entry point: what a user can mend is one sentence on standard error and exit code 1."""
-    global _began
-    _began = time.monotonic() - time.process_time()  # starting up, the processor was busy
+    resources.end_quickly()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         sys.exit(app(standalone_mode=False) or 0)

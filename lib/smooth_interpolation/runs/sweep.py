@@ -185,14 +185,14 @@ class _Pool:
 
 
 def _stop(workers: list[_Worker], until: float | None = None) -> None:
-    """Have processes write their checkpoints and end; a second Ctrl-C, and the limit of time, ends them at once."""
+    """Have processes write their checkpoints and end; a second Ctrl-C ends them at once, as the limit of time does."""
     for worker in workers:
         worker.connection.close()  # nobody listens any more: who tells does not wait
     for worker in workers:
         worker.process.terminate()
     try:
         for worker in workers:
-            worker.process.join(None if until is None else max(0.0, until - time.monotonic()))
+            worker.process.join(None if until is None else max(0.0, until - resources.KILL - time.monotonic()))
     finally:
         for worker in workers:
             worker.process.kill()
@@ -200,6 +200,7 @@ def _stop(workers: list[_Worker], until: float | None = None) -> None:
 
 def _work(options: work.Options, connection: Connection, parent: int) -> None:
     """The body of a worker process."""
+    resources.end_quickly()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
     dismissed = False
 
