@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.polynomial.legendre import legval, legvander
 
 from .. import files, locations
+from ..runs import resources
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,9 +123,7 @@ def _descend(network: nn.Sequential, data: Scalars, rate: float, steps: int) -> 
         nn.init.normal_(layer.bias, std=0.0 if i else 0.5, generator=generator)
     optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
     x, y = (torch.from_numpy(values)[:, None] for values in (data.x, data.y))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with resources.threads(1):
         for _ in range(steps):
             optimizer.zero_grad()
             loss = (network(x) - y).square().mean()
@@ -132,8 +131,6 @@ def _descend(network: nn.Sequential, data: Scalars, rate: float, steps: int) -> 
             optimizer.step()
             if loss.item() < TOLERANCE:
                 break
-    finally:
-        torch.set_num_threads(threads)
 
 
 def example() -> tuple[Scalars, list[Fit]]:

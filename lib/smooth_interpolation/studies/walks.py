@@ -65,7 +65,7 @@ def walk(runs: Records) -> Walk | None:
 
     from ..data.preparation import Normalization
     from ..measure.paths import svd_paths
-    from ..runs import weights
+    from ..runs import resources, weights
 
     e, kept = runs.experiment, images_path(runs)
     widths = [r["config"]["width"] for r in runs if weights.committed_path(e.run(r["config"]["width"], 0)).exists()]
@@ -80,14 +80,15 @@ def walk(runs: Records) -> Walk | None:
     anchors = svd_paths(images, e.strengths, n_paths=N_PATHS)
     between = torch.linspace(0, 1, SUBSTEPS + 1)[:-1, None, None, None]
     tables = []
-    for width in sorted(set(widths)):
-        network = weights.network(e.run(width, 0))
-        for i, (paths, label) in enumerate(zip(anchors, about["labels"], strict=True)):
-            for p, path in enumerate(paths):
-                steps = torch.cat([*(a + between * (b - a) for a, b in pairwise(path)), path[-1:]])
-                seen = pd.DataFrame(_seen(network, normalize(steps), label))
-                seen["position"] = seen.index / SUBSTEPS
-                tables.append(seen.assign(image=i, path=p, width=width))
+    with resources.threads(1):  # several wait for each other longer than they compute, where much else is done
+        for width in sorted(set(widths)):
+            network = weights.network(e.run(width, 0))
+            for i, (paths, label) in enumerate(zip(anchors, about["labels"], strict=True)):
+                for p, path in enumerate(paths):
+                    steps = torch.cat([*(a + between * (b - a) for a, b in pairwise(path)), path[-1:]])
+                    seen = pd.DataFrame(_seen(network, normalize(steps), label))
+                    seen["position"] = seen.index / SUBSTEPS
+                    tables.append(seen.assign(image=i, path=p, width=width))
     return Walk(
         anchors=anchors,
         seen=pd.concat(tables, ignore_index=True),
