@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from smooth_interpolation import locations
 from smooth_interpolation.cli import commands
+from smooth_interpolation.runs import resources
 from smooth_interpolation.train import graphs
 
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool of compilers takes longer to start than it saves
@@ -57,10 +58,8 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with resources.threads(1):
+        yield
 
 
 @pytest.fixture
@@ -70,6 +69,7 @@ def command(monkeypatch, capsys):
     def called(*words):
         monkeypatch.chdir(locations.repository())
         monkeypatch.setattr(sys, "argv", ["smooth-interpolation", *map(str, words)])
+        monkeypatch.setattr(commands, "_began", None)
         with pytest.raises(SystemExit) as ended:
             commands.main()
         stdout, stderr = capsys.readouterr()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,7 @@ app = typer.Typer(
     "[bold]smooth-interpolation sweep params/demo/convnet-noise20.yaml[/bold]",
 )
 MANY = 1024  # processes, threads or networks side by side
+_began: float | None = None  # when the process did, where the command is all that it is for
 
 
 @app.command()
@@ -231,11 +233,13 @@ for command in (show, claims, figure, measure):
 
 def _until(time_limit: float | None) -> float | None:
     """When a command must be over, by `time.monotonic`; the limit counts from its start."""
-    return None if time_limit is None else BEGAN + time_limit
+    return None if time_limit is None else (_began or time.monotonic()) + time_limit
 
 
 def main() -> None:
     """Entry point: what a user can mend is one sentence on standard error and exit code 1."""
+    global _began
+    _began = BEGAN
     resources.end_quickly()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:

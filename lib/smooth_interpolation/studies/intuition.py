@@ -112,6 +112,7 @@ def fit_network(data: Scalars, width: int = 128, depth: int = 4, rate: float = 0
     return Fit(f"Network, {depth} layers of {width}", function, n_parameters, residual)
 
 
+@resources.threads(1)
 def _descend(network: nn.Sequential, data: Scalars, rate: float, steps: int) -> None:
     """Initialise and train, in place."""
     import torch
@@ -123,14 +124,13 @@ def _descend(network: nn.Sequential, data: Scalars, rate: float, steps: int) -> 
         nn.init.normal_(layer.bias, std=0.0 if i else 0.5, generator=generator)
     optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
     x, y = (torch.from_numpy(values)[:, None] for values in (data.x, data.y))
-    with resources.threads(1):
-        for _ in range(steps):
-            optimizer.zero_grad()
-            loss = (network(x) - y).square().mean()
-            loss.backward()
-            optimizer.step()
-            if loss.item() < TOLERANCE:
-                break
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = (network(x) - y).square().mean()
+        loss.backward()
+        optimizer.step()
+        if loss.item() < TOLERANCE:
+            break
 
 
 def example() -> tuple[Scalars, list[Fit]]:

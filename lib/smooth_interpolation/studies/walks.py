@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import RecordError
-from ..runs import store
+from ..runs import resources, store
 from ..runs.records import Records
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def images_path(runs: Records) -> Path:
     return store.path_of(runs.experiment.runs()[0]).with_name("walk.png")
 
 
+@resources.threads(1)  # several wait for each other longer than they compute, where much else is done
 def walk(runs: Records) -> Walk | None:
     """The walk of an experiment; None if no images or weights are kept beside its records.
 
@@ -65,7 +66,7 @@ def walk(runs: Records) -> Walk | None:
 
     from ..data.preparation import Normalization
     from ..measure.paths import svd_paths
-    from ..runs import resources, weights
+    from ..runs import weights
 
     e, kept = runs.experiment, images_path(runs)
     widths = [r["config"]["width"] for r in runs if weights.committed_path(e.run(r["config"]["width"], 0)).exists()]
@@ -80,15 +81,14 @@ def walk(runs: Records) -> Walk | None:
     anchors = svd_paths(images, e.strengths, n_paths=N_PATHS)
     between = torch.linspace(0, 1, SUBSTEPS + 1)[:-1, None, None, None]
     tables = []
-    with resources.threads(1):  # several wait for each other longer than they compute, where much else is done
-        for width in sorted(set(widths)):
-            network = weights.network(e.run(width, 0))
-            for i, (paths, label) in enumerate(zip(anchors, about["labels"], strict=True)):
-                for p, path in enumerate(paths):
-                    steps = torch.cat([*(a + between * (b - a) for a, b in pairwise(path)), path[-1:]])
-                    seen = pd.DataFrame(_seen(network, normalize(steps), label))
-                    seen["position"] = seen.index / SUBSTEPS
-                    tables.append(seen.assign(image=i, path=p, width=width))
+    for width in sorted(set(widths)):
+        network = weights.network(e.run(width, 0))
+        for i, (paths, label) in enumerate(zip(anchors, about["labels"], strict=True)):
+            for p, path in enumerate(paths):
+                steps = torch.cat([*(a + between * (b - a) for a, b in pairwise(path)), path[-1:]])
+                seen = pd.DataFrame(_seen(network, normalize(steps), label))
+                seen["position"] = seen.index / SUBSTEPS
+                tables.append(seen.assign(image=i, path=p, width=width))
     return Walk(
         anchors=anchors,
         seen=pd.concat(tables, ignore_index=True),
