@@ -167,3 +167,17 @@ def test_a_threshold_that_is_not_reached_says_how_many_errors_are_left(records):
     page = Records(plan, tuple(changed), None)
     said = "not reached; 5 errors of 50,000 are left at w = 24, of which no network avoids 2: identical images"
     assert said in origins._threshold(page) and "If 1% were allowed, it would be w = 8." in origins._threshold(page)
+    widest["history"][-1]["train_error"]["all"] = 0.002
+    one = [{**record, "data": {**record["data"], "irreducible_errors": 0}} for record in changed]
+    assert "not reached; 1 error of 50,000 is left at w = 24." in origins._threshold(Records(plan, tuple(one), None))
+
+
+def test_what_the_widest_network_misses_is_said_where_there_is_no_threshold(records):
+    changed = copy.deepcopy(records)
+    assert facts.Facts(changed).unfitted == facts.UNKNOWN
+    for record in changed:
+        if record["config"]["width"] == 24:
+            for moment in record["history"]:
+                moment["train_error"]["all"] = 0.25
+    found = facts.Facts(changed)
+    assert (found.threshold, found.unfitted) == (facts.UNKNOWN, "0.25")

@@ -110,7 +110,7 @@ def course(history: pd.DataFrame, width: str) -> SimpleNamespace:
 class Facts:
     """Everything that a template can name.
 
-    `threshold`, `narrowest`, `widest`, `n_seeds`, `n_widths`, `n_train`, `n_test`, `epochs`; the errors at the end of
+    `threshold` or, where there is none, `unfitted`, the percentage of labels that the widest network misses; `narrowest`, `widest`, `n_seeds`, `n_widths`, `n_train`, `n_test`, `epochs`; the errors at the end of
     training `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; what is `around` points of
     `accuracy`, `crossentropy`, `jacobian`, `hessian`, `residual` and `sensitivity`: "{jacobian.noisy.volume.highest_at}"; and the `course` over
     the epochs of the `wide` network, and of the `peaked` one, at the peak of the test error; the widths that have `forgotten` what
@@ -195,6 +195,7 @@ OF_RECORDS: dict[str, Callable[[Facts], Any]] = {
     "training": _error("train_error"),
     "corrupted": _error("test_error_by_group", "corrupted_classes"),
     "untouched": _error("test_error_by_group", "other_classes"),
+    "unfitted": lambda facts: UNKNOWN if facts._threshold else facts.training.last,
     "training_at_test_peak": lambda facts: facts.training.at(facts.test.peak_at),
     "wide": lambda facts: course(facts._history, facts.widest),
     "peaked": lambda facts: course(facts._history, facts.test.peak_at),

@@ -75,7 +75,9 @@ def _threshold(runs: Records) -> str:
         return "Interpolation threshold: not reached."
     widest = last[last.width == last.width.max()]
     low, high = (f"{round(value * n_train / 100):,}" for value in (widest.value.min(), widest.value.max()))
-    left = f"{low if low == high else f'{low} to {high}'} errors of {n_train:,} are left at w = {widest.width.iloc[0]}"
+    count = low if low == high else f"{low} to {high}"
+    errors, are = ("error", "is") if count == "1" else ("errors", "are")
+    left = f"{count} {errors} of {n_train:,} {are} left at w = {widest.width.iloc[0]}"
     avoided = f", of which no network avoids {unavoidable}: {twins}" if unavoidable else ""
     allowed = {t: store.interpolation_threshold(last, irreducible=irreducible, tolerance=t) for t in trends.TOLERANCES}
     known = next((f" If {t:g}% were allowed, it would be w = {width}." for t, width in allowed.items() if width), "")
