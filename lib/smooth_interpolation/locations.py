@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import platformdirs
@@ -20,6 +21,15 @@ def repository() -> Path:
         if (directory / "params").is_dir():
             return directory
     return here
+
+
+def git(place: Path, *arguments: str) -> str | None:
+    """What git says of a directory; None where there is no git, or it refuses."""
+    try:
+        result = subprocess.run(["git", "-C", str(place), *arguments], capture_output=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.decode(errors="replace").strip() if result.returncode == 0 else None
 
 
 def params_file(scale: str, experiment: str) -> Path:

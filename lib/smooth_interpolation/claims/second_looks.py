@@ -10,7 +10,6 @@ import pandas as pd
 
 from .. import claims, config, locations
 from ..runs import record_format, store, tables
-from ..runs.records import planned
 from . import checks, moments, trends
 from .evidence import Evidence, View
 from .words import number
@@ -24,7 +23,7 @@ def records_of(scale: str, experiment: str) -> tuple[list[record_format.Record],
     if not locations.params_file(scale, experiment).is_file():
         return [], None
     plan = config.find(scale, experiment)
-    return planned(store.read_all(plan.runs()), plan), plan
+    return store.read_all(plan.runs()), plan
 
 
 def evidences(scales: Iterable[str] = claims.SCALES) -> Evidences:

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import importlib.metadata
 import re
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -173,17 +172,10 @@ def counts(table: pd.DataFrame) -> pd.DataFrame:
 def fixed() -> str:
     """Since which commit the thresholds of judgement are what they are: the last one that changed `trends`."""
     # A renaming changes no criterion.
-    found = _git("log", "-1", "--follow", "--diff-filter=AM", "--format=%h of %cs", "--", Path(trends.__file__).name)
+    file = Path(trends.__file__).resolve()
+    command = "log", "-1", "--follow", "--diff-filter=AM", "--format=%h of %cs", "--", file.name
+    found = locations.git(file.parent, *command)
     return f"commit `{found.split()[0]}` of {found.split()[-1]}" if found else "a commit that is unknown outside of git"
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(trends.__file__).resolve().parent), *arguments]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout.strip() if result.returncode == 0 else ""
 
 
 def place_of(criterion: str) -> str:

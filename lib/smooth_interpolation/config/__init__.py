@@ -1,7 +1,7 @@
 """Settings of experiments and runs, and the params files that hold them."""
 
 from .fields import build, unknown_name
-from .params_file import find, load, read
+from .params_file import find, load
 from .settings import ADDED_DEFAULTS, CIFAR, FIELDS, SCALES, SCHEMA, Experiment, Measurement, Run, Settings, completed
 
 __all__ = [
@@ -18,6 +18,5 @@ __all__ = [
     "completed",
     "find",
     "load",
-    "read",
     "unknown_name",
 ]

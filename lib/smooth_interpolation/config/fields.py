@@ -108,8 +108,6 @@ Source = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_pla
 Model = TypeVar("Model", bound=BaseModel)
 PLAIN = {
     "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "int_parsing": "must be a whole number",
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
@@ -121,7 +119,6 @@ WITH_BOUND = {
     "greater_than_equal": ("must be at least {}", "ge"),
     "greater_than": ("must be above {}", "gt"),
     "less_than_equal": ("must be at most {}", "le"),
-    "less_than": ("must be below {}", "lt"),
     "too_short": ("must hold at least {} value", "min_length"),
     "too_long": ("must hold at most {} values", "max_length"),
     "string_too_short": ("must have at least {} character", "min_length"),

@@ -55,7 +55,7 @@ def difference_error(curves: Mapping[str, tuple[Sequence[float], Sequence[float]
     panel.axvline(1, color=INK, linestyle=":", linewidth=1.2, label="_step")
     note(panel, "the paper's step", (1, 0), (-4, 4), ha="right", fontsize=9, color=INK)
     panel.set(xscale="log", yscale="log", xlabel="step, in multiples of the paper's", ylabel="relative error, median")
-    _legend(figure, panel, 3 if len(curves) > 2 else 2)
+    legend_below(figure, panel, 3 if len(curves) > 2 else 2)
     return figure
 
 
@@ -220,13 +220,7 @@ def _finish(
     for panel in axes[-1]:
         panel.set_xlabel("base width $w$")
     letters(axes.flat)
-    _legend(figure, axes.flat[0] if legend is None else legend, columns)
-
-
-def _legend(figure: Figure, panel: Axes, columns: int) -> None:
-    """Under the panels, no wider than they are, so that they stay large on a phone."""
-    lines = [line for line in panel.get_lines() if not str(line.get_label()).startswith("_")]
-    figure.legend(handles=lines, loc="outside lower center", ncols=columns)
+    legend_below(figure, axes.flat[0] if legend is None else legend, columns)
 
 
 @styled

@@ -7,7 +7,6 @@ ink, which `files.written` replaces for a dark page, where all other colours are
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec
 
@@ -72,18 +71,9 @@ STYLE = {
 }
 
 
-Drawn = ParamSpec("Drawn")  # of a function that draws
-
-
-def styled(draw: Callable[Drawn, Figure]) -> Callable[Drawn, Figure]:
-    """A function that draws, in the book's style."""
-
-    @functools.wraps(draw)
-    def in_style(*args: Drawn.args, **options: Drawn.kwargs) -> Figure:
-        with mpl.rc_context(STYLE):
-            return draw(*args, **options)
-
-    return in_style
+Drawn = ParamSpec("Drawn")
+# A decorator of functions that draw, in the book's style.
+styled: Callable[[Callable[Drawn, Figure]], Callable[Drawn, Figure]] = mpl.rc_context(STYLE)
 
 
 def sequence(n: int) -> list[str]:
@@ -209,13 +199,13 @@ def _step_aside(panel: Axes, label: Text, ticks: list[int], i: int, places: dict
         label.set_transform(label.get_transform() + ScaledTranslation(push, 0, panel.figure.dpi_scale_trans))
 
 
-def legend_below(figure: Figure, panel: Axes) -> None:
-    """One legend for all panels, under them: of the named lines of `panel`, abreast as far as there is room."""
+def legend_below(figure: Figure, panel: Axes, columns: int | None = None) -> None:
+    """One legend for all panels, under them: of the named lines of `panel`, so many abreast, or as far as there is room."""
     handles = [line for line in panel.get_lines() if not line.get_label().startswith("_")]
     if handles:
         longest = max(len(str(line.get_label())) for line in handles)
         abreast = int(figure.get_figwidth() // (0.45 + LETTER * longest))
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(max(abreast, 1), 5))
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns or min(max(abreast, 1), 5))
 
 
 def say(panel: Axes, text: str) -> None:

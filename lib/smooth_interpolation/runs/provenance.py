@@ -8,7 +8,6 @@ import importlib.metadata
 import logging
 import platform
 import resource
-import subprocess
 import sys
 import time
 import tomllib
@@ -17,6 +16,8 @@ from typing import Any
 
 import numpy
 import torch
+
+from .. import locations
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +29,7 @@ def code() -> dict[str, Any]:
     outside a checkout, without git, where git refuses to read it, and in a bare copy of the source.
     """
     package = Path(__file__).resolve().parents[1]
-
-    def git(*arguments: str) -> str | None:
-        try:
-            result = subprocess.run(["git", "-C", str(package), *arguments], capture_output=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return result.stdout.decode(errors="replace").strip() if result.returncode == 0 else None
-
+    git = functools.partial(locations.git, package)
     # An environment may lie inside another project's checkout, whose commit is not ours.
     ours = git("ls-files", "--error-unmatch", "--", str(Path(__file__).resolve()))
     commit = git("rev-parse", "HEAD") if ours else None
