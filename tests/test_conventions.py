@@ -70,6 +70,13 @@ def test_the_wheel_measures_outside_the_repository(installed):
     assert result.stdout == "(2, 3) None\n"
 
 
+def test_an_end_without_collecting_garbage_is_silent():
+    """Triton, which PyTorch brings along for GPUs, would print whatever is left of it then."""
+    code = "from smooth_interpolation.runs import resources; resources.end_quickly()\ntry: import triton\nexcept ImportError: pass"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
 def test_the_command_outside_the_repository(installed):
     command = ("-m", "smooth_interpolation.cli")
     result = elsewhere(installed, *command, "--help")

@@ -341,6 +341,14 @@ def test_the_command_draws_every_figure(name, tmp_path, capsys):
     assert "5 of 5 runs" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_path_is_printed_as_it_is(tmp_path, command):
+    """In one line, and no letter of it read as a style."""
+    place = tmp_path / "a[bold]b[x]" / ("c" * 80)
+    place.mkdir(parents=True)
+    said = command("figure", "fig1c", ROOT / "params/demo/convnet-noise20.yaml", "--output", place / "d.svg")
+    assert f"{place / 'd.svg'}: 5 of 5 runs" in said.stdout.splitlines() and (place / "d.svg").is_file()
+
+
 def test_letters_follow_the_paper(volumes, history):
     first = {"fig1d": "d", "fig4": "", "fig6a": "a", "fig6b": "b", "fig7a": "a", "fig7b": "b"}
     for name, letter in first.items():

@@ -29,6 +29,14 @@ def test_features_are_what_the_last_linear_layer_sees():
     assert network.training and not network.linear._forward_pre_hooks
     with pytest.raises(ConfigError, match="no linear layer"):
         neighbours.features(nn.Flatten(), inputs)
+    half = models.create("convnet", 3, 10, seed=0).half()
+    with pytest.raises(ConfigError, match="float32 or wider"):
+        neighbours.features(half, inputs)
+    assert not half.linear._forward_pre_hooks
+    network.forward = lambda images: images.flatten(1)
+    with pytest.raises(ConfigError, match="calls none of its linear layers"):
+        neighbours.features(network, inputs)
+    assert not network.linear._forward_pre_hooks
 
 
 def test_comparison_on_a_line():

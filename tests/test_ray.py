@@ -1,5 +1,6 @@
 """Ray as the engine beyond one machine: what dies is made up for, by the same code path; the examples of a cluster."""
 
+import contextlib
 import os
 import shlex
 import subprocess
@@ -9,6 +10,7 @@ import types
 from pathlib import Path
 
 import pytest
+import torch
 import typer.main
 import yaml
 from reliability import clusters
@@ -16,6 +18,7 @@ from reliability import clusters
 from smooth_interpolation import cli, config, locations
 from smooth_interpolation.cli import options
 from smooth_interpolation.errors import ConfigError
+from smooth_interpolation.measure import foreign
 from smooth_interpolation.runs import cluster, locks, ray_engine, resources, store, work
 from smooth_interpolation.runs.cluster import Request
 from smooth_interpolation.runs.watching import Outcome
@@ -109,6 +112,27 @@ def test_why_a_task_has_no_answer():
     ):
         assert cluster.cause(ray, error) == kind
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize(
+    "error, kind",
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "gpu memory"),
+        (MemoryError(), "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."), "memory"),
+        (ValueError("mine"), "failed"),
+    ],
+)
+@pytest.mark.parametrize("while_", ["training", "measuring"])
+def test_memory_that_runs_out_is_told_from_other_errors(while_, error, kind, tmp_path, monkeypatch):
+    def do(*_, **__):
+        with foreign.in_one_sentence("The network") if while_ == "measuring" else contextlib.nullcontext():
+            raise error
+
+    monkeypatch.setattr(work, "do", do)
+    run = config.load(locations.repository() / PARAMS).runs()[0]
+    found, said = ray_engine._task(run, work.Options(root=tmp_path), tmp_path)
+    assert found == kind and str(error) in said
 
 
 @pytest.mark.parametrize(

@@ -59,14 +59,15 @@ def run(
     kind = resources.choose(device).type
     acceleration = options.acceleration_of(without)
     if not force and store.read(one, results) is not None:
-        console.print(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
+        said = f"{one} is measured already: {store.path_of(one, results)} (--force measures it again)."
+        console.print(said, markup=False, soft_wrap=True)
         return
     options.agree([one], yes or until is not None, 1, kind)
     how = {"device": device, "threads": threads, "acceleration": acceleration, "force": force, "until": until}
     with options.interruptible():
         record = display.measure(one, results, errors, **how)
     console.print(*display.record_summary(record), sep="\n")
-    console.print(f"Record: {store.path_of(one, results)}", soft_wrap=True)
+    console.print(f"Record: {store.path_of(one, results)}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -161,14 +162,14 @@ def sweep(
         outcome = do(todo, watch=watch, **how)
     for name in ("complete", "diverged", "failed"):
         if n := len(getattr(outcome, name)):
-            console.print(f"{n} {name}" + f", in {directory}" * (name != "failed"), soft_wrap=True)
+            console.print(f"{n} {name}" + f", in {directory}" * (name != "failed"), markup=False, soft_wrap=True)
     for skipped, reason in outcome.skipped:
         console.print(f"{skipped}: {escape(reason)}", soft_wrap=True)
     for failed, reason in outcome.failed:
         errors.print(f"[bold red]{failed} failed:[/] {escape(reason)}", soft_wrap=True)
     if outcome.left:
         what = display.left(outcome.left, len(experiment.runs()), planned, beside, kind, results)
-        errors.print(f"Time is up: {what}. To go on: {options.again(sys.argv)}", soft_wrap=True)
+        errors.print(f"Time is up: {what}. To go on: {options.again(sys.argv)}", markup=False, soft_wrap=True)
     if outcome.failed or outcome.left:
         raise typer.Exit(1 if outcome.failed else options.TIME_UP)
 
@@ -220,11 +221,11 @@ def status(
         console.print(f"?: {where}: name them, or move them there.", soft_wrap=True)
     for directory in sorted(directories):
         if besides := display.besides(directory, planned):
-            console.print(besides, soft_wrap=True)
+            console.print(besides, markup=False, soft_wrap=True)
     for shown in display.in_progress(sorted(directories.union(others))):
-        console.print(shown, soft_wrap=True)
+        console.print(shown, markup=False, soft_wrap=True)
     for line in lists:
-        console.print(line, soft_wrap=True)
+        console.print(line, markup=False, soft_wrap=True)
 
 
 for command in (show, claims, figure, measure):

@@ -161,7 +161,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except resources.TimeUp:
-        errors.print(f"Time is up: the run is left. To go on: {again(sys.argv)}", soft_wrap=True)
+        errors.print(f"Time is up: the run is left. To go on: {again(sys.argv)}", markup=False, soft_wrap=True)
         raise typer.Exit(TIME_UP) from None
     except KeyboardInterrupt:
         errors.print("Stopped. What was finished is kept; start again to go on.")

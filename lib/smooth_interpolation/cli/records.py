@@ -94,7 +94,9 @@ def figure(
         raise ConfigError(f"Nothing of {params} is measured yet: smooth-interpolation sweep {params} does it.")
     figures.save(figures.draw(name, runs, width=width), output)
     besides = f", and besides them w = {', '.join(map(str, runs.explored))}" if runs.explored else ""
-    console.print(f"{output}: {len(runs.planned)} of {len(experiment.runs())} runs{besides}")
+    console.print(
+        f"{output}: {len(runs.planned)} of {len(experiment.runs())} runs{besides}", markup=False, soft_wrap=True
+    )
 
 
 def measure(
@@ -126,7 +128,9 @@ def measure(
     lacking = [run for run in experiment.runs() if run not in there]
     if lacking:
         widths = ", ".join(f"w{run.width}-s{run.seed}" for run in lacking)
-        console.print(f"No weights are kept of {widths}: smooth-interpolation sweep trains them.", soft_wrap=True)
+        console.print(
+            f"No weights are kept of {widths}: smooth-interpolation run --force trains and keeps them.", soft_wrap=True
+        )
     if not there:
         raise ConfigError(f"No weights of {experiment.scale}/{experiment.name} are kept here: nothing can be measured.")
     todo = [] if epoch else [run for run in there if store.read(run, results) is None]
@@ -134,8 +138,9 @@ def measure(
         for run in todo:
             display.measure(run, results, errors, device=device, reuse=True)
     place = store.path_of(there[0], results).parent
-    console.print(f"{len(there)} networks are measured, {len(todo)} of them now: {place}")
+    networks = "1 network is" if len(there) == 1 else f"{len(there)} networks are"
+    console.print(f"{networks} measured, {len(todo)} of them now: {place}", markup=False, soft_wrap=True)
     if table is not None:
         data = prepare(experiment)
         weights.write_table(weights.points_table(there, epoch=epoch, device=device, prepared=data), table)
-        console.print(f"Points: {table}")
+        console.print(f"Points: {table}", markup=False, soft_wrap=True)

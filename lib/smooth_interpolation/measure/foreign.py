@@ -17,6 +17,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import ConfigError, DataError, UserError
 
+OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
 AGAIN = 20  # times that an image is asked for, to see what is random: one that is mirrored half the time is seen but for 1e-6
 
 
@@ -33,7 +34,8 @@ def in_one_sentence(what: str) -> Iterator[None]:
         words = (lines[-1] if "Traceback" in text else lines[0]) if lines else ""
         named = isinstance(error, KeyError) or not words  # a key alone says nothing
         words = f"{type(error).__name__}: {words}" if named and words else words or type(error).__name__
-        raise DataError(f"{what}: {words.rstrip('.')}.") from None
+        known = error if isinstance(error, OUT_OF_MEMORY) else None  # who can give it more asks for the cause
+        raise DataError(f"{what}: {words.rstrip('.')}.") from known
 
 
 def usable(tensor: Tensor) -> Tensor:

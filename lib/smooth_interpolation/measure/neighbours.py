@@ -61,7 +61,7 @@ def features(model: nn.Module, inputs: Tensor, chunk_size: int = 500) -> tuple[T
         (N, F) and (N, n_classes), on the CPU.
 
     Raises:
-        ConfigError: if it has no linear layer.
+        ConfigError: if it has no linear layer, or calls none.
 
     Example:
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 10))
@@ -72,15 +72,17 @@ def features(model: nn.Module, inputs: Tensor, chunk_size: int = 500) -> tuple[T
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not layers:
         raise ConfigError("The network has no linear layer, whose input would be its features.")
+    dtype, device = foreign.model_type(model)
     seen: list[Tensor] = []
     hooks = [layer.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach())) for layer in layers]
-    dtype, device = foreign.model_type(model)
     found, outputs = [], []
     try:
         with foreign.measuring(model), torch.no_grad():
             for part in inputs.split(chunk_size):
                 seen.clear()
                 outputs.append(foreign.outputs(model, part.to(device=device, dtype=dtype or part.dtype)).cpu())
+                if not seen:
+                    raise ConfigError("The network calls none of its linear layers, whose input would be its features.")
                 found.append(seen[-1].flatten(1).cpu())
     finally:
         for hook in hooks:

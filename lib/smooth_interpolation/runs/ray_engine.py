@@ -219,10 +219,11 @@ def _task(run: Run, options: work.Options, token: Path) -> tuple[str, Any]:
         work.do([run], options, lambda _, kind, content: told.append((kind, content)), reraise=True)
     except KeyboardInterrupt:
         return "stopped", None
-    except torch.OutOfMemoryError as error:
-        return "gpu memory", str(error)
     except Exception as error:
-        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # as PyTorch says it on a CPU
+        cause = error.__cause__ or error  # `measure.foreign` says in a sentence of ours what a network raised
+        if isinstance(cause, torch.OutOfMemoryError):
+            return "gpu memory", str(error)
+        if isinstance(cause, MemoryError) or "can't allocate memory" in str(error):  # as PyTorch says it on a CPU
             return "memory", str(error)
         return "failed", f"{jobs.described(error)}\nIts log: {jobs.log_path(run, options.root)}"
     return told[-1]

@@ -14,6 +14,7 @@ import ctypes
 import functools
 import gc
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -86,7 +87,12 @@ def keep_freed_blocks() -> bool:
 
 def end_quickly() -> None:
     """Have this process end without looking for cycles in all that PyTorch imported: half a second of a processor."""
-    atexit.register(gc.freeze)
+
+    def freeze() -> None:
+        if "triton" not in sys.modules:  # which would print what is left of it as leaks
+            gc.freeze()
+
+    atexit.register(freeze)
 
 
 class TimeUp(KeyboardInterrupt):
