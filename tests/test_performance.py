@@ -288,7 +288,8 @@ def test_what_was_paid_counts_the_runs_of_other_devices(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "digits, value", [("0.99", 0.987), ("1.0", 1.02), ("12", 11.6), ("100", 101.2), ("1,200", 1246.5)]
+    "digits, value",
+    [("0.99", 0.987), ("1.0", 1.02), ("12", 11.6), ("99", 99.4), ("100", 99.6), ("100", 101.2), ("1,200", 1246.5)],
 )
 def test_the_page_on_performance_has_two_significant_digits(digits, value):
     assert performance.digits(value) == digits

@@ -71,6 +71,17 @@ def test_ranges_without_a_common_value_are_counted_beside_chance(kept):
     assert 5 * apart / len(splits) == 0.5
 
 
+def test_what_is_one_value_in_both_is_not_compared(kept):
+    """As the training error is where every network fits all labels."""
+    zero = dict.fromkeys(range(3), 0.0)
+    kept |= {name: networks(values) for name, values in VALUES.items()}
+    there = precision.compared("gpu", "convnet-noise20")
+    kept |= {name: networks(zero, (16,)) for name in VALUES}
+    table = pd.concat([there, precision.compared("gpu", "convnet-noise20")])
+    assert len(table) == 10 and "of 5 comparisons, of w = 8, 16," in precision.sentence(table)
+    assert "it would be about 0.5." in precision.sentence(table)
+
+
 def test_networks_of_one_precision_or_one_seed_are_not_compared(kept):
     kept["bf16"] = networks(VALUES["bf16"])
     assert precision.compared("gpu", "convnet-noise20").empty

@@ -86,6 +86,11 @@ def test_a_sentence_appears_with_its_verdict(overview, monkeypatch):
     assert board.says(text, claims.NOISY, "test-error-peak", "epochwise-crossentropy") is None
     assert board.says(text, claims.RESNET, "resnet-double-descent") is None and board.says(text, claims.NOISY) is None
     assert board.state("test-error-peak", "gpu", claims.NOISY) == "not measured"
+    for state, also in (("inconclusive", ""), ("contradicted", " At `laptop`: contradicted.")):
+        smaller = Board(pd.concat([overview.assign(kept=state), overview.assign(scale="gpu")]))
+        with monkeypatch.context() as patch:
+            patch.setattr(second_looks, "records_of", lambda scale, experiment: (records, plan))
+            assert smaller.says(text, claims.NOISY, "test-error-peak").data == f"- `gpu`: At the end 45%.{also}"
     larger = Board(pd.concat([overview, overview.assign(scale="gpu", kept="inconclusive")]))
     assert (
         larger.says(text, claims.NOISY, "test-error-peak").data == "- `laptop`: At the end 45%. At `gpu`: inconclusive."

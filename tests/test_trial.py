@@ -105,3 +105,5 @@ def test_the_conclusion_says_what_moves_the_threshold(write):
     rows = [network(w, 0.0 if w == 4 or p == "fp32" else 5.0, precision=p) for w in (2, 4) for p in ("bf16", "fp32")]
     ((_, part),) = trial.groups(trial.read(write(rows))).items()
     assert trial.conclusion(part).startswith("Thresholds among w = 2 to 4: 2, 4")
+    ((_, part),) = trial.groups(trial.read(write([network(4, 5.0, precision=p) for p in ("bf16", "fp32")]))).items()
+    assert trial.conclusion(part).startswith("At w = 4 none of them fits all labels within")

@@ -67,7 +67,7 @@ class Board:
     def says(self, template: str, experiment: str, *names: str, verdict: str = "supported") -> Any:
         """A sentence about an experiment's records at the largest scale where all these claims have that verdict; else nothing.
 
-        Its numbers are filled in by `facts.Facts`; the other scales with that verdict are named, and larger ones with another.
+        Its numbers are filled in by `facts.Facts`; the other scales with that verdict are named, larger ones with another, and smaller ones with the opposite.
         """
         self._known(names)
         agreed = [s for s in claims.SCALES if names and all(self.state(n, s, experiment) == verdict for n in names)]
@@ -76,9 +76,10 @@ class Board:
         *others, scale = agreed
         text = facts.known(facts.Facts(*second_looks.records_of(scale, experiment)).fill(template))
         also = f" At {' and '.join(f'`{other}`' for other in others)}, too." if others else ""
-        for larger in claims.SCALES[claims.SCALES.index(scale) + 1 :]:
-            states = {self.state(name, larger, experiment) for name in names} - {verdict, verdicts.NOTHING}
-            also += f" At `{larger}`: {' and '.join(sorted(states))}." if states else ""
+        for i, other in enumerate(claims.SCALES):
+            states = {self.state(name, other, experiment) for name in names} - {verdict, verdicts.NOTHING}
+            states -= {"inconclusive"} if i < claims.SCALES.index(scale) else set()
+            also += f" At `{other}`: {' and '.join(sorted(states))}." if states else ""
         return Markdown(f"- `{scale}`: {text}{also}") if text else None
 
     def measured(self) -> Any:

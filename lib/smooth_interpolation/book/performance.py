@@ -133,7 +133,7 @@ def _range(ratio: dict[str, float]) -> str:
 
 def digits(value: float) -> str:
     """Two significant digits, a last zero among them: those of a column end alike."""
-    return f"{value:#.2g}".removesuffix(".") if value < 100 else number(value)
+    return f"{value:#.2g}".removesuffix(".") if value < 99.5 else number(value)  # 99.5 is rounded to 100
 
 
 def _percent(share: float) -> str:

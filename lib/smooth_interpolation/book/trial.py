@@ -90,7 +90,7 @@ def conclusion(part: pd.DataFrame) -> str:
     low, high = part.width.min(), part.width.max()
     widths = f"w = {low} to {high}" if low < high else f"w = {low}"
     found = (
-        f"No setting moves the threshold: at {widths} none of them fits all labels within {part.epochs.max():,} epochs"
+        f"{'No setting moves the threshold: at' if low < high else 'At'} {widths} none of them fits all labels within {part.epochs.max():,} epochs"
         if thresholds == {"-"}
         else f"Thresholds among {widths}: {', '.join(sorted(thresholds))}"
     )

@@ -140,7 +140,8 @@ def placed(view: View, found: Sequence[Top]) -> Finding:
     effect = float(statistics.median_low(there)) if there else float("nan")
     exists = share([top.certain for top in found], [top.possible for top in found])
     if exists == "contradicted":
-        return Finding("contradicted", effect, measure, "There is no peak to be at the threshold.")
+        few = f"Only {len(there)} of {len(found)} curves peak, at w = {listed(there)}: t" if there else "T"
+        return Finding("contradicted", effect, measure, f"{few}here is no peak to be at the threshold.")
     if not there:
         return Finding("inconclusive", effect, measure, "A peak would be within the noise.")
     where = (
