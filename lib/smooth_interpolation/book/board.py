@@ -77,9 +77,10 @@ class Board:
         text = facts.known(facts.Facts(*second_looks.records_of(scale, experiment)).fill(template))
         also = f" At {' and '.join(f'`{other}`' for other in others)}, too." if others else ""
         for i, other in enumerate(claims.SCALES):
-            states = {self.state(name, other, experiment) for name in names} - {verdict, verdicts.NOTHING}
-            states -= {"inconclusive"} if i < claims.SCALES.index(scale) else set()
-            also += f" At `{other}`: {' and '.join(sorted(states))}." if states else ""
+            states = {self.state(name, other, experiment) for name in names} - {verdicts.NOTHING}
+            if i > claims.SCALES.index(scale) or states in ({"supported"}, {"contradicted"}):
+                states -= {verdict}
+                also += f" At `{other}`: {' and '.join(sorted(states))}." if states else ""
         return Markdown(f"- `{scale}`: {text}{also}") if text else None
 
     def measured(self) -> Any:
