@@ -67,7 +67,7 @@ class Board:
     def says(self, template: str, experiment: str, *names: str, verdict: str = "supported") -> Any:
         """A sentence about an experiment's records at the largest scale where all these claims have that verdict; else nothing.
 
-        Its numbers are filled in by `facts.Facts`; the other scales with that verdict are named, larger ones with another, and smaller ones with the opposite.
+        Its numbers are from `facts.Facts`; named are other scales with that verdict, larger with another, smaller with the opposite.
         """
         self._known(names)
         agreed = [s for s in claims.SCALES if names and all(self.state(n, s, experiment) == verdict for n in names)]

@@ -110,8 +110,8 @@ def course(history: pd.DataFrame, width: str) -> SimpleNamespace:
 class Facts:
     """Everything that a template can name.
 
-    `threshold` or, where there is none, `unfitted`, the percentage of labels that the widest network misses; `narrowest`, `widest`, `n_seeds`, `n_widths`, `n_train`, `n_test`, `epochs`; the errors at the end of
-    training `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; what is `around` points of
+    `threshold` or, where there is none, `unfitted`, the percentage of labels that the widest network misses;
+    `narrowest`, `widest`, `n_seeds`, `n_widths`, `n_train`, `n_test`, `epochs`; the errors at the end of training `test`, `training`, `corrupted` and `untouched` (test errors by class group), each a `Curve`; what is `around` points of
     `accuracy`, `crossentropy`, `jacobian`, `hessian`, `residual` and `sensitivity`: "{jacobian.noisy.volume.highest_at}"; and the `course` over
     the epochs of the `wide` network, and of the `peaked` one, at the peak of the test error; the widths that have `forgotten` what
     they had fitted, of which nothing else is said. What is said of the end of training is the mean over its moments, see `moments`.

@@ -82,9 +82,7 @@ def sentence(table: pd.DataFrame) -> str:
             "Training multiplies in bfloat16, around float32 weights. Networks trained in float32 are not measured here; the trial above "
             "compares their training error."
         )
-    free = table[
-        table[[f"{name} {end}" for name in WAYS for end in ("low", "high")]].nunique(axis=1) > 1
-    ]  # not 0 in all
+    free = table[table.filter(regex=" (low|high)$").nunique(axis=1) > 1]  # what is 0 in all cannot be apart
     expected = sum(2 / math.comb(2 * n, n) for n in free.seeds)
     widths = ", ".join(map(str, sorted(table.width.unique())))
     return (

@@ -18,7 +18,7 @@ from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError, UserError
 from ..runs import resources, store
 from . import BEGAN, display, options
-from .display import console, errors
+from .display import console, errors, say
 from .records import claims, figure, measure, show
 
 app = typer.Typer(
@@ -59,15 +59,14 @@ def run(
     kind = resources.choose(device).type
     acceleration = options.acceleration_of(without)
     if not force and store.read(one, results) is not None:
-        said = f"{one} is measured already: {store.path_of(one, results)} (--force measures it again)."
-        console.print(said, markup=False, soft_wrap=True)
+        say(f"{one} is measured already: {store.path_of(one, results)} (--force measures it again).")
         return
     options.agree([one], yes or until is not None, 1, kind)
     how = {"device": device, "threads": threads, "acceleration": acceleration, "force": force, "until": until}
     with options.interruptible():
         record = display.measure(one, results, errors, **how)
     console.print(*display.record_summary(record), sep="\n")
-    console.print(f"Record: {store.path_of(one, results)}", markup=False, soft_wrap=True)
+    say(f"Record: {store.path_of(one, results)}")
 
 
 @app.command()
@@ -162,14 +161,14 @@ def sweep(
         outcome = do(todo, watch=watch, **how)
     for name in ("complete", "diverged", "failed"):
         if n := len(getattr(outcome, name)):
-            console.print(f"{n} {name}" + f", in {directory}" * (name != "failed"), markup=False, soft_wrap=True)
+            say(f"{n} {name}" + f", in {directory}" * (name != "failed"))
     for skipped, reason in outcome.skipped:
-        console.print(f"{skipped}: {escape(reason)}", soft_wrap=True)
+        say(f"{skipped}: {reason}")
     for failed, reason in outcome.failed:
         errors.print(f"[bold red]{failed} failed:[/] {escape(reason)}", soft_wrap=True)
     if outcome.left:
         what = display.left(outcome.left, len(experiment.runs()), planned, beside, kind, results)
-        errors.print(f"Time is up: {what}. To go on: {options.again(sys.argv)}", markup=False, soft_wrap=True)
+        say(f"Time is up: {what}. To go on: {options.again(sys.argv)}", errors)
     if outcome.failed or outcome.left:
         raise typer.Exit(1 if outcome.failed else options.TIME_UP)
 
@@ -218,14 +217,14 @@ def status(
     console.print(table)
     if others:
         where = "their params files are not among params/<scale>/<experiment>.yaml, where they are looked for"
-        console.print(f"?: {where}: name them, or move them there.", soft_wrap=True)
+        say(f"?: {where}: name them, or move them there.")
     for directory in sorted(directories):
         if besides := display.besides(directory, planned):
-            console.print(besides, markup=False, soft_wrap=True)
+            say(besides)
     for shown in display.in_progress(sorted(directories.union(others))):
-        console.print(shown, markup=False, soft_wrap=True)
+        say(shown)
     for line in lists:
-        console.print(line, markup=False, soft_wrap=True)
+        say(line)
 
 
 for command in (show, claims, figure, measure):

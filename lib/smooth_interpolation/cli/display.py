@@ -26,6 +26,11 @@ EVERY = 600.0  # seconds between two lines on a run in a log
 COLOURS = {"supported": "green", "contradicted": "red", "inconclusive": "yellow", "not measured": "dim"}
 
 
+def say(text: object, to: Console = console) -> None:
+    """As it is, since it may hold a path or a command: no letter of it read as a style, and its line not broken."""
+    to.print(text, markup=False, soft_wrap=True)
+
+
 def record_summary(record: Record) -> Iterator[str | Table]:
     """What was run, how it went, its volumes, and where it comes from."""
     settings, data, origin = record["config"], record["data"], record["provenance"]
@@ -137,7 +142,7 @@ def bars(title: str, total: int, done: int, console: Console, disable: bool = Fa
         shown.update(tasks[run], completed=status.done, total=status.total, news=news)
         now = time.monotonic()
         if not console.is_terminal and now - told.setdefault(run, now) >= EVERY:
-            console.print(f"{run}: {status.done}/{status.total} {news}", soft_wrap=True)
+            say(f"{run}: {status.done}/{status.total} {news}", console)
             told[run] = now
 
     with shown:

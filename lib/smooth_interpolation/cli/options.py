@@ -19,7 +19,7 @@ from ..config import Experiment, Run, fields, params_file
 from ..config.fields import MAX_SEED, MAX_WIDTH
 from ..errors import ConfigError
 from ..runs import resources
-from .display import errors
+from .display import errors, say
 
 if TYPE_CHECKING:  # looking at records needs no PyTorch
     from ..train.loop import Acceleration
@@ -161,7 +161,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except resources.TimeUp:
-        errors.print(f"Time is up: the run is left. To go on: {again(sys.argv)}", markup=False, soft_wrap=True)
+        say(f"Time is up: the run is left. To go on: {again(sys.argv)}", errors)
         raise typer.Exit(TIME_UP) from None
     except KeyboardInterrupt:
         errors.print("Stopped. What was finished is kept; start again to go on.")

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..runs import store
 from ..runs.records import Records
 from . import display
-from .display import console, errors
+from .display import console, errors, say
 from .options import Device, Params, Results, Seed, Set, Width, chosen, experiment_of, interruptible
 
 
@@ -82,7 +82,7 @@ def figure(
         from ..studies import intuition
 
         figures.save(intuition_figures.fig1ab(*intuition.example()), output)
-        console.print(output, soft_wrap=True)
+        say(output)
         return
     if params is None:
         raise ConfigError(f"{name} is drawn from an experiment's records: name one, params/<scale>/<experiment>.yaml.")
@@ -94,9 +94,7 @@ def figure(
         raise ConfigError(f"Nothing of {params} is measured yet: smooth-interpolation sweep {params} does it.")
     figures.save(figures.draw(name, runs, width=width), output)
     besides = f", and besides them w = {', '.join(map(str, runs.explored))}" if runs.explored else ""
-    console.print(
-        f"{output}: {len(runs.planned)} of {len(experiment.runs())} runs{besides}", markup=False, soft_wrap=True
-    )
+    say(f"{output}: {len(runs.planned)} of {len(experiment.runs())} runs{besides}")
 
 
 def measure(
@@ -128,9 +126,7 @@ def measure(
     lacking = [run for run in experiment.runs() if run not in there]
     if lacking:
         widths = ", ".join(f"w{run.width}-s{run.seed}" for run in lacking)
-        console.print(
-            f"No weights are kept of {widths}: smooth-interpolation run --force trains and keeps them.", soft_wrap=True
-        )
+        say(f"No weights are kept of {widths}: smooth-interpolation run --force trains and keeps them.")
     if not there:
         raise ConfigError(f"No weights of {experiment.scale}/{experiment.name} are kept here: nothing can be measured.")
     todo = [] if epoch else [run for run in there if store.read(run, results) is None]
@@ -139,8 +135,8 @@ def measure(
             display.measure(run, results, errors, device=device, reuse=True)
     place = store.path_of(there[0], results).parent
     networks = "1 network is" if len(there) == 1 else f"{len(there)} networks are"
-    console.print(f"{networks} measured, {len(todo)} of them now: {place}", markup=False, soft_wrap=True)
+    say(f"{networks} measured, {len(todo)} of them now: {place}")
     if table is not None:
         data = prepare(experiment)
         weights.write_table(weights.points_table(there, epoch=epoch, device=device, prepared=data), table)
-        console.print(f"Points: {table}", markup=False, soft_wrap=True)
+        say(f"Points: {table}")

@@ -17,7 +17,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import ConfigError, DataError, UserError
 
-OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
 AGAIN = 20  # times that an image is asked for, to see what is random: one that is mirrored half the time is seen but for 1e-6
 
 
@@ -34,7 +33,9 @@ def in_one_sentence(what: str) -> Iterator[None]:
         words = (lines[-1] if "Traceback" in text else lines[0]) if lines else ""
         named = isinstance(error, KeyError) or not words  # a key alone says nothing
         words = f"{type(error).__name__}: {words}" if named and words else words or type(error).__name__
-        known = error if isinstance(error, OUT_OF_MEMORY) else None  # who can give it more asks for the cause
+        known = (
+            error if isinstance(error, MemoryError | torch.OutOfMemoryError) else None
+        )  # who can give more asks for it
         raise DataError(f"{what}: {words.rstrip('.')}.") from known
 
 
